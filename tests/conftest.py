@@ -1,0 +1,27 @@
+"""Strict numerics for every test: float64 is available, and nothing is promoted or broadcast behind our back."""
+
+import os
+
+# One thread a worker: the suite runs in parallel, and XLA's pools would fight over the cores.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile(
+    "cnnjax", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("cnnjax")
+
+
+@pytest.fixture
+def float32_world():
+    """JAX as a user finds it: 64-bit types off."""
+    jax.config.update("jax_enable_x64", False)
+    yield
+    jax.config.update("jax_enable_x64", True)

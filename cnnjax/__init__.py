@@ -1,1 +1,54 @@
-"""cnnjax."""
+"""cnnjax: write, verify and run convolutional networks in JAX with nothing hidden.
+
+A convolution is a table that says which input map feeds which output map, and an explicit weight array
+(k, k, C_in, C_out). Everything else is a way to compute it fast, and a proof that its gradient is right.
+"""
+
+from cnnjax import connections, datasets, init, layers, models, reference
+from cnnjax._errors import CnnjaxError, GradientError
+from cnnjax.activations import ACTIVATIONS, scaled_tanh
+from cnnjax.connections import ConnectionTable
+from cnnjax.conv import (
+    conv1d,
+    conv2d,
+    conv2d_transpose,
+    conv3d,
+    depthwise_conv2d,
+    local_conv2d,
+    separable_conv2d,
+)
+from cnnjax.layers import Input, Network
+from cnnjax.operator import METHODS
+from cnnjax.pooling import avg_pool2d, lp_pool2d, max_pool2d, subsample2d
+from cnnjax.summary import summary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ACTIVATIONS",
+    "METHODS",
+    "CnnjaxError",
+    "ConnectionTable",
+    "GradientError",
+    "Input",
+    "Network",
+    "avg_pool2d",
+    "connections",
+    "conv1d",
+    "conv2d",
+    "conv2d_transpose",
+    "conv3d",
+    "datasets",
+    "depthwise_conv2d",
+    "init",
+    "layers",
+    "local_conv2d",
+    "lp_pool2d",
+    "max_pool2d",
+    "models",
+    "reference",
+    "scaled_tanh",
+    "separable_conv2d",
+    "subsample2d",
+    "summary",
+]

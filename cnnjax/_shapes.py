@@ -1,0 +1,311 @@
+"""Where a kernel reads: stride, padding and dilation turned into pad pairs and sizes. Plain integers, no arrays.
+
+Every size that cnnjax computes comes from `Geometry.output`:
+
+    output = (before + size + after - (dilation * (kernel - 1) + 1)) // stride + 1        (along each axis)
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
+
+__all__ = [
+    "AXES",
+    "PADDINGS",
+    "Geometry",
+    "Padding",
+    "check_maps",
+    "geometry",
+    "integers",
+    "transposed_geometry",
+]
+
+Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
+
+PADDINGS = ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT")
+CAUSAL = "CAUSAL"
+AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+
+_BOUNDARY = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a kernel reads, along each spatial axis.
+
+    `pads` are the (before, after) pairs; `boundary` says what lies there: "zero", "wrap" (the image is periodic) or
+    "reflect" (mirrored about the edge pixel, which is not repeated).
+    """
+
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    boundary: str = "zero"
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Pixels from the first to the last tap of the dilated kernel, both included."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """The size of the padded input."""
+        return tuple(before + n + after for n, (before, after) in zip(self.size, self.pads, strict=True))
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The number of positions of the kernel."""
+        return tuple((n - e) // s + 1 for n, e, s in zip(self.padded, self.extent, self.stride, strict=True))
+
+    def after_padding(self) -> Geometry:
+        """The same reading of an input that has been padded already."""
+        return replace(self, size=self.padded, pads=((0, 0),) * len(self.size), boundary="zero")
+
+
+def geometry(
+    call: str,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    *,
+    stride: Any = 1,
+    padding: Any = "VALID",
+    dilation: Any = 1,
+    kernel_argument: str = "w",
+) -> Geometry:
+    """Check the settings of one call against the size of its input and return its `Geometry`.
+
+    Raises ArgumentTypeError for a setting that is not an integer, ArgumentValueError for one that does not fit.
+
+    >>> geometry("conv2d", (32, 32), (5, 5)).output
+    (28, 28)
+    >>> geometry("conv1d", (10,), (3,), stride=2, padding="SAME").pads
+    ((0, 1),)
+    """
+    axes = len(size)
+    stride = integers(call, "stride", stride, axes, least=1)
+    dilation = integers(call, "dilation", dilation, axes, least=1)
+    bare = Geometry(tuple(size), tuple(kernel), stride, dilation, ((0, 0),) * axes)
+    pads = _pad_pairs(call, padding, bare)
+    result = replace(bare, pads=pads, boundary=_BOUNDARY.get(padding, "zero") if isinstance(padding, str) else "zero")
+    _check_fit(call, result, padding, kernel_argument)
+    return result
+
+
+def transposed_geometry(
+    call: str,
+    output: Sequence[int],
+    kernel: Sequence[int],
+    *,
+    stride: Any = 1,
+    padding: Any = "VALID",
+    dilation: Any = 1,
+    output_padding: Any = 0,
+) -> Geometry:
+    """Return the geometry of the convolution whose result has the size `output`: its `size` is what is sought.
+
+    With a stride, several sizes give the same number of positions. The smallest is taken, plus `output_padding`
+    (0 to stride - 1) along each axis.
+
+    >>> transposed_geometry("conv2d_transpose", (14, 14), (2, 2), stride=2).size
+    (28, 28)
+    """
+    axes = len(output)
+    strides = integers(call, "stride", stride, axes, least=1)
+    extra = integers(call, "output_padding", output_padding, axes, least=0)
+    dilations = integers(call, "dilation", dilation, axes, least=1)
+    for e, s in zip(extra, strides, strict=True):
+        if e >= s:
+            raise ArgumentValueError(
+                complaint(
+                    call,
+                    "output_padding",
+                    got=str(output_padding),
+                    expected=f"less than the stride {s}, because more would be a different number of positions",
+                    fix=f"use 0 to {s - 1}",
+                )
+            )
+    bare = Geometry((1,) * axes, tuple(kernel), strides, dilations, ((0, 0),) * axes)
+    pads = _pad_pairs(call, padding, bare)
+    span = tuple(s * (n - 1) for n, s in zip(output, strides, strict=True))
+    if isinstance(padding, str) and padding != "VALID":
+        smallest = tuple(n + 1 for n in span)  # these paddings put one position on every stride-th pixel
+    else:
+        smallest = tuple(n + e - before - after for n, e, (before, after) in zip(span, bare.extent, pads, strict=True))
+    size = tuple(n + e for n, e in zip(smallest, extra, strict=True))
+    if min(size) < 1:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "padding",
+                got=describe(padding),
+                expected=f"less padding: no input has it and gives {tuple(output)} positions",
+                fix="use a smaller padding",
+            )
+        )
+    return geometry(call, size, kernel, stride=stride, padding=padding, dilation=dilation)
+
+
+def integers(call: str, argument: str, value: Any, count: int, *, least: int) -> tuple[int, ...]:
+    """Return `value`, one integer or one for each of `count` axes, as a tuple of plain integers.
+
+    >>> integers("conv2d", "stride", 2, 2, least=1)
+    (2, 2)
+    """
+    several = isinstance(value, (tuple, list))
+    entries = tuple(value) if several else (value,) * count
+    expected = f"an integer of at least {least}" + (f", or {count} of them, one for each axis" if count > 1 else "")
+    fix = f"use {argument}={least} or more"
+    if len(entries) != count:
+        raise ArgumentValueError(
+            complaint(call, argument, got=f"{value!r} ({len(entries)} entries)", expected=expected, fix=fix)
+        )
+    plain = tuple(_plain_integer(entry) for entry in entries)
+    if any(entry is None for entry in plain):
+        raise ArgumentTypeError(complaint(call, argument, got=describe(value), expected=expected, fix=fix))
+    if any(entry < least for entry in plain):  # type: ignore[operator]
+        raise ArgumentValueError(complaint(call, argument, got=repr(value), expected=expected, fix=fix))
+    return plain  # type: ignore[return-value]
+
+
+def check_maps(call: str, x_shape: Sequence[int], w_shape: Sequence[int], groups: Any) -> int:
+    """Check that x, w (k, ..., C_in / groups, C_out) and `groups` agree on the numbers of maps; return groups."""
+    spatial = len(w_shape) - 2
+    c_in, slices, c_out = x_shape[-1], w_shape[-2], w_shape[-1]
+    for argument, shape in (("x", x_shape[-spatial - 1 :]), ("w", w_shape)):
+        if 0 in shape:
+            raise ArgumentValueError(
+                complaint(
+                    call,
+                    argument,
+                    got=f"an array of shape {tuple(x_shape if argument == 'x' else w_shape)}",
+                    expected="at least one pixel and one map along every axis",
+                    fix="check how the array was sliced",
+                )
+            )
+    (groups,) = integers(call, "groups", groups, 1, least=1)
+    if c_in % groups or c_out % groups:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "groups",
+                got=str(groups),
+                expected=f"a divisor of both C_in = {c_in} and C_out = {c_out}",
+                fix="use groups that divide both, or a ConnectionTable, which needs no divisibility",
+            )
+        )
+    if slices * groups != c_in:
+        raise ArgumentValueError(_maps_disagree(call, tuple(x_shape), tuple(w_shape), groups, spatial))
+    return groups
+
+
+def _maps_disagree(call: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int, spatial: int) -> str:
+    c_in, slices = x_shape[-1], w_shape[-2]
+    axes = "".join(AXES[spatial])
+    kernel_axes = ", ".join(f"k_{axis.lower()}" for axis in AXES[spatial])
+    per_group = "C_in" if groups == 1 else f"C_in / groups = {c_in} / {groups}"
+    expected = f"{c_in // groups} = {per_group} at axis {spatial} of w, because x {x_shape} has C_in = {c_in} maps"
+    channels_first_x = len(x_shape) == spatial + 2 and x_shape[1] == slices * groups
+    channels_first_w = w_shape[1] * groups == c_in
+    to_last = (*range(2, spatial + 2), 1, 0)
+    if channels_first_x:
+        order = (0, *range(2, spatial + 2), 1)
+        fix = f"x looks like NC{axes} (channels first): pass jnp.transpose(x, {order})"
+    elif channels_first_w:
+        fix = f"w looks like OI{axes} (output maps first): pass jnp.transpose(w, {to_last})"
+    else:
+        fix = f"give w the shape ({kernel_axes}, {c_in // groups}, C_out), or x {slices * groups} maps in its last axis"
+    return complaint(call, "w", got=f"an array of shape {w_shape} with {slices} input maps", expected=expected, fix=fix)
+
+
+def _plain_integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _pad_pairs(call: str, padding: Any, bare: Geometry) -> tuple[tuple[int, int], ...]:
+    """The (before, after) pads of each axis. `bare` is the geometry before any padding."""
+    if isinstance(padding, str):
+        return _named_pads(call, padding, bare)
+    axes = len(bare.size)
+    entries = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * axes
+    pairs = tuple(tuple(entry) if isinstance(entry, (tuple, list)) else (entry, entry) for entry in entries)
+    names = (*PADDINGS, CAUSAL) if axes == 1 else PADDINGS
+    example = ", ".join(["(1, 1)"] * axes) + ("," if axes == 1 else "")
+    expected = f"one of {', '.join(names)}, an integer of at least 0, or a (before, after) pair for each of {axes} axes"
+    fix = f'use padding="SAME", padding=1 or padding=({example})'
+    well_formed = len(pairs) == axes and all(len(pair) == 2 for pair in pairs)
+    plain = [[_plain_integer(n) for n in pair] for pair in pairs]
+    if any(n is None for pair in plain for n in pair):
+        raise ArgumentTypeError(complaint(call, "padding", got=describe(padding), expected=expected, fix=fix))
+    if not well_formed:
+        raise ArgumentValueError(complaint(call, "padding", got=repr(padding), expected=expected, fix=fix))
+    if any(n < 0 for pair in plain for n in pair):  # type: ignore[operator]
+        crop = "to crop, slice x before the call"
+        raise ArgumentValueError(complaint(call, "padding", got=repr(padding), expected=expected, fix=crop))
+    return tuple((pair[0], pair[1]) for pair in plain)  # type: ignore[misc]
+
+
+def _named_pads(call: str, padding: str, bare: Geometry) -> tuple[tuple[int, int], ...]:
+    if padding == "VALID":
+        return ((0, 0),) * len(bare.size)
+    if padding in ("SAME", "SAME_LOWER"):
+        totals = [
+            max((-(-n // s) - 1) * s + e - n, 0) for n, e, s in zip(bare.size, bare.extent, bare.stride, strict=True)
+        ]
+        # An odd total puts its extra row after the image in SAME, before it in SAME_LOWER.
+        smaller = [(total // 2, total - total // 2) for total in totals]
+        return tuple(smaller if padding == "SAME" else [(after, before) for before, after in smaller])
+    if padding in _BOUNDARY:
+        # One position on every stride-th pixel, whatever the stride: stride s is every s-th value of stride 1.
+        return tuple(((e - 1) // 2, e // 2) for e in bare.extent)
+    if padding == CAUSAL and len(bare.size) == 1:
+        return tuple((e - 1, 0) for e in bare.extent)
+    names = (*PADDINGS, CAUSAL) if len(bare.size) == 1 else PADDINGS
+    if padding == CAUSAL:
+        fix = "CAUSAL needs one axis of time: use conv1d, or explicit (before, after) pairs"
+    elif padding.upper() in names:
+        fix = f'write "{padding.upper()}"'
+    else:
+        fix = 'use "SAME" to keep the size, "VALID" for no padding'
+    raise ArgumentValueError(
+        complaint(call, "padding", got=repr(padding), expected=f"one of {', '.join(names)}, or integers", fix=fix)
+    )
+
+
+def _check_fit(call: str, reading: Geometry, padding: Any, kernel_argument: str) -> None:
+    axes = AXES[len(reading.size)]
+    for axis, n, padded, extent, pair in zip(
+        axes, reading.size, reading.padded, reading.extent, reading.pads, strict=True
+    ):
+        if extent > padded:
+            dilated = "" if max(reading.dilation) == 1 else f" (dilated by {reading.dilation})"
+            raise ArgumentValueError(
+                complaint(
+                    call,
+                    kernel_argument,
+                    got=f"a kernel of {reading.kernel}{dilated}, {extent} pixels along {axis}",
+                    expected=f"at most {padded}, the padded input's size along {axis} ({n} + {pair[0]} + {pair[1]})",
+                    fix='use a smaller kernel or dilation, a larger input, or padding="SAME"',
+                )
+            )
+        if reading.boundary == "reflect" and max(pair) >= n:
+            raise ArgumentValueError(
+                complaint(
+                    call,
+                    "padding",
+                    got=f"{padding!r}, which needs {max(pair)} mirrored pixels along {axis}",
+                    expected=f"at most {n - 1}, because the input has {n} and its edge is not repeated",
+                    fix='use a smaller kernel, or padding="CIRCULAR" or "SAME"',
+                )
+            )

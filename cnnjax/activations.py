@@ -1,0 +1,46 @@
+"""Squashing functions by name, as layers hold them; LeNet-5's scaled hyperbolic tangent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["ACTIVATIONS", "scaled_tanh"]
+
+AMPLITUDE = 1.7159
+SLOPE = 2 / 3
+
+
+def scaled_tanh(a: jax.Array) -> jax.Array:
+    """Return A tanh(S a) with A = 1.7159 and S = 2/3, elementwise: the squashing function of LeNet-5.
+
+    A and S are such that f(1) = 1 and f(-1) = -1 (to 3e-6, by the rounding of A), so that the targets +1 and -1 are
+    where the curve bends most and not where it is flat.
+
+    >>> print(scaled_tanh(jnp.array([-1.0, 0.0, 1.0])).round(4))
+    [-1.  0.  1.]
+
+    Source: LeCun et al. 1998, section II.B and appendix A.
+    """
+    return AMPLITUDE * jnp.tanh(SLOPE * a)
+
+
+def _identity(a: jax.Array) -> jax.Array:
+    return a
+
+
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
+    {
+        "identity": _identity,
+        "scaled_tanh": scaled_tanh,
+        "tanh": jnp.tanh,
+        "sigmoid": jax.nn.sigmoid,
+        "relu": jax.nn.relu,
+        "gelu": jax.nn.gelu,
+        "silu": jax.nn.silu,
+    }
+)
+"""Name to function; every function is elementwise."""

@@ -1,0 +1,280 @@
+"""Which input map feeds which output map: the connection table of a convolutional layer, and what it counts.
+
+A table is a boolean matrix (C_in, C_out). Full connection is the ordinary convolution; one-to-one, grouped and
+depthwise are the ones with names; LeNet-5's Table I is one between its S2 and C3.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
+
+__all__ = [
+    "LENET5_C3",
+    "ConnectionTable",
+    "depthwise",
+    "from_rows",
+    "full",
+    "grouped",
+    "one_to_one",
+]
+
+_MOST_COLUMNS_PRINTED = 40
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ConnectionTable:
+    """Which input map feeds which output map.
+
+    `matrix` is boolean, (C_in, C_out): matrix[c, o] says whether output map o reads input map c. Tables compare and
+    hash by value, so that one can be a static argument of `jax.jit`.
+
+    Raises ArgumentTypeError for a matrix that is not boolean, ArgumentValueError for one that is not (C_in, C_out).
+
+    >>> table = ConnectionTable([[True, False, True], [False, True, True]])
+    >>> table
+    ConnectionTable: 2 -> 3 maps, 4 of 6 links
+          0 1 2
+       0  X . X
+       1  . X X
+    >>> table.parameters(kernel=5)          # 4 slices of 25 weights and one bias an output map
+    103
+
+    Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition",
+    section II.B.
+    """
+
+    matrix: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check the matrix and keep a read-only copy."""
+        try:
+            matrix = np.array(self.matrix)
+        except Exception as error:  # a traced array, or a ragged list
+            raise ArgumentTypeError(_not_a_table(describe(self.matrix))) from error
+        if matrix.dtype != np.bool_:
+            raise ArgumentTypeError(_not_a_table(f"of dtype {matrix.dtype}"))
+        if matrix.ndim != 2 or 0 in matrix.shape:
+            raise ArgumentValueError(_not_a_table(f"of shape {matrix.shape}"))
+        matrix.setflags(write=False)
+        object.__setattr__(self, "matrix", matrix)
+
+    @property
+    def c_in(self) -> int:
+        """The number of input maps."""
+        return self.matrix.shape[0]
+
+    @property
+    def c_out(self) -> int:
+        """The number of output maps."""
+        return self.matrix.shape[1]
+
+    @property
+    def links(self) -> int:
+        """The number of (input map, output map) pairs that are connected."""
+        return int(self.matrix.sum())
+
+    @property
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """For each output map, the input maps that feed it."""
+        return tuple(tuple(int(c) for c in np.flatnonzero(column)) for column in self.matrix.T)
+
+    @property
+    def fan_in(self) -> tuple[int, ...]:
+        """For each output map, how many input maps feed it."""
+        return tuple(int(n) for n in self.matrix.sum(axis=0))
+
+    @property
+    def fan_out(self) -> tuple[int, ...]:
+        """For each input map, how many output maps it feeds."""
+        return tuple(int(n) for n in self.matrix.sum(axis=1))
+
+    def weights(self, kernel: int | Sequence[int]) -> int:
+        """The number of weights that have an effect: links * taps of the kernel (an int means a square kernel)."""
+        return self.links * _taps("weights", kernel)
+
+    def parameters(self, kernel: int | Sequence[int], bias: bool = True) -> int:
+        """The number of trainable parameters: weights(kernel), and one bias for each output map.
+
+        >>> LENET5_C3.parameters(kernel=5)
+        1516
+        """
+        return self.weights(kernel) + (self.c_out if bias else 0)
+
+    def connections(self, kernel: int | Sequence[int], output: int | Sequence[int], bias: bool = True) -> int:
+        """The number of connections: parameters(kernel, bias) * positions, `output` being the size of an output map.
+
+        >>> LENET5_C3.connections(kernel=5, output=10)
+        151600
+        """
+        return self.parameters(kernel, bias) * math.prod(_sides("connections", "output", output))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when the matrices are."""
+        if not isinstance(other, ConnectionTable):
+            return NotImplemented
+        return np.array_equal(self.matrix, other.matrix)
+
+    def __hash__(self) -> int:
+        """Hash by value."""
+        return hash((self.matrix.shape, self.matrix.tobytes()))
+
+    def __repr__(self) -> str:
+        """Print the table as the paper does: a row for each input map, a column for each output map, X for a link."""
+        shown = slice(_MOST_COLUMNS_PRINTED)
+        width = max(1, len(str(min(self.c_out, _MOST_COLUMNS_PRINTED) - 1)))
+        more = " ..." if self.c_out > _MOST_COLUMNS_PRINTED else ""
+        head = f"ConnectionTable: {self.c_in} -> {self.c_out} maps, {self.links} of {self.matrix.size} links"
+        columns = " ".join(f"{o:>{width}}" for o in range(self.c_out)[shown])
+        lines = [head, f"      {columns}{more}"]
+        for c, row in enumerate(self.matrix[shown]):
+            marks = " ".join(f"{'X' if linked else '.':>{width}}" for linked in row[shown])
+            lines.append(f"{c:>4}  {marks}{more}")
+        if self.c_in > _MOST_COLUMNS_PRINTED:
+            lines.append(" ...")
+        return "\n".join(lines)
+
+
+def full(c_in: int, c_out: int) -> ConnectionTable:
+    """Every input map feeds every output map: the ordinary convolution.
+
+    >>> full(4, 6).links
+    24
+    """
+    c_in, c_out = _count("full", "c_in", c_in), _count("full", "c_out", c_out)
+    return ConnectionTable(np.ones((c_in, c_out), bool))
+
+
+def one_to_one(c: int) -> ConnectionTable:
+    """Input map i feeds output map i alone.
+
+    >>> one_to_one(3).rows
+    ((0,), (1,), (2,))
+    """
+    return ConnectionTable(np.eye(_count("one_to_one", "c", c), dtype=bool))
+
+
+def grouped(c_in: int, c_out: int, groups: int) -> ConnectionTable:
+    """Input and output maps in `groups` consecutive blocks; a block of inputs feeds its own block of outputs.
+
+    The table of `conv2d(..., groups=groups)` (Krizhevsky, Sutskever and Hinton 2012, section 3.5). Raises
+    ArgumentValueError unless `groups` divides both numbers of maps.
+
+    >>> grouped(4, 6, 2).rows
+    ((0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3))
+    """
+    call = "grouped"
+    c_in, c_out = _count(call, "c_in", c_in), _count(call, "c_out", c_out)
+    groups = _count(call, "groups", groups)
+    if c_in % groups or c_out % groups:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "groups",
+                got=str(groups),
+                expected=f"a divisor of both c_in = {c_in} and c_out = {c_out}",
+                fix="use groups that divide both, or from_rows for an unequal table",
+            )
+        )
+    return ConnectionTable(np.kron(np.eye(groups), np.ones((c_in // groups, c_out // groups))) > 0)
+
+
+def depthwise(c_in: int, multiplier: int = 1) -> ConnectionTable:
+    """Each input map feeds `multiplier` output maps of its own: output o reads input o // multiplier.
+
+    >>> depthwise(3, 2).rows
+    ((0,), (0,), (1,), (1,), (2,), (2,))
+    """
+    c_in, multiplier = _count("depthwise", "c_in", c_in), _count("depthwise", "multiplier", multiplier)
+    return grouped(c_in, c_in * multiplier, c_in)
+
+
+def from_rows(rows: Iterable[Iterable[int]], c_in: int) -> ConnectionTable:
+    """The table in which output map o reads the input maps rows[o], out of `c_in`.
+
+    Raises ArgumentValueError for an input map that is not in 0 .. c_in - 1 or is named twice for one output map,
+    ArgumentTypeError for one that is not an integer.
+
+    >>> from_rows([[0, 1], [1, 2], [0, 2]], c_in=3).fan_out
+    (2, 2, 2)
+    """
+    c_in = _count("from_rows", "c_in", c_in)
+    rows = [list(row) for row in rows]
+    matrix = np.zeros((c_in, len(rows)), bool)
+    for o, row in enumerate(rows):
+        for entry in row:
+            c = _index("from_rows", f"rows[{o}]", entry)
+            if not 0 <= c < c_in or matrix[c, o]:
+                raise ArgumentValueError(
+                    complaint(
+                        "from_rows",
+                        f"rows[{o}]",
+                        got=f"{row}",
+                        expected=f"input maps out of 0 .. {c_in - 1}, each at most once",
+                        fix=f"mend the entry {c}, or c_in",
+                    )
+                )
+            matrix[c, o] = True
+    return ConnectionTable(matrix)
+
+
+def _index(call: str, argument: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            complaint(call, argument, got=describe(value), expected="an integer", fix="pass a plain integer")
+        ) from error
+
+
+def _count(call: str, argument: str, value: Any) -> int:
+    count = _index(call, argument, value)
+    if count < 1:
+        raise ArgumentValueError(
+            complaint(call, argument, got=str(count), expected="at least 1", fix=f"use {argument}=1 or more")
+        )
+    return count
+
+
+def _sides(call: str, argument: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """The sides of a kernel or a map; one integer means a square."""
+    sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    return tuple(_count(call, argument, side) for side in sides)
+
+
+def _taps(call: str, kernel: int | Sequence[int]) -> int:
+    return math.prod(_sides(call, "kernel", kernel))
+
+
+def _not_a_table(got: str) -> str:
+    return complaint(
+        "ConnectionTable",
+        "matrix",
+        got=got,
+        expected="a boolean array of shape (C_in, C_out)",
+        fix="pass matrix > 0, or build the table with connections.from_rows",
+    )
+
+
+LENET5_C3 = from_rows(
+    [
+        *([i % 6 for i in range(first, first + 3)] for first in range(6)),
+        *([i % 6 for i in range(first, first + 4)] for first in range(6)),
+        [0, 1, 3, 4],
+        [1, 2, 4, 5],
+        [0, 2, 3, 5],
+        range(6),
+    ],
+    c_in=6,
+)
+"""Table I of LeCun et al. 1998: how the six maps of S2 feed the sixteen of C3.
+
+Six contiguous triples and six contiguous quadruples (cyclically), three quadruples that are not contiguous, one full.
+"""

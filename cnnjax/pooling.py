@@ -1,0 +1,269 @@
+"""Pooling: one value for each window of each map, by maximum, mean or p-norm; and LeNet-5's trainable sub-sampling.
+
+A pool never mixes maps and never changes their number. Windows stand `stride` apart, by default side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from cnnjax._arguments import array, check_bias, check_rank, check_same_dtype, image
+from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
+from cnnjax._shapes import Geometry, Padding, geometry, integers
+from cnnjax._windows import accumulation_dtype, extend, pad_zeros, under_each_tap
+
+__all__ = ["avg_pool2d", "lp_pool2d", "max_pool2d", "pool_geometry", "subsample2d"]
+
+Window = int | tuple[int, int]
+
+
+def max_pool2d(
+    x: ArrayLike, window: Window = 2, *, stride: Window | None = None, padding: Padding = "VALID"
+) -> jax.Array:
+    """Take the largest value of each window of each map.
+
+        y[n, i, j, c] = max_{u, v} x[n, i * stride + u - top, j * stride + v - left, c]
+
+    The gradient goes to the largest value; equal largest values share it equally.
+
+    Args:
+        x: the image, (N, H, W, C) or (H, W, C), of a real dtype.
+        window: its height and width in pixels, one integer for a square.
+        stride: pixels between neighbouring windows; by default the window, so that they do not overlap.
+        padding: as in `conv2d`. What lies beyond the edge under "SAME" and explicit padding never wins.
+
+    Returns:
+        y, (N, H_out, W_out, C) or (H_out, W_out, C); H_out = (top + H + bottom - window) // stride + 1.
+
+    Raises:
+        TypeError: for no array, an integer or complex one, or a setting that is not an integer.
+        ValueError: for a wrong rank, a window larger than the padded image, padding of a whole window.
+
+    Example:
+        >>> import jax.numpy as jnp, cnnjax
+        >>> x = jnp.array([[1.0, 5.0, 2.0, 0.0], [3.0, 4.0, 7.0, 6.0]])[..., None]
+        >>> print(cnnjax.max_pool2d(x)[..., 0])
+        [[5. 7.]]
+
+    Source: Ranzato, Huang, Boureau and LeCun 2007, "Unsupervised learning of invariant feature hierarchies".
+    """
+    call = "max_pool2d"
+    x, batched = image(call, "x", x, ("H", "W", "C"))
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        fix = "pool jnp.abs(x), or the real and imaginary parts"
+        raise ArgumentTypeError(
+            complaint(
+                call,
+                "x",
+                got=describe(x),
+                expected="a real dtype, because complex numbers have no order",
+                fix=fix,
+            )
+        )
+    seen, _ = _windows(call, x, window, stride, padding, beyond=-jnp.inf)
+    y = jnp.max(seen, axis=0).astype(x.dtype)
+    return y if batched else y[0]
+
+
+def avg_pool2d(
+    x: ArrayLike, window: Window = 2, *, stride: Window | None = None, padding: Padding = "VALID"
+) -> jax.Array:
+    """Take the mean of each window of each map.
+
+        y[n, i, j, c] = mean_{u, v} x[n, i * stride + u - top, j * stride + v - left, c]
+
+    The mean is over the pixels of the image in the window: under "SAME" and explicit padding the zeros beyond the
+    edge do not count, so that a constant image stays constant.
+
+    Args:
+        x: the image, (N, H, W, C) or (H, W, C).
+        window, stride, padding: as in `max_pool2d`.
+
+    Returns:
+        y, (N, H_out, W_out, C) or (H_out, W_out, C).
+
+    Raises:
+        TypeError, ValueError: as `max_pool2d`, but complex images have a mean.
+
+    Example:
+        >>> import jax.numpy as jnp, cnnjax
+        >>> print(cnnjax.avg_pool2d(jnp.ones((3, 3, 1)), 2, stride=1, padding="SAME")[..., 0])
+        [[1. 1. 1.]
+         [1. 1. 1.]
+         [1. 1. 1.]]
+
+    Source: LeCun et al. 1998, section II.A ("local averaging").
+    """
+    x, batched = image("avg_pool2d", "x", x, ("H", "W", "C"))
+    seen, reading = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
+    inside = pad_zeros(jnp.ones((1, *reading.size, 1), seen.dtype), reading)
+    count = sum(ones for _, ones in under_each_tap(inside, reading))
+    y = (jnp.sum(seen, axis=0) / count).astype(x.dtype)
+    return y if batched else y[0]
+
+
+def lp_pool2d(
+    x: ArrayLike,
+    window: Window = 2,
+    *,
+    p: float = 2.0,
+    stride: Window | None = None,
+    padding: Padding = "VALID",
+) -> jax.Array:
+    """Take the p-norm of each window of each map.
+
+        y[n, i, j, c] = (sum_{u, v} |x[n, i * stride + u - top, j * stride + v - left, c]|^p)^(1/p)
+
+    p = 1 is the sum of the moduli; as p grows it approaches the largest modulus. A window of zeros has no derivative
+    for p > 1; its gradient here is zero, the one that every symmetric convention gives.
+
+    Args:
+        x: the image, (N, H, W, C) or (H, W, C), of a real dtype.
+        p: the exponent, at least 1.
+        window, stride, padding: as in `max_pool2d`; zeros beyond the edge add nothing.
+
+    Returns:
+        y, (N, H_out, W_out, C) or (H_out, W_out, C).
+
+    Raises:
+        TypeError, ValueError: as `max_pool2d`; ValueError also for a p below 1 or not finite.
+
+    Example:
+        >>> import jax.numpy as jnp, cnnjax
+        >>> print(cnnjax.lp_pool2d(jnp.array([[3.0, 4.0], [0.0, 0.0]])[..., None])[..., 0])
+        [[5.]]
+
+    Source: Sermanet, Chintala and LeCun 2012, "Convolutional neural networks applied to house numbers digit
+    classification", section 2.2.
+    """
+    call = "lp_pool2d"
+    x, batched = image(call, "x", x, ("H", "W", "C"))
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise ArgumentTypeError(
+            complaint(
+                call,
+                "x",
+                got=describe(x),
+                expected="a real dtype",
+                fix="pass jnp.abs(x), which has the same norm",
+            )
+        )
+    if not isinstance(p, (int, float)) or isinstance(p, bool):
+        raise ArgumentTypeError(complaint(call, "p", got=describe(p), expected="a number of at least 1", fix="use p=2"))
+    if not 1 <= p < float("inf"):
+        fix = "use max_pool2d for the largest value" if p == float("inf") else "use p=1 or more"
+        raise ArgumentValueError(complaint(call, "p", got=repr(p), expected="a finite number of at least 1", fix=fix))
+    seen, _ = _windows(call, jnp.abs(x), window, stride, padding, beyond=0)
+    # The largest modulus is taken out, so that no power overflows or underflows.
+    largest = jax.lax.stop_gradient(jnp.max(seen, axis=0, keepdims=True))
+    scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    total = jnp.sum((seen / scale) ** p, axis=0)
+    some = total > 0
+    root = jnp.where(some, total, jnp.ones_like(total)) ** (1 / p)
+    y = (scale[0] * jnp.where(some, root, jnp.zeros_like(root))).astype(x.dtype)
+    return y if batched else y[0]
+
+
+def subsample2d(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    window: Window = 2,
+    stride: Window | None = None,
+    padding: Padding = "VALID",
+) -> jax.Array:
+    """Sub-sample as LeNet-5 does: the sum of each window of each map, times one weight, plus one bias a map.
+
+        y[n, i, j, c] = w[c] * sum_{u, v} x[n, i * stride + u - top, j * stride + v - left, c] + b[c]
+
+    The paper takes the average in section II.A and the sum in section II.B, which describes LeNet-5; this is the sum.
+    The two are the same function with w scaled by the area of the window.
+
+    Args:
+        x: the image, (N, H, W, C) or (H, W, C).
+        w: one weight for each map, (C,).
+        b: one bias for each map, (C,).
+        window, stride, padding: as in `max_pool2d`; zeros beyond the edge add nothing.
+
+    Returns:
+        y, (N, H_out, W_out, C) or (H_out, W_out, C).
+
+    Raises:
+        TypeError, ValueError: as `avg_pool2d`, and as `conv2d` for the arrays: w and b are never broadcast.
+
+    Example:
+        >>> import jax.numpy as jnp, cnnjax
+        >>> cnnjax.subsample2d(jnp.ones((28, 28, 6)), jnp.full((6,), 0.25), jnp.zeros((6,))).shape
+        (14, 14, 6)
+
+    Source: LeCun et al. 1998, section II.B, layer S2.
+    """
+    call = "subsample2d"
+    x, batched = image(call, "x", x, ("H", "W", "C"))
+    w = array(call, "w", w)
+    check_rank(call, "w", w, ("C",))
+    b = None if b is None else array(call, "b", b)
+    check_same_dtype(call, x=x, w=w, b=b)
+    maps = x.shape[-1:]
+    if w.shape != maps:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "w",
+                got=describe(w),
+                expected=f"shape {maps}, one weight for each map of x {x.shape}",
+                fix=f"pass weights of shape {maps}",
+            )
+        )
+    if b is not None:
+        check_bias(call, b, maps, "one bias for each map")
+    seen, _ = _windows(call, x, window, stride, padding, beyond=0)
+    y = jnp.sum(seen, axis=0).astype(x.dtype) * w[None, None, None]
+    y = y if b is None else y + b[None, None, None]
+    return y if batched else y[0]
+
+
+def pool_geometry(
+    call: str, size: tuple[int, ...], window: Any, *, stride: Any = None, padding: Any = "VALID"
+) -> Geometry:
+    """Where the windows of a pool stand on an image of `size` (H, W); the stride is the window unless given."""
+    window = integers(call, "window", window, len(size), least=1)
+    stride = window if stride is None else stride
+    reading = geometry(call, size, window, stride=stride, padding=padding, kernel_argument="window")
+    for pair, extent in zip(reading.pads, window, strict=True):
+        if reading.boundary == "zero" and max(pair) >= extent:
+            raise ArgumentValueError(
+                complaint(
+                    call,
+                    "padding",
+                    got=repr(padding),
+                    expected=f"less than the window {window}, so that every window sees some of the image",
+                    fix=f"use at most {extent - 1}",
+                )
+            )
+    return reading
+
+
+def _windows(
+    call: str, x: jax.Array, window: Any, stride: Any, padding: Any, *, beyond: float
+) -> tuple[jax.Array, Geometry]:
+    """The pixels of every window, (area, N, H_out, W_out, C), wide enough to be added up, and where they stand."""
+    if 0 in x.shape[1:]:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "x",
+                got=describe(x),
+                expected="at least one pixel and one map",
+                fix="check how the array was sliced",
+            )
+        )
+    reading = pool_geometry(call, x.shape[1:-1], window, stride=stride, padding=padding)
+    x, reading = extend(x, reading)
+    padded = pad_zeros(x.astype(accumulation_dtype(x.dtype)), reading, beyond)
+    return jnp.stack([seen for _, seen in under_each_tap(padded, reading)]), reading

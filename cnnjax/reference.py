@@ -1,0 +1,200 @@
+"""The definition as float64 NumPy loops: the oracle that everything else is tested against. It never imports jax.
+
+A convolution is the trilinear form T(x, w, y) = sum over terms of x[..] * w[..] * y[..]. `terms` lists which x, w and
+y meet; the forward pass, the input gradient and the weight gradient each leave out one of the three.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "avg_pool",
+    "convolve",
+    "input_gradient",
+    "local_convolve",
+    "lp_pool",
+    "max_pool",
+    "subsample",
+    "terms",
+    "weight_gradient",
+]
+
+Index = tuple[int, ...]
+
+
+def convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
+    """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out), in plain loops.
+
+        y[n, p, o] = b[o] + sum_{t, c} x[n, p * stride + t * dilation - before, c] * w[t, c, o]
+
+    The number of spatial axes is that of w less two. `settings` are those of `terms`. float64, or complex128 for
+    complex arrays.
+
+    >>> convolve(np.ones((1, 3, 3, 2)), np.ones((2, 2, 2, 1)))[0, :, :, 0]
+    array([[8., 8.],
+           [8., 8.]])
+    """
+    x, w = _wide(x), _wide(w)
+    _, output = _reading(x.shape[1:-1], w.shape[:-2], **_spatial(settings))
+    y = np.zeros((x.shape[0], *output, w.shape[-1]), np.result_type(x, w))
+    for at_x, at_w, at_y in terms(x.shape, w.shape, **settings):
+        y[at_y] += x[at_x] * w[at_w]
+    return y if b is None else y + _wide(b)
+
+
+def input_gradient(x_shape: Sequence[int], w: Any, y: Any, **settings: Any) -> np.ndarray:
+    """Return the derivative of T(x, w, y) by x, (N, *size, C_in): the adjoint of `convolve` in x."""
+    w, y = _wide(w), _wide(y)
+    x = np.zeros(tuple(x_shape), np.result_type(w, y))
+    for at_x, at_w, at_y in terms(x_shape, w.shape, **settings):
+        x[at_x] += w[at_w] * y[at_y]
+    return x
+
+
+def weight_gradient(x: Any, w_shape: Sequence[int], y: Any, **settings: Any) -> np.ndarray:
+    """Return the derivative of T(x, w, y) by w, (*kernel, C_in / groups, C_out): the adjoint of `convolve` in w."""
+    x, y = _wide(x), _wide(y)
+    w = np.zeros(tuple(w_shape), np.result_type(x, y))
+    for at_x, at_w, at_y in terms(x.shape, w_shape, **settings):
+        w[at_w] += x[at_x] * y[at_y]
+    return w
+
+
+def terms(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    stride: Any = 1,
+    padding: Any = "VALID",
+    dilation: Any = 1,
+    groups: int = 1,
+    connections: Any = None,
+) -> Iterator[tuple[Index, Index, Index]]:
+    """Yield (index into x, index into w, index into y) for every product of a convolution.
+
+    Where the kernel reads beyond the image there is no term (zeros) or another pixel of it (wrapped, mirrored);
+    where `connections` (C_in, C_out) says that two maps are not connected there is no term either.
+    """
+    n, *size, _ = x_shape
+    *kernel, in_group, c_out = w_shape
+    source, output = _reading(size, kernel, stride=stride, padding=padding, dilation=dilation)
+    links = [
+        (group * in_group + c, c, o)
+        for o in range(c_out)
+        for group in [o // (c_out // groups)]
+        for c in range(in_group)
+        if connections is None or connections[group * in_group + c][o]
+    ]
+    for position, tap in itertools.product(_indices(output), _indices(kernel)):
+        seen = [source[axis][i][t] for axis, (i, t) in enumerate(zip(position, tap, strict=True))]
+        pixel = tuple(i for i in seen if i is not None)
+        if len(pixel) == len(seen):
+            for image, (c, slice_, o) in itertools.product(range(n), links):
+                yield (image, *pixel, c), (*tap, slice_, o), (image, *position, o)
+
+
+def local_convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
+    """Convolve x (N, *size, C_in) with a kernel for each position, w (*output, *kernel, C_in, C_out)."""
+    x, w = _wide(x), _wide(w)
+    axes = x.ndim - 2
+    _, output = _reading(x.shape[1:-1], w.shape[axes:-2], **settings)
+    y = np.zeros((x.shape[0], *output, w.shape[-1]), np.result_type(x, w))
+    for at_x, at_w, at_y in terms(x.shape, w.shape[axes:], **settings):
+        y[at_y] += x[at_x] * w[(*at_y[1:-1], *at_w)]
+    return y if b is None else y + _wide(b)
+
+
+def max_pool(x: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
+    """The largest of the pixels of x (N, *size, C) in each window."""
+    return _pool(x, window, np.max, **settings)
+
+
+def avg_pool(x: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
+    """The mean of the pixels of x (N, *size, C) in each window; what lies beyond the image does not count."""
+    return _pool(x, window, np.mean, **settings)
+
+
+def lp_pool(x: Any, window: Sequence[int], p: float, **settings: Any) -> np.ndarray:
+    """The p-norm of the pixels of x (N, *size, C) in each window."""
+    return _pool(x, window, lambda seen: np.sum(np.abs(seen) ** p) ** (1 / p), **settings)
+
+
+def subsample(x: Any, w: Any, b: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
+    """LeNet-5's sub-sampling of x (N, *size, C): w[c] times the sum of each window of map c, plus b[c]."""
+    return _pool(x, window, np.sum, **settings) * _wide(w) + _wide(b)
+
+
+def _pool(x: Any, window: Sequence[int], reduce: Any, **settings: Any) -> np.ndarray:
+    x = _wide(x)
+    source, output = _reading(x.shape[1:-1], window, **settings)
+    y = np.zeros((x.shape[0], *output, x.shape[-1]), x.dtype)
+    for at_y in np.ndindex(*y.shape):
+        image, *position, c = at_y
+        rows = [[pixel for pixel in source[a][i] if pixel is not None] for a, i in enumerate(position)]
+        y[at_y] = reduce(np.array([x[(image, *pixel, c)] for pixel in itertools.product(*rows)]))
+    return y
+
+
+def _reading(
+    size: Sequence[int], kernel: Sequence[int], *, stride: Any = 1, padding: Any = "VALID", dilation: Any = 1
+) -> tuple[list[list[list[int | None]]], tuple[int, ...]]:
+    """For each axis, source[position][tap]: the pixel that a tap reads there, None for a zero; and the output size."""
+    axes = len(size)
+    strides, dilations = _each(stride, axes), _each(dilation, axes)
+    source, output = [], []
+    for axis in range(axes):
+        n, k, s, d = size[axis], kernel[axis], strides[axis], dilations[axis]
+        before, after = _pads(padding, axis, n, d * (k - 1) + 1, s)
+        positions = range(0, before + n + after - d * (k - 1), s)
+        source.append([[_pixel(start + t * d - before, n, padding) for t in range(k)] for start in positions])
+        output.append(len(positions))
+    return source, tuple(output)
+
+
+def _pads(padding: Any, axis: int, n: int, extent: int, stride: int) -> tuple[int, int]:
+    if padding == "VALID":
+        return 0, 0
+    if padding == "CAUSAL":
+        return extent - 1, 0
+    if padding in ("CIRCULAR", "REFLECT"):
+        return (extent - 1) // 2, extent - 1 - (extent - 1) // 2
+    if padding in ("SAME", "SAME_LOWER"):
+        positions = int(np.ceil(n / stride))
+        total = max(0, (positions - 1) * stride + extent - n)
+        less, more = total // 2, total - total // 2
+        return (less, more) if padding == "SAME" else (more, less)
+    entry = padding if isinstance(padding, int) else padding[axis]
+    return (entry, entry) if isinstance(entry, int) else tuple(entry)
+
+
+def _pixel(i: int, n: int, padding: Any) -> int | None:
+    """The pixel of an axis of n that stands at place i, which may lie beyond it."""
+    if 0 <= i < n:
+        return i
+    if padding == "CIRCULAR":
+        return i % n
+    if padding == "REFLECT":
+        return -i if i < 0 else 2 * (n - 1) - i
+    return None
+
+
+def _spatial(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in ("stride", "padding", "dilation") if name in settings}
+
+
+def _indices(sizes: Sequence[int]) -> Iterator[Index]:
+    return itertools.product(*map(range, sizes))
+
+
+def _each(value: Any, axes: int) -> Sequence[int]:
+    return (value,) * axes if isinstance(value, int) else value
+
+
+def _wide(values: Any) -> np.ndarray:
+    values = np.asarray(values)
+    return values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)

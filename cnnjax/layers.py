@@ -545,9 +545,13 @@ class Network:
         return volumes if batched else {name: volume[0] for name, volume in volumes.items()}
 
     def classify(self, params: Mapping[str, Params], images: ArrayLike) -> jax.Array:
-        """Return the winning class of each image: the smallest distance after RBF units, else the largest score."""
+        """Return the winning class of each image."""
+        return self.winners(self.apply(params, images))
+
+    def winners(self, scores: jax.Array) -> jax.Array:
+        """Return the winning class of each row of scores: the smallest after RBF units, else the largest."""
         wins = jnp.argmin if isinstance(self.layers[-1][1], RBF) else jnp.argmax
-        return wins(self.apply(params, images), axis=-1)
+        return wins(scores, axis=-1)
 
     def _checked(self, params: Mapping[str, Params], images: Any) -> tuple[jax.Array, bool]:
         call = f"{self.name}.apply"

@@ -1,0 +1,357 @@
+"""Pictures of what a network is and does: connection tables, kernels, volumes, learning curves, hard cases.
+
+Every function returns a `matplotlib.figure.Figure` and touches no global state; save it with `figure.savefig(path)`.
+Weights and maps are drawn on one symmetric scale a panel, blue negative, red positive, white zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from cnnjax._errors import ArgumentTypeError, ArgumentValueError, MissingExtraError, complaint, describe
+from cnnjax.connections import ConnectionTable
+from cnnjax.layers import RBF, Conv2D, Network
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+except ImportError as error:  # pragma: no cover - the tests install matplotlib
+    raise MissingExtraError(
+        "cnnjax.figures needs matplotlib; install it with: pip install 'cnnjax[experiments]'"
+    ) from error
+
+__all__ = ["connection_table", "feature_maps", "hard_cases", "kernels", "learning_curve"]
+
+_DIVERGING = "RdBu_r"
+_INK = "#1f3b57"
+_ACCENT = "#c8553d"
+_FAINT = "#d9dee3"
+
+
+def connection_table(table: ConnectionTable, inputs: str = "input map", outputs: str = "output map") -> Figure:
+    """Draw a connection table: a row for each input map, a column for each output map, a filled cell for a link.
+
+    The margins count the links: how many output maps an input feeds, how many inputs an output reads.
+
+    >>> from cnnjax.connections import LENET5_C3
+    >>> figure = connection_table(LENET5_C3, "S2 map", "C3 map")
+
+    Source: the layout is that of LeCun et al. 1998, Table I.
+    """
+    if not isinstance(table, ConnectionTable):
+        fix = "pass for example cnnjax.connections.LENET5_C3"
+        raise ArgumentTypeError(
+            complaint("connection_table", "table", got=describe(table), expected="a ConnectionTable", fix=fix)
+        )
+    rows, columns = table.matrix.shape
+    figure = _figure(max(4.0, 0.42 * columns + 2), max(2.6, 0.42 * rows + 1.5))
+    axes = figure.add_subplot()
+    axes.imshow(np.where(table.matrix, 1.0, 0.0), cmap=_two_tone(), vmin=0, vmax=1)
+    axes.set_xticks(range(columns), [f"{o}" for o in range(columns)])
+    axes.set_yticks(range(rows), [f"{c}" for c in range(rows)])
+    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    for c, fed in enumerate(table.fan_out):
+        axes.text(columns - 0.35, c, f"feeds {fed}", va="center", fontsize=8, color=_INK)
+    for o, read in enumerate(table.fan_in):
+        axes.text(o, -0.62, f"{read}", ha="center", va="bottom", fontsize=8, color=_INK)
+    axes.text(-0.62, -0.62, "reads", ha="right", va="bottom", fontsize=8, color=_INK)
+    axes.set_xlabel(outputs)
+    axes.set_ylabel(inputs)
+    axes.set_title(f"{table.links} of {table.matrix.size} links", pad=20)
+    _no_frame(axes)
+    return figure
+
+
+def kernels(network: Network, params: Mapping[str, Any], layer: str) -> Figure:
+    """Draw every two-dimensional slice of a convolution's kernels: rows input maps, columns output maps.
+
+    Output maps that read the same number of input maps stand together. A pair that is not connected has no slice.
+
+    Args:
+        network: the network, with a `Conv2D` named `layer`.
+        params: its parameters.
+        layer: the name of the layer.
+
+    Raises:
+        ValueError: when the network has no convolution of that name.
+
+    >>> import jax, cnnjax
+    >>> network = cnnjax.models.lenet5()
+    >>> figure = kernels(network, network.init(jax.random.key(0)), "c3")
+    """
+    found = dict(network.layers).get(layer)
+    if not isinstance(found, Conv2D):
+        names = [name for name, value in network.layers if isinstance(value, Conv2D)]
+        raise ArgumentValueError(
+            complaint("kernels", "layer", got=repr(layer), expected=f"one of the convolutions {names}", fix="name one")
+        )
+    table = found.table(network.input_shapes()[layer])
+    weights = _dense_weights(np.asarray(params[layer]["w"], float), table, found.groups)
+    *_, c_in, c_out = weights.shape
+    scale = np.abs(weights).max() or 1.0
+    source = _name_before(network, layer)
+
+    order = sorted(range(c_out), key=lambda o: table.fan_in[o])
+    blocks = [list(block) for _, block in groupby(order, key=lambda o: table.fan_in[o])]
+    cell, gap, left, top = 0.52, 0.2, 0.85, 1.0
+    width = left + cell * c_out + gap * (len(blocks) - 1) + 0.2
+    figure = _figure(max(4.6, width), top + cell * c_in + 0.35, constrained=False)
+    _title(figure, f"{layer.upper()}: one {_by(weights.shape[:2])} slice for each connected pair of maps")
+    x = left
+    for block in blocks:
+        fan = table.fan_in[block[0]]
+        _write(figure, x + cell * len(block) / 2, top - 0.3, f"read {fan} map" + "s" * (fan != 1))
+        for o in block:
+            _write(figure, x + cell / 2, top - 0.08, f"{o}", color=_INK)
+            for c in table.rows[o]:
+                axes = _place(figure, x + 0.02, top + c * cell + 0.02, cell - 0.04, cell - 0.04)
+                axes.imshow(weights[:, :, c, o], cmap=_DIVERGING, vmin=-scale, vmax=scale)
+            x += cell
+        x += gap
+    for c in range(c_in):
+        _write(figure, left - 0.12, top + (c + 0.58) * cell, f"{source} {c}", ha="right")
+    _write(figure, left, top + c_in * cell + 0.22, f"blue -{scale:.2f}, white 0, red +{scale:.2f}", ha="left")
+    return figure
+
+
+def feature_maps(network: Network, params: Mapping[str, Any], image: Any, label: int | None = None) -> Figure:
+    """Draw every volume that one image goes through, a row a volume.
+
+    Maps of one pixel, and vectors, are drawn as a strip; the 84 values that LeNet-5's RBF units read as the bitmap
+    they are compared with, beside the code of the winner.
+
+    Args:
+        network: the network.
+        params: its parameters.
+        image: one image, prepared (H, W, C), or uint8 (h, w).
+        label: the right class, for the title.
+
+    >>> import jax, cnnjax
+    >>> network = cnnjax.models.lenet5()
+    >>> figure = feature_maps(network, network.init(jax.random.key(0)), np.zeros((28, 28), np.uint8))
+    """
+    if getattr(image, "dtype", None) == np.uint8:
+        image = network.input.prepare(np.asarray(image)[None])[0]
+    volumes = {name: np.asarray(volume, float) for name, volume in network.volumes(params, image).items()}
+    winner = int(network.classify(params, image))
+    bitmaps = {name: layer.codes for name, layer in _read_by(network).items() if isinstance(layer, RBF)}
+    rows = {name: 1.35 if name in bitmaps else _rows_of_maps(volume) * 0.68 for name, volume in volumes.items()}
+    figure = _figure(10.6, 0.75 + sum(rows.values()), constrained=False)
+    right = "" if label is None else f", right class {label}"
+    _title(figure, f"{network.name}: every volume for one image. Classified as {winner}{right}")
+    top = 0.7
+    for name, volume in volumes.items():
+        size = f"{volume.shape[-1]}" + (f" @ {_by(volume.shape[:-1])}" if volume.ndim == 3 else " units")
+        _write(figure, 0.15, top + 0.3, f"{name.upper()}\n{size}", ha="left", va="center", size=9, color=_INK)
+        if name in bitmaps and volume.size == 84:
+            _draw_bitmaps(figure, top, volume, np.array(bitmaps[name][winner]), winner)
+        elif volume.ndim == 3 and volume.shape[:2] != (1, 1):
+            _draw_maps(figure, top, volume, grey=name == "input")
+        elif name == network.layers[-1][0]:
+            _draw_scores(figure, top, volume.ravel(), winner, distances=isinstance(network.layers[-1][1], RBF))
+        else:
+            _draw_strip(figure, top, volume.ravel())
+        top += rows[name]
+    return figure
+
+
+def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learning curve") -> Figure:
+    """Draw loss and error rate against the epoch.
+
+    Args:
+        history: one mapping for each epoch with "epoch", "loss", "train_error" and "test_error" (in %).
+        title: what was trained on what.
+
+    Raises:
+        ValueError: for an empty history.
+
+    >>> figure = learning_curve([{"epoch": 1, "loss": 2.0, "train_error": 9.0, "test_error": 5.0}])
+    """
+    if not history:
+        raise ArgumentValueError(
+            complaint("learning_curve", "history", got="empty", expected="at least one epoch", fix="train first")
+        )
+    epochs = [entry["epoch"] for entry in history]
+    figure = _figure(8.4, 3.4)
+    figure.suptitle(title)
+    loss_axes, error_axes = figure.subplots(1, 2)
+    loss_axes.plot(epochs, [entry["loss"] for entry in history], color=_INK, marker="o", markersize=3)
+    loss_axes.set(xlabel="epoch", ylabel="training loss (mean over the epoch)", yscale="log")
+    for key, colour, name in (
+        ("train_error", _INK, "training, while the weights change"),
+        ("test_error", _ACCENT, "test"),
+    ):
+        error_axes.plot(epochs, [entry[key] for entry in history], color=colour, marker="o", markersize=3, label=name)
+    error_axes.set(xlabel="epoch", ylabel="error rate (%)", yscale="log")
+    last = history[-1]
+    error_axes.annotate(
+        f"{last['test_error']:.2f} %",
+        (last["epoch"], last["test_error"]),
+        textcoords="offset points",
+        xytext=(-4, 9),
+        ha="right",
+        color=_ACCENT,
+    )
+    error_axes.legend(frameon=False)
+    for axes in (loss_axes, error_axes):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    return figure
+
+
+def hard_cases(network: Network, params: Mapping[str, Any], images: np.ndarray, labels: np.ndarray) -> Figure:
+    """Draw the 24 images on which a network is worst: the right class loses by most, or wins by least.
+
+    Args:
+        network: the network.
+        params: its parameters.
+        images: uint8 (N, h, w).
+        labels: the right classes (N,).
+
+    >>> import jax, cnnjax
+    >>> network = cnnjax.models.lenet5()
+    >>> images, labels = np.zeros((3, 28, 28), np.uint8), np.array([0, 1, 2])
+    >>> figure = hard_cases(network, network.init(jax.random.key(0)), images, labels)
+    """
+    scores = np.asarray(network.apply(params, network.input.prepare(images)), float)
+    scores = -scores if isinstance(network.layers[-1][1], RBF) else scores
+    rows = np.arange(len(labels))
+    right = scores[rows, labels]
+    rivals = scores.copy()
+    rivals[rows, labels] = -np.inf
+    lead = right - rivals.max(axis=1)
+    shown = np.argsort(lead, kind="stable")[:24]
+    columns = min(8, len(shown))
+    figure = _figure(9.0, 1.45 * -(-len(shown) // columns) + 0.6)
+    wrong = int((lead < 0).sum())
+    figure.suptitle(
+        f"{network.name}: the hardest of {len(labels)} images ({wrong} misclassified, in red).\n"
+        "lead: by how much the right class scores better than its best rival",
+        fontsize=11,
+    )
+    grid = np.ravel(figure.subplots(-(-len(shown) // columns), columns, squeeze=False))
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, i in zip(grid, shown, strict=False):
+        axes.imshow(images[i], cmap="gray_r")
+        lost = lead[i] < 0
+        verdict = f"{labels[i]} taken for {rivals[i].argmax()}" if lost else f"{labels[i]}, not {rivals[i].argmax()}"
+        axes.set_title(f"{verdict}\nlead {lead[i]:+.1f}", fontsize=8, color=_ACCENT if lost else _INK)
+    return figure
+
+
+def _figure(width: float, height: float, constrained: bool = True) -> Figure:
+    return Figure(figsize=(width, height), dpi=150, layout="constrained" if constrained else None)
+
+
+def _two_tone() -> Any:
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([_FAINT, _INK])
+
+
+def _no_frame(axes: Axes) -> None:
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _dense_weights(w: np.ndarray, table: ConnectionTable, groups: int) -> np.ndarray:
+    """The weights (k_h, k_w, C_in / groups, C_out) at their places in (k_h, k_w, C_in, C_out)."""
+    if groups == 1:
+        return w
+    dense = np.zeros((*w.shape[:2], *table.matrix.shape))
+    for o, row in enumerate(table.rows):
+        dense[:, :, row, o] = w[:, :, :, o]
+    return dense
+
+
+def _name_before(network: Network, layer: str) -> str:
+    names = list(network.shapes())
+    return names[names.index(layer) - 1].upper().replace("INPUT", "input")
+
+
+def _read_by(network: Network) -> dict[str, Any]:
+    """The layer that reads each volume."""
+    return dict(zip(network.shapes(), (layer for _, layer in network.layers), strict=False))
+
+
+_LEFT, _TILE, _COLUMNS = 1.25, 0.56, 16
+
+
+def _rows_of_maps(volume: np.ndarray) -> int:
+    return -(-volume.shape[-1] // _COLUMNS) if volume.ndim == 3 and volume.shape[:2] != (1, 1) else 1
+
+
+def _draw_maps(figure: Figure, top: float, volume: np.ndarray, *, grey: bool) -> None:
+    scale = np.abs(volume).max() or 1.0
+    colours: dict[str, Any] = {"cmap": "gray_r"} if grey else {"cmap": _DIVERGING, "vmin": -scale, "vmax": scale}
+    for o in range(volume.shape[-1]):
+        row, column = divmod(o, _COLUMNS)
+        axes = _place(figure, _LEFT + column * (_TILE + 0.02), top + row * 0.68 + 0.04, _TILE, _TILE)
+        axes.imshow(volume[:, :, o], **colours)
+
+
+def _draw_strip(figure: Figure, top: float, values: np.ndarray) -> None:
+    scale = np.abs(values).max() or 1.0
+    axes = _place(figure, _LEFT, top + 0.14, _COLUMNS * (_TILE + 0.02) - 0.02, 0.32)
+    axes.imshow(values[None], cmap=_DIVERGING, vmin=-scale, vmax=scale, aspect="auto")
+
+
+def _draw_bitmaps(figure: Figure, top: float, values: np.ndarray, code: np.ndarray, winner: int) -> None:
+    pictures = (
+        (0.0, values, "the 84 units\nas 7 x 12 pixels"),
+        (2.6, code, f"the code of {winner},\nwhich is nearest"),
+    )
+    for shift, bits, name in pictures:
+        axes = _place(figure, _LEFT + shift, top + 0.06, 0.7, 1.2)
+        axes.imshow(bits.reshape(12, 7), cmap=_DIVERGING, vmin=-1.2, vmax=1.2)
+        _write(figure, _LEFT + shift + 0.82, top + 0.66, name, ha="left", va="center")
+
+
+def _draw_scores(figure: Figure, top: float, scores: np.ndarray, winner: int, *, distances: bool) -> None:
+    axes = _place(figure, _LEFT, top + 0.06, 6.0, 0.42)
+    axes.bar(range(len(scores)), scores, color=[_ACCENT if i == winner else "#aab4bd" for i in range(len(scores))])
+    axes.set_xticks(range(len(scores)))
+    axes.tick_params(labelsize=7, length=0)
+    axes.get_xticklabels()[winner].set(color=_ACCENT, fontweight="bold")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.annotate(
+        f"{scores[winner]:.1f}", (winner, scores[winner]), ha="center", va="bottom", fontsize=7, color=_ACCENT
+    )
+    name = "squared distance to the code\nof each class: the smallest wins" if distances else "score of each class"
+    _write(figure, _LEFT + 6.2, top + 0.3, name, ha="left", va="center")
+
+
+def _place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Add bare axes at a place given in inches from the top left corner."""
+    across, down = figure.get_size_inches()
+    axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color="#8a949d", linewidth=0.6)
+    return axes
+
+
+def _write(figure: Figure, left: float, top: float, text: str, size: float = 8, **style: Any) -> None:
+    """Write text at a place given in inches from the top left corner, centred unless told."""
+    across, down = figure.get_size_inches()
+    figure.text(left / across, 1 - top / down, text, fontsize=size, **{"ha": "center", "va": "baseline", **style})
+
+
+def _title(figure: Figure, text: str) -> None:
+    _write(figure, 0.15, 0.38, text, size=12, ha="left")
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))

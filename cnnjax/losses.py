@@ -1,0 +1,101 @@
+"""The losses of LeNet-5's radial basis function output, stable in float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
+
+from cnnjax._arguments import array, check_rank
+from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
+
+__all__ = ["map_loss", "mle_loss"]
+
+
+def mle_loss(distances: ArrayLike, labels: ArrayLike) -> jax.Array:
+    """Return the mean distance to the code of the right class.
+
+        E = mean_n distances[n, labels[n]]
+
+    With codes that are trained too it has a trivial minimum, all codes equal; with fixed codes it ignores the wrong
+    classes.
+
+    Args:
+        distances: squared distances (N, classes), the output of `RBF` units.
+        labels: integers (N,) in 0 .. classes - 1.
+
+    Raises:
+        TypeError: for no arrays, or labels that are not integers.
+        ValueError: for other shapes.
+
+    >>> print(mle_loss(jnp.array([[1.0, 84.0]]), jnp.array([0])))
+    1.0
+
+    Source: LeCun et al. 1998, equation 8.
+    """
+    distances, labels = _checked("mle_loss", distances, labels)
+    return jnp.mean(_of_label(distances, labels))
+
+
+def map_loss(distances: ArrayLike, labels: ArrayLike, *, rubbish: float = 1.0) -> jax.Array:
+    """Return the maximum a posteriori loss: the right distance, and a competition that pushes the wrong ones away.
+
+        E = mean_n ( y[n, labels[n]] + log(exp(-j) + sum_i exp(-y[n, i])) ),   j = rubbish > 0
+
+    exp(-j) is the share of a "rubbish" class that wins when every distance is large; the paper gives no value for j.
+    It is positive. At the start of training the distances are near 84, where exp(-y) is below the smallest float32;
+    the sum is therefore taken as the log-sum-exp of {-j, -y[n, i]}.
+
+    Args:
+        distances: squared distances (N, classes), the output of `RBF` units.
+        labels: integers (N,) in 0 .. classes - 1.
+        rubbish: j, positive.
+
+    Raises:
+        TypeError: for no arrays, or labels that are not integers.
+        ValueError: for other shapes, or a rubbish that is not positive.
+
+    >>> print(map_loss(jnp.full((1, 10), 200.0), jnp.array([3]), rubbish=1.0))
+    199.0
+
+    Source: LeCun et al. 1998, equation 9.
+    """
+    call = "map_loss"
+    if not isinstance(rubbish, (int, float)) or not rubbish > 0:
+        raise ArgumentValueError(
+            complaint(call, "rubbish", got=describe(rubbish), expected="a positive number", fix="use rubbish=1.0")
+        )
+    distances, labels = _checked(call, distances, labels)
+    constant = jnp.full((distances.shape[0], 1), -rubbish, distances.dtype)
+    competition = logsumexp(jnp.concatenate([constant, -distances], axis=1), axis=1)
+    return jnp.mean(_of_label(distances, labels) + competition)
+
+
+def _of_label(distances: jax.Array, labels: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(distances, labels[:, None].astype(jnp.int32), axis=1)[:, 0]
+
+
+def _checked(call: str, distances: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
+    distances = array(call, "distances", distances)
+    check_rank(call, "distances", distances, ("N", "classes"))
+    if not (hasattr(labels, "dtype") and np.issubdtype(labels.dtype, np.integer)):
+        raise ArgumentTypeError(
+            complaint(
+                call, "labels", got=describe(labels), expected="an array of integers", fix="pass the class numbers"
+            )
+        )
+    if labels.shape != distances.shape[:1]:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "labels",
+                got=describe(labels),
+                expected=f"shape {distances.shape[:1]}, one label for each row of distances {distances.shape}",
+                fix="pass class numbers, not one-hot rows" if labels.ndim > 1 else "pass as many labels as images",
+            )
+        )
+    return distances, jnp.asarray(labels)

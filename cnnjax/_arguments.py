@@ -21,18 +21,18 @@ def array(call: str, argument: str, value: Any) -> jax.Array:
         raise ArgumentTypeError(
             complaint(call, argument, got=describe(value), expected="a JAX or NumPy array", fix=fix)
         )
-    try:
-        result = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+    # Other libraries' arrays may convert without a word, and their gradients would be lost on the way.
+    if not (isinstance(value, (jax.Array, np.ndarray, np.generic)) or hasattr(value, "__jax_array__")):
         raise ArgumentTypeError(
             complaint(
                 call,
                 argument,
                 got=f"an object of type {type(value).__module__}.{type(value).__name__}",
                 expected="a JAX or NumPy array",
-                fix="convert it first, for example with jnp.from_dlpack or np.asarray",
+                fix=f"convert it first, for example with jnp.from_dlpack({argument})",
             )
-        ) from error
+        )
+    result = jnp.asarray(value)
     if not jnp.issubdtype(result.dtype, jnp.inexact):
         raise ArgumentTypeError(
             complaint(

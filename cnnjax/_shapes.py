@@ -190,6 +190,7 @@ def check_maps(call: str, x_shape: Sequence[int], w_shape: Sequence[int], groups
                 )
             )
     (groups,) = integers(call, "groups", groups, 1, least=1)
+    layout = _layout_fix(tuple(x_shape), tuple(w_shape), groups)
     if c_in % groups or c_out % groups:
         raise ArgumentValueError(
             complaint(
@@ -197,31 +198,43 @@ def check_maps(call: str, x_shape: Sequence[int], w_shape: Sequence[int], groups
                 "groups",
                 got=str(groups),
                 expected=f"a divisor of both C_in = {c_in} and C_out = {c_out}",
-                fix="use groups that divide both, or a ConnectionTable, which needs no divisibility",
+                fix=layout or "use groups that divide both, or a ConnectionTable, which needs no divisibility",
             )
         )
     if slices * groups != c_in:
-        raise ArgumentValueError(_maps_disagree(call, tuple(x_shape), tuple(w_shape), groups, spatial))
+        kernel_axes = "k" if spatial == 1 else ", ".join(f"k_{axis.lower()}" for axis in AXES[spatial])
+        per_group = "C_in" if groups == 1 else f"C_in / groups = {c_in} / {groups}"
+        has = f"x {tuple(x_shape)} has C_in = {c_in} maps"
+        ours = f"give w the shape ({kernel_axes}, {c_in // groups}, C_out), or x {slices * groups} maps in its last axis"
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "w",
+                got=f"an array of shape {tuple(w_shape)} with {slices} input maps",
+                expected=f"{c_in // groups} = {per_group} at axis {spatial} of w, because {has}",
+                fix=layout or ours,
+            )
+        )
     return groups
 
 
-def _maps_disagree(call: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int, spatial: int) -> str:
-    c_in, slices = x_shape[-1], w_shape[-2]
+def _layout_fix(x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int) -> str | None:
+    """How to get to channels last, for arrays that would fit if they were read as channels first; else None."""
+    spatial = len(w_shape) - 2
     axes = "".join(AXES[spatial])
-    kernel_axes = ", ".join(f"k_{axis.lower()}" for axis in AXES[spatial])
-    per_group = "C_in" if groups == 1 else f"C_in / groups = {c_in} / {groups}"
-    expected = f"{c_in // groups} = {per_group} at axis {spatial} of w, because x {x_shape} has C_in = {c_in} maps"
-    channels_first_x = len(x_shape) == spatial + 2 and x_shape[1] == slices * groups
-    channels_first_w = w_shape[1] * groups == c_in
-    to_last = (*range(2, spatial + 2), 1, 0)
-    if channels_first_x:
-        order = (0, *range(2, spatial + 2), 1)
-        fix = f"x looks like NC{axes} (channels first): pass jnp.transpose(x, {order})"
-    elif channels_first_w:
-        fix = f"w looks like OI{axes} (output maps first): pass jnp.transpose(w, {to_last})"
-    else:
-        fix = f"give w the shape ({kernel_axes}, {c_in // groups}, C_out), or x {slices * groups} maps in its last axis"
-    return complaint(call, "w", got=f"an array of shape {w_shape} with {slices} input maps", expected=expected, fix=fix)
+    batched = len(x_shape) == spatial + 2
+    first = int(batched)
+    order_x = (*range(first), *range(first + 1, first + 1 + spatial), first)
+    order_w = (*range(2, spatial + 2), 1, 0)
+    x_is, x_fix = f"x looks like {'N' * batched}C{axes}", f"jnp.transpose(x, {order_x})"
+    w_is, w_fix = f"w looks like OI{axes}", f"jnp.transpose(w, {order_w})"
+    if x_shape[first] == w_shape[-2] * groups:
+        return f"{x_is} (channels first): pass {x_fix}"
+    if w_shape[1] * groups == x_shape[-1]:
+        return f"{w_is} (output maps first): pass {w_fix}"
+    if x_shape[first] == w_shape[1] * groups:
+        return f"{x_is} and {w_is} (channels first): pass {x_fix} and {w_fix}"
+    return None
 
 
 def _plain_integer(value: Any) -> int | None:
@@ -285,6 +298,7 @@ def _named_pads(call: str, padding: str, bare: Geometry) -> tuple[tuple[int, int
 
 def _check_fit(call: str, reading: Geometry, padding: Any, kernel_argument: str) -> None:
     axes = AXES[len(reading.size)]
+    what, dilation = ("window", "") if kernel_argument == "window" else ("kernel", " or dilation")
     for axis, n, padded, extent, pair in zip(
         axes, reading.size, reading.padded, reading.extent, reading.pads, strict=True
     ):
@@ -294,9 +308,9 @@ def _check_fit(call: str, reading: Geometry, padding: Any, kernel_argument: str)
                 complaint(
                     call,
                     kernel_argument,
-                    got=f"a kernel of {reading.kernel}{dilated}, {extent} pixels along {axis}",
+                    got=f"a {what} of {reading.kernel}{dilated}, {extent} pixels along {axis}",
                     expected=f"at most {padded}, the padded input's size along {axis} ({n} + {pair[0]} + {pair[1]})",
-                    fix='use a smaller kernel or dilation, a larger input, or padding="SAME"',
+                    fix=f'use a smaller {what}{dilation}, a larger input, or padding="SAME"',
                 )
             )
         if reading.boundary == "reflect" and max(pair) >= n:

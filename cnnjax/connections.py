@@ -206,7 +206,13 @@ def from_rows(rows: Iterable[Iterable[int]], c_in: int) -> ConnectionTable:
     (2, 2, 2)
     """
     c_in = _count("from_rows", "c_in", c_in)
-    rows = [list(row) for row in rows]
+    try:
+        rows = [list(row) for row in rows]
+    except TypeError as error:
+        expected = "for each output map, a list of the input maps that feed it"
+        raise ArgumentTypeError(
+            complaint("from_rows", "rows", got=describe(rows), expected=expected, fix="write [[0, 1], [1, 2]]")
+        ) from error
     matrix = np.zeros((c_in, len(rows)), bool)
     for o, row in enumerate(rows):
         for entry in row:

@@ -247,6 +247,16 @@ def conv2d_transpose(
             )
         )
     settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    if 0 in y.shape[1:]:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "y",
+                got=describe(y),
+                expected="at least one pixel and one map along every axis",
+                fix="check how the array was sliced",
+            )
+        )
     size = transposed_geometry(call, y.shape[1:-1], w.shape[:-2], output_padding=output_padding, **settings).size
     (groups,) = integers(call, "groups", groups, 1, least=1)
     c_in = w.shape[-2] * groups
@@ -303,23 +313,10 @@ def depthwise_conv2d(
     x, batched = image(call, "x", x, ("H", "W", "C_in"))
     w = array(call, "w", w)
     check_rank(call, "w", w, ("k_h", "k_w", "C_in", "m"))
-    c_in = x.shape[-1]
-    fits = w.shape[2] == c_in or (w.shape[2] == 1 and w.shape[3] % max(c_in, 1) == 0)
-    if not fits:
-        raise ArgumentValueError(
-            complaint(
-                call,
-                "w",
-                got=describe(w),
-                expected=f"shape (k_h, k_w, {c_in}, m), because x {x.shape} has C_in = {c_in} maps",
-                fix="give w one slice for each input map, or use conv2d if maps are to be added",
-            )
-        )
-    w = w.reshape(*w.shape[:2], 1, w.shape[2] * w.shape[3])
-    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": c_in}
+    w = _in_groups_of_one(call, "w", w, x if batched else x[0])
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": x.shape[-1]}
     result = {"method": method, "precision": precision, "preferred_element_type": preferred_element_type}
-    y = _convolve(call, 2, x, w, b, connections=None, **settings, **result)
-    return y if batched else y[0]
+    return _convolve(call, 2, x if batched else x[0], w, b, connections=None, **settings, **result)
 
 
 def separable_conv2d(
@@ -364,6 +361,9 @@ def separable_conv2d(
     Source: Howard et al. 2017, "MobileNets", section 3.1; Chollet 2017, "Xception", section 1.
     """
     call = "separable_conv2d"
+    x, batched = image(call, "x", x, ("H", "W", "C_in"))
+    depthwise = array(call, "w_depthwise", w_depthwise)
+    check_rank(call, "w_depthwise", depthwise, ("k_h", "k_w", "C_in", "m"))
     pointwise = array(call, "w_pointwise", w_pointwise)
     check_rank(call, "w_pointwise", pointwise, ("1", "1", "C_in * m", "C_out"))
     if pointwise.shape[:2] != (1, 1):
@@ -376,18 +376,33 @@ def separable_conv2d(
                 fix="use depthwise_conv2d and conv2d one after the other for a larger second kernel",
             )
         )
+    b = None if b is None else array(call, "b", b)
+    check_same_dtype(call, x=x, w_depthwise=depthwise, w_pointwise=pointwise, b=b)
+    x = x if batched else x[0]
+    depthwise = _in_groups_of_one(call, "w_depthwise", depthwise, x)
+    if pointwise.shape[2] != depthwise.shape[-1] or pointwise.shape[3] == 0:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "w_pointwise",
+                got=describe(pointwise),
+                expected=f"shape (1, 1, {depthwise.shape[-1]}, C_out), one input for each map of the depthwise part",
+                fix=f"give it C_in * m = {depthwise.shape[-1]} input maps",
+            )
+        )
+    if b is not None:
+        check_bias(call, b, pointwise.shape[-1:], "one bias for each output map, C_out")
     result: dict[str, Any] = {
         "method": method,
         "precision": precision,
         "preferred_element_type": preferred_element_type,
     }
-    check_same_dtype(call, x=array(call, "x", x), w_depthwise=array(call, "w_depthwise", w_depthwise))
-    check_same_dtype(call, x=array(call, "x", x), w_pointwise=pointwise)
-    between = depthwise_conv2d(x, w_depthwise, stride=stride, padding=padding, dilation=dilation, **result)
-    if preferred_element_type is not None:
-        pointwise = pointwise.astype(between.dtype)
-        b = None if b is None else array(call, "b", b).astype(between.dtype)
-    return conv2d(between, pointwise, b, **result)
+    spatial: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    between = _convolve(
+        call, 2, x, depthwise, None, connections=None, groups=x.shape[-1], argument="w_depthwise", **spatial, **result
+    )
+    b = None if b is None else b.astype(between.dtype)
+    return conv2d(between, pointwise.astype(between.dtype), b, **result)
 
 
 def local_conv2d(
@@ -432,6 +447,16 @@ def local_conv2d(
     check_rank(call, "w", w, ("H_out", "W_out", "k_h", "k_w", "C_in", "C_out"))
     b = None if b is None else array(call, "b", b)
     check_same_dtype(call, x=x, w=w, b=b)
+    if w.shape[-2] != x.shape[-1]:
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "w",
+                got=f"an array of shape {w.shape} with {w.shape[-2]} input maps",
+                expected=f"C_in = {x.shape[-1]} at axis 4 of w, as x has in its last axis",
+                fix=f"give w the shape (H_out, W_out, k_h, k_w, {x.shape[-1]}, C_out)",
+            )
+        )
     check_maps(call, x.shape, w.shape[2:], 1)
     reading = geometry(call, x.shape[1:-1], w.shape[2:4], stride=stride, padding=padding, dilation=dilation)
     if w.shape[:2] != reading.output:
@@ -473,6 +498,7 @@ def _convolve(
     method: str,
     precision: Any,
     preferred_element_type: Any,
+    argument: str = "w",
 ) -> jax.Array:
     axes = AXES[spatial]
     x, batched = image(call, "x", x, (*axes, "C_in"))
@@ -481,19 +507,55 @@ def _convolve(
     check_rank(call, "w", w, (*kernel_axes, "C_in / groups", "C_out"))
     b = None if b is None else array(call, "b", b)
     check_same_dtype(call, x=x, w=w, b=b)
-    groups = check_maps(call, x.shape, w.shape, groups)
+    groups = check_maps(call, x.shape if batched else x.shape[1:], w.shape, groups)
     if b is not None:
         check_bias(call, b, w.shape[-1:], "one bias for each output map, C_out")
     operator.check_method(call, method)
-    reading = geometry(call, x.shape[1:-1], w.shape[:-2], stride=stride, padding=padding, dilation=dilation)
+    dtype = x.dtype if preferred_element_type is None else _result_dtype(call, x.dtype, preferred_element_type)
+    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    reading = geometry(call, x.shape[1:-1], w.shape[:-2], kernel_argument=argument, **settings)
     if connections is not None:
         w = jnp.where(_table(call, connections, w, groups), w, jnp.zeros_like(w))
 
     x, reading = extend(x, reading)
-    dtype = x.dtype if preferred_element_type is None else jnp.dtype(preferred_element_type)
     y = operator.convolve(x, w, reading, groups, method, dtype, precision)
     y = y if b is None else y + _along_maps(b, y)
     return y if batched else y[0]
+
+
+def _in_groups_of_one(call: str, argument: str, w: jax.Array, x: jax.Array) -> jax.Array:
+    """Depthwise weights (k_h, k_w, C_in, m) or (k_h, k_w, 1, C_in * m) in the second form, checked against x."""
+    c_in = x.shape[-1]
+    if w.shape[2] != c_in and (w.shape[2] != 1 or w.shape[3] % max(c_in, 1)):
+        raise ArgumentValueError(
+            complaint(
+                call,
+                argument,
+                got=describe(w),
+                expected=f"shape (k_h, k_w, {c_in}, m), because x {x.shape} has C_in = {c_in} maps",
+                fix="give it one slice for each input map, or use conv2d if maps are to be added",
+            )
+        )
+    return w.reshape(*w.shape[:2], 1, w.shape[2] * w.shape[3])
+
+
+def _result_dtype(call: str, dtype: jnp.dtype, preferred: Any) -> jnp.dtype:
+    try:
+        result = jnp.dtype(preferred)
+    except TypeError:
+        result = None
+    kind = jnp.complexfloating if jnp.issubdtype(dtype, jnp.complexfloating) else jnp.floating
+    if result is None or not jnp.issubdtype(result, kind) or result.itemsize < dtype.itemsize:
+        raise ArgumentTypeError(
+            complaint(
+                call,
+                "preferred_element_type",
+                got=describe(preferred) if result is None else str(result),
+                expected=f"a {'complex' if kind is jnp.complexfloating else 'floating'} dtype at least as wide as {dtype}",
+                fix="leave it out and cast the result, or cast x and w first",
+            )
+        )
+    return result
 
 
 def _table(call: str, connections: Any, w: jax.Array, groups: int) -> jax.Array | np.ndarray:

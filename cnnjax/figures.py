@@ -18,7 +18,10 @@ from cnnjax.layers import RBF, Conv2D, Network
 
 try:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
     from matplotlib.ticker import LogFormatter, MaxNLocator
 except ImportError as error:  # pragma: no cover - the tests install matplotlib
     raise MissingExtraError(
@@ -31,6 +34,7 @@ _DIVERGING = "RdBu_r"
 _INK = "#1f3b57"
 _ACCENT = "#c8553d"
 _FAINT = "#d9dee3"
+_FRAME = "#8a949d"
 
 
 def connection_table(table: ConnectionTable, inputs: str = "input map", outputs: str = "output map") -> Figure:
@@ -51,7 +55,7 @@ def connection_table(table: ConnectionTable, inputs: str = "input map", outputs:
     rows, columns = table.matrix.shape
     figure = _figure(max(4.0, 0.42 * columns + 2), max(2.6, 0.42 * rows + 1.5))
     axes = figure.add_subplot()
-    axes.imshow(np.where(table.matrix, 1.0, 0.0), cmap=_two_tone(), vmin=0, vmax=1)
+    axes.imshow(np.where(table.matrix, 1.0, 0.0), cmap=ListedColormap([_FAINT, _INK]), vmin=0, vmax=1)
     axes.set_xticks(range(columns), [f"{o}" for o in range(columns)])
     axes.set_yticks(range(rows), [f"{c}" for c in range(rows)])
     axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
@@ -101,7 +105,7 @@ def kernels(network: Network, params: Mapping[str, Any], layer: str) -> Figure:
 
     order = sorted(range(c_out), key=lambda o: table.fan_in[o])
     blocks = [list(block) for _, block in groupby(order, key=lambda o: table.fan_in[o])]
-    cell, gap, left, top = 0.52, 0.2, 0.85, 1.0
+    cell, gap, left, top = min(0.52, 16 / c_out), 0.2, 0.85, 1.0
     width = left + cell * c_out + gap * (len(blocks) - 1) + 0.2
     figure = _figure(max(4.6, width), top + cell * c_in + 0.35, constrained=False)
     _title(figure, f"{layer.upper()}: one {_by(weights.shape[:2])} slice for each connected pair of maps")
@@ -109,13 +113,18 @@ def kernels(network: Network, params: Mapping[str, Any], layer: str) -> Figure:
     for block in blocks:
         fan = table.fan_in[block[0]]
         _write(figure, x + cell * len(block) / 2, top - 0.3, f"read {fan} map" + "s" * (fan != 1))
-        for o in block:
-            _write(figure, x + cell / 2, top - 0.08, f"{o}", color=_INK)
+        axes = _place(figure, x, top, cell * len(block), cell * c_in)
+        axes.set_axis_off()
+        frames = []
+        for i, o in enumerate(block):
+            _write(figure, x + cell * (i + 0.5), top - 0.08, f"{o}", size=min(8, 20 * cell), color=_INK)
             for c in table.rows[o]:
-                axes = _place(figure, x + 0.02, top + c * cell + 0.02, cell - 0.04, cell - 0.04)
-                axes.imshow(weights[:, :, c, o], cmap=_DIVERGING, vmin=-scale, vmax=scale)
-            x += cell
-        x += gap
+                place = (i + 0.04, i + 0.96, c + 0.96, c + 0.04)
+                axes.imshow(weights[:, :, c, o], cmap=_DIVERGING, vmin=-scale, vmax=scale, extent=place)
+                frames.append(Rectangle((i + 0.04, c + 0.04), 0.92, 0.92))
+        axes.add_collection(PatchCollection(frames, facecolor="none", edgecolor=_FRAME, linewidth=0.6))
+        axes.set(xlim=(0, len(block)), ylim=(c_in, 0), aspect="auto")
+        x += cell * len(block) + gap
     for c in range(c_in):
         _write(figure, left - 0.12, top + (c + 0.58) * cell, f"{source} {c}", ha="right")
     _write(figure, left, top + c_in * cell + 0.22, f"blue -{scale:.2f}, white 0, red +{scale:.2f}", ha="left")
@@ -255,12 +264,6 @@ def _figure(width: float, height: float, constrained: bool = True) -> Figure:
     return Figure(figsize=(width, height), dpi=150, layout="constrained" if constrained else None)
 
 
-def _two_tone() -> Any:
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap([_FAINT, _INK])
-
-
 def _no_frame(axes: Axes) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -339,7 +342,7 @@ def _place(figure: Figure, left: float, top: float, width: float, height: float)
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
-        spine.set(color="#8a949d", linewidth=0.6)
+        spine.set(color=_FRAME, linewidth=0.6)
     return axes
 
 

@@ -124,6 +124,26 @@ class Conv2D:
         integers("Conv2D", "kernel", self.kernel, 2, least=1)
         integers("Conv2D", "groups", self.groups, 1, least=1)
         _check_activation("Conv2D", self.activation)
+        if self.connections is not None and not isinstance(self.connections, ConnectionTable):
+            raise ArgumentTypeError(
+                complaint(
+                    "Conv2D",
+                    "connections",
+                    got=describe(self.connections),
+                    expected="a ConnectionTable or None",
+                    fix="wrap a boolean (C_in, maps) array in cnnjax.ConnectionTable",
+                )
+            )
+        if self.connections is not None and self.groups != 1:
+            raise ArgumentValueError(
+                complaint(
+                    "Conv2D",
+                    "connections",
+                    got=f"given together with groups={self.groups}",
+                    expected="one of the two",
+                    fix="use connections.grouped(C_in, maps, groups) for groups in a table",
+                )
+            )
 
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
         """Draw w and b; fan-ins are those of the connection table."""
@@ -169,7 +189,7 @@ class Conv2D:
         """Where the kernel reads."""
         _check_is_image("Conv2D", shape)
         kernel = integers("Conv2D", "kernel", self.kernel, 2, least=1)
-        check_maps("Conv2D", shape, (*kernel, shape[-1] // self.groups, self.maps), self.groups)
+        check_maps("Conv2D", shape, (*kernel, max(shape[-1] // self.groups, 1), self.maps), self.groups)
         if self.connections is not None and self.connections.matrix.shape != (shape[-1], self.maps):
             raise ArgumentValueError(
                 complaint(
@@ -424,6 +444,20 @@ class Input:
     background: float = 0.0
     foreground: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Keep the shape as three plain integers."""
+        if not isinstance(self.shape, (tuple, list)):
+            raise ArgumentTypeError(
+                complaint(
+                    "Input",
+                    "shape",
+                    got=describe(self.shape),
+                    expected="a tuple (H, W, C)",
+                    fix="write Input((32, 32, 1))",
+                )
+            )
+        object.__setattr__(self, "shape", integers("Input", "shape", tuple(self.shape), 3, least=1))
+
     def prepare(self, images: ArrayLike, dtype: DTypeLike = jnp.float32) -> jax.Array:
         """Turn uint8 images (N, h, w) or (N, h, w, C) into (N, *shape): centred on background, 0..255 scaled.
 
@@ -584,6 +618,17 @@ class Network:
                         fix="draw them with network.init(jax.random.key(0))",
                     )
                 )
+            for key, value in params.get(name, {}).items():
+                if value.dtype != x.dtype:
+                    raise ArgumentTypeError(
+                        complaint(
+                            call,
+                            "images",
+                            got=f"of dtype {x.dtype}",
+                            expected=f"{value.dtype}, the dtype of params[{name!r}][{key!r}]",
+                            fix="cast the images, or draw the parameters with network.init(key, dtype)",
+                        )
+                    )
         return (x if batched else x[None]), batched
 
 

@@ -160,9 +160,9 @@ def lp_pool2d(
     seen, _ = _windows(call, jnp.abs(x), window, stride, padding, beyond=0)
     # The largest modulus is taken out, so that no power overflows or underflows.
     largest = jax.lax.stop_gradient(jnp.max(seen, axis=0, keepdims=True))
-    scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
     total = jnp.sum((seen / scale) ** p, axis=0)
-    some = total > 0
+    some = total != 0  # true for NaN as well, which must not pass for zero
     root = jnp.where(some, total, jnp.ones_like(total)) ** (1 / p)
     y = (scale[0] * jnp.where(some, root, jnp.zeros_like(root))).astype(x.dtype)
     return y if batched else y[0]

@@ -12,12 +12,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from cnnjax._errors import ArgumentValueError, CnnjaxError, complaint
 from cnnjax.layers import RBF, Network
 from cnnjax.losses import map_loss
 
-__all__ = ["DivergedError", "Epoch", "TrainState", "default_loss", "error_rate", "fit", "make_step", "sample_order"]
+__all__ = [
+    "DivergedError",
+    "Epoch",
+    "TrainState",
+    "default_loss",
+    "error_rate",
+    "fit",
+    "make_step",
+    "random_shift",
+    "sample_order",
+    "softmax_cross_entropy",
+]
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
@@ -71,9 +83,22 @@ def sample_order(seed: int, epoch: int, samples: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(samples)
 
 
+def random_shift(key: jax.Array, images: jax.Array, pixels: int = 1) -> jax.Array:
+    """Shift each of the images (N, H, W, C) by -pixels .. +pixels rows and columns; its edge is repeated.
+
+    >>> random_shift(jax.random.key(0), jnp.zeros((2, 32, 32, 1))).shape
+    (2, 32, 32, 1)
+    """
+    count, height, width, maps = images.shape
+    wide = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
+    corners = jax.random.randint(key, (count, 2), 0, 2 * pixels + 1)
+    crop = lambda image, corner: jax.lax.dynamic_slice(image, (*corner, 0), (height, width, maps))  # noqa: E731
+    return jax.vmap(crop)(wide, corners)
+
+
 def make_step(
     network: Network, loss: Loss, optimizer: optax.GradientTransformation, augment: Augment | None = None
-) -> Callable[[TrainState, jax.Array, jax.Array, jax.Array], tuple[TrainState, jax.Array, jax.Array]]:
+) -> Callable[[TrainState, ArrayLike, ArrayLike, jax.Array], tuple[TrainState, jax.Array, jax.Array]]:
     """Return the jitted step (state, images, labels, key) -> (state, loss, number of errors).
 
     images are uint8 (N, h, w), labels integers (N,). `augment(key, images)` maps the prepared images (N, H, W, C) to
@@ -82,7 +107,7 @@ def make_step(
 
     @jax.jit
     def step(
-        state: TrainState, images: jax.Array, labels: jax.Array, key: jax.Array
+        state: TrainState, images: ArrayLike, labels: ArrayLike, key: jax.Array
     ) -> tuple[TrainState, jax.Array, jax.Array]:
         x = network.input.prepare(images)
         if augment is not None:

@@ -1,0 +1,42 @@
+"""What every experiment saves so that its numbers can be believed: versions, device, command; whole files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def environment() -> dict[str, Any]:
+    """The versions, the device and the command of this run."""
+    packages = ("cnnjax", "jax", "jaxlib", "numpy", "optax")
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in packages},
+        "device": str(jax.devices()[0].device_kind),
+        "platform": jax.default_backend(),
+        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def save_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file that is there whole or not at all."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+    os.replace(file.name, path)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.extend.core import primitives
 
 __all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "wide_dtype"]
 
@@ -87,7 +88,7 @@ def _leaves(root: str, tree: Any) -> tuple[list[Leaf], list[int], list[str]]:
             others.append(f"{name} ({getattr(value, 'dtype', type(value).__name__)})")
             continue
         dtype = getattr(value, "dtype", np.result_type(type(value)))
-        leaf = Leaf(name, tuple(np.shape(value)), np.dtype(dtype), start, isinstance(value, (float, complex)))
+        leaf = Leaf(name, tuple(np.shape(value)), np.dtype(dtype), start, type(value) in (float, complex))
         leaves.append(leaf)
         where.append(position)
         start = leaf.stop
@@ -109,14 +110,14 @@ def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]
     arrays = []
     for leaf in leaves:
         piece = lax.slice(vector, (leaf.start,), (leaf.stop,))
-        if leaf.weak:
-            dtype = complex if leaf.complex else float
-        else:
-            dtype = wide_dtype(leaf.dtype) if widen else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        dtype = wide_dtype(leaf.dtype) if widen else jax.dtypes.canonicalize_dtype(leaf.dtype)
         if leaf.complex:
             real, imag = (piece[i * leaf.size : (i + 1) * leaf.size] for i in (0, 1))
             piece = lax.complex(real, imag)
-        arrays.append(lax.convert_element_type(piece, dtype).reshape(leaf.shape))
+        shaped = lax.convert_element_type(piece, dtype).reshape(leaf.shape)
+        # The public function does not make a weak type.
+        weak = {"new_dtype": dtype, "weak_type": True, "sharding": None}
+        arrays.append(primitives.convert_element_type_p.bind(shaped, **weak) if leaf.weak else shaped)
     return arrays
 
 

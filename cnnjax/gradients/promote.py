@@ -39,7 +39,7 @@ _IDENTITIES = frozenset({"stop_gradient", "reduce_precision"})
 _BITWISE = frozenset({"bitcast_convert_type", "nextafter", "pure_callback", "io_callback", "ffi_call"})
 # Operations that round nothing.
 _EXACT = frozenset(
-    [
+    {
         "neg",
         "abs",
         "sign",
@@ -47,6 +47,14 @@ _EXACT = frozenset(
         "min",
         "clamp",
         "select_n",
+        "floor",
+        "ceil",
+        "round",
+        "iota",
+        "copy",
+        "copy_p",
+    }
+    | {
         "reshape",
         "squeeze",
         "expand_dims",
@@ -54,37 +62,11 @@ _EXACT = frozenset(
         "broadcast_in_dim",
         "slice",
         "dynamic_slice",
-        "dynamic_update_slice",
         "concatenate",
-        "pad",
-        "rev",
-        "gather",
-        "scatter",
-        "convert_element_type",
-        "copy",
-        "copy_p",
-        "real",
-        "imag",
-        "complex",
-        "conj",
-        "reduce_max",
-        "reduce_min",
-        "reduce_window_max",
-        "sort",
-        "top_k",
-        "cummax",
-        "cummin",
-        "floor",
-        "ceil",
-        "round",
-        "iota",
-        "split",
-        "stop_gradient",
-        "select_and_scatter_add",
-        "select_and_gather_add",
-        "optimization_barrier",
-        "pvary",
-    ]
+    }
+    | {"dynamic_update_slice", "pad", "rev", "split", "gather", "scatter", "convert_element_type", "pvary"}
+    | {"real", "imag", "complex", "conj", "reduce_max", "reduce_min", "reduce_window_max", "sort", "top_k"}
+    | {"cummax", "cummin", "select_and_scatter_add", "select_and_gather_add", "optimization_barrier"}
 )
 
 Rounding = Callable[[jax.Array, float], jax.Array]

@@ -1,0 +1,226 @@
+"""Compare the derivatives that the rules give with those of the referee, and find which elements are wrong.
+
+A stretch of a leaf is compared as a whole first: with an error bar of 1e-10 of the sum, one wrong element in 10^5 is
+seen. A comparison that fails is repeated with the function's round-off measured, with finer steps, and with the rule's
+own round-off added to the bar; only then is the stretch cut in two until the wrong element is alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnjax.gradients.leaves import Leaf, find_leaf
+from cnnjax.gradients.numerical import LADDER, SIGNIFICANT, Derivative
+from cnnjax.gradients.programs import Subject
+from cnnjax.gradients.referee import Referee, Stretch
+from cnnjax.gradients.report import Check, Wrong
+
+__all__ = ["Judge", "Verdict"]
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rule claims along some stretches and what the referee says, arrays of shape (stretches, outputs)."""
+
+    claimed: np.ndarray
+    referee: Derivative
+    own: np.ndarray
+    """The round-off of the claim itself."""
+    slack: np.ndarray
+    """What the caller lets pass besides."""
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """The distance of the claim from the referee's interval over what the bars allow; above 1 is wrong."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            allowed = np.maximum(SIGNIFICANT * (self.referee.bar + self.own), self.slack)
+            ratio = np.where(allowed > 0, self.referee.miss(self.claimed) / allowed, 0.0)
+            ratio = np.where((allowed == 0) & (self.referee.miss(self.claimed) > 0), np.inf, ratio)
+        return np.where(np.isfinite(self.referee.bar), np.nan_to_num(ratio, nan=0.0, posinf=np.inf), 0.0)
+
+    @property
+    def uncertain(self) -> np.ndarray:
+        """Where the bar is as large as what is claimed."""
+        size = np.maximum(abs(self.claimed), np.nan_to_num(abs(self.referee.value)))
+        return (self.referee.bar > 1e-3 * size) & (abs(self.claimed) > 0)
+
+
+class Judge:
+    """Compares one derivative program (a mode, and for "rev" a cotangent) with the referee at one point."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        referee: Referee,
+        mode: str,
+        weights: np.ndarray,
+        inputs: Sequence[Leaf],
+        slack: tuple[float, float],
+    ) -> None:
+        self.slack = slack
+        self.subject, self.referee, self.mode, self.inputs = subject, referee, mode, inputs
+        self.finite = np.isfinite(referee.centre)
+        self.weights = np.where(self.finite, weights, 0.0)
+        if mode == "rev":
+            self.gradient = subject.vjp(referee.x, self.weights)
+            plain = subject.plain_vjp if subject.has_rules else None
+            self.plain = plain(referee.x, self.weights) if plain else None
+        else:
+            self.plain = None
+
+    def claims(self, stretches: Sequence[Stretch], careful: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the rule says along each stretch, and the round-off of that."""
+        x, lines = self.referee.x, self.referee.lines
+        if self.mode == "rev":
+            noise = self._gradient_noise if careful else np.zeros_like(x)
+            parts = [(slice(s.start, s.stop), lines[s.line, s.start : s.stop]) for s in stretches]
+            with np.errstate(invalid="ignore"):
+                claimed = np.array([[self.gradient[part] @ v] for part, v in parts])
+                own = np.array(
+                    [[(noise[part] + _EPS * abs(self.gradient[part])) @ abs(v)] for part, v in parts]
+                )
+            return claimed, own
+        directions = [self.referee.direction(s) for s in stretches]
+        program = self.subject.tangent(self.mode)
+        claimed = np.array([program(x, v) for v in directions])
+        own = np.array([program.noise(x, v) for v in directions]) if careful else np.zeros_like(claimed)
+        return claimed, own + 4 * _EPS * abs(claimed)
+
+    @property
+    def _gradient_noise(self) -> np.ndarray:
+        if not hasattr(self, "_measured"):
+            self._measured = self.subject.vjp.noise(self.referee.x, self.weights)
+        return self._measured
+
+    def verdict(self, stretches: Sequence[Stretch], careful: bool = False) -> Verdict:
+        """Compare along each stretch; carefully means with every round-off measured and with finer steps."""
+        claimed, own = self.claims(stretches, careful)
+        steps = self.referee.fine_steps if careful else LADDER
+        numerical = self._project(self.referee.derivatives(stretches, steps))
+        lengths = np.array([[abs(self.referee.lines[s.line, s.start : s.stop]).sum()] for s in stretches])
+        slack = self.slack[0] * lengths + self.slack[1] * np.nan_to_num(abs(numerical.value))
+        return Verdict(claimed, numerical, own, slack)
+
+    def _project(self, numerical: Derivative) -> Derivative:
+        if self.mode == "rev":
+            return numerical[:, self.finite].dot(self.weights[self.finite])[:, None]
+        bar = np.where(self.finite, numerical.bar, np.inf)
+        return Derivative(numerical.value, bar, numerical.low, numerical.high)
+
+    def suspects(self, count: int) -> list[Stretch]:
+        """Return the elements of each leaf where the rule is furthest from JAX's own rules."""
+        if self.plain is None:
+            return []
+        with np.errstate(invalid="ignore"):
+            distance = abs(self.gradient - self.plain)
+            size = abs(self.gradient) + abs(self.plain)
+            far = np.where(np.isfinite(distance) & (distance > 1e-6 * size), distance, 0.0)
+        found = []
+        for leaf in self.inputs:
+            part = far[leaf.start : leaf.stop]
+            order = np.argsort(-part, kind="stable")[:count]
+            found += [Stretch(0, leaf.start + int(i), leaf.start + int(i) + 1) for i in order if part[i] > 0]
+        return found
+
+    def agrees_with_plain(self, stretch: Stretch) -> bool:
+        """Whether the rule is JAX's own derivative on a stretch, so that only a convention at a kink can differ."""
+        if not self.subject.has_rules:
+            return True
+        if self.plain is None:
+            return False
+        part = slice(stretch.start, stretch.stop)
+        return bool(np.allclose(self.gradient[part], self.plain[part], rtol=1e-6, atol=0.0))
+
+    def check(self, stretches: Sequence[Stretch], point: str, order: int) -> Check:
+        """Compare along all stretches and name what is wrong."""
+        name = f"{'gradient' if self.mode == 'rev' else 'tangent'} ({self.mode})"
+        bad = self._not_finite()
+        if bad:
+            return Check(
+                name, point, order, len(stretches), np.inf, bad, note="not finite where the function is"
+            )
+        stretches = [*stretches, *self.suspects(4)]
+        verdict = self.verdict(stretches)
+        ratio = verdict.ratio.max(axis=1, initial=0.0)
+        wrong: list[Wrong] = []
+        worst = float(ratio[ratio <= 1].max(initial=0.0))
+        tentative = [s for s, r in zip(stretches, ratio, strict=True) if r > 1]
+        if tentative:
+            self.referee.measure_noise()
+            again = self.verdict(tentative, careful=True)
+            kept = [
+                (s, r) for s, r in zip(tentative, again.ratio.max(axis=1, initial=0.0), strict=True) if r > 1
+            ]
+            worst = float(again.ratio[again.ratio <= 1].max(initial=worst))
+            # Single elements first: what they explain need not be searched for.
+            for stretch, r in sorted(kept, key=lambda pair: (pair[0].size, -pair[1])):
+                if stretch.size > 1 and wrong:
+                    continue
+                for culprit in self._localise(stretch, budget=[48]):
+                    wrong.append(self._describe(culprit))
+                    worst = max(worst, r)
+        kinks = int(verdict.referee.kink.any(axis=1).sum())
+        unresolved = int(verdict.uncertain.all(axis=1).sum())
+        return Check(name, point, order, verdict.claimed.size, worst, _unique(wrong), kinks, unresolved)
+
+    def _not_finite(self) -> tuple[Wrong, ...]:
+        if self.mode == "rev":
+            places = np.flatnonzero(~np.isfinite(self.gradient)) if self.finite.all() else []
+            claimed = self.gradient
+        else:
+            claimed, _ = self.claims([Stretch(0, 0, len(self.referee.x))], careful=False)
+            claimed = claimed[0]
+            places = np.flatnonzero(~np.isfinite(claimed) & self.finite)
+            return tuple(Wrong(f"output number {i}", float(claimed[i]), np.nan, 0.0) for i in places[:8])
+        found = []
+        for place in places[:8]:
+            along = self.referee.derivatives([Stretch(0, int(place), int(place) + 1)]).dot(self.weights)
+            size = self.referee.lines[0, place]
+            name = find_leaf(self.inputs, int(place)).element(int(place))
+            found.append(
+                Wrong(name, float(claimed[place]), float(along.value[0] / size), float(along.bar[0] / size))
+            )
+        return tuple(found)
+
+    def _localise(self, stretch: Stretch, budget: list[int]) -> list[Stretch]:
+        """Cut a stretch that fails until its wrong element is alone; nothing where a kink explains it."""
+        if stretch.size == 1:
+            return [stretch]
+        if budget[0] > 0:
+            budget[0] -= 1
+            halves = stretch.halves()
+            ratios = self.verdict(halves, careful=True).ratio.max(axis=1, initial=0.0)
+            for at in np.argsort(-ratios):
+                if ratios[at] > 1 and (found := self._localise(halves[at], budget)):
+                    return found
+            if (ratios > 1).any():
+                return []
+        return [] if self._is_convention(stretch) else [stretch]
+
+    def _is_convention(self, stretch: Stretch) -> bool:
+        """Whether a stretch fails as a whole only because several kinks meet in it, each by its own convention."""
+        verdict = self.verdict([stretch], careful=True)
+        return bool(verdict.referee.kink[verdict.ratio > 1].all()) or self.agrees_with_plain(stretch)
+
+    def _describe(self, stretch: Stretch) -> Wrong:
+        verdict = self.verdict([stretch], careful=True)
+        at = int(verdict.ratio[0].argmax())
+        leaf = find_leaf(self.inputs, stretch.start)
+        if stretch.size == 1:
+            where, size = leaf.element(stretch.start), self.referee.lines[stretch.line, stretch.start]
+        else:
+            where, size = f"along {leaf.element(stretch.start)} ... {leaf.element(stretch.stop - 1)}", 1.0
+        if self.mode != "rev":
+            where += f" (output number {at})"
+        numerical = verdict.referee[0, at]
+        bar = (numerical.bar + verdict.own[0, at]) / abs(size)
+        return Wrong(where, float(verdict.claimed[0, at] / size), float(numerical.value / size), float(bar))
+
+
+def _unique(wrong: Sequence[Wrong]) -> tuple[Wrong, ...]:
+    return tuple({w.where: w for w in wrong}.values())

@@ -1,0 +1,180 @@
+"""A function of any pytree seen as a function from one real vector to another, with a name for every element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import primitives
+
+__all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "wide_dtype"]
+
+
+def wide_dtype(dtype: Any) -> Any:
+    """Return float64 for a real floating dtype, complex128 for a complex one, and any other dtype unchanged."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return np.dtype(np.float64)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return np.dtype(np.complex128)
+    return dtype
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One differentiable array and the part ``[start, stop)`` of the vector that holds its numbers.
+
+    A complex array takes two stretches of equal length, all real parts and then all imaginary parts.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Any
+    start: int
+    weak: bool = False
+    """Whether it is a Python number, whose dtype yields to that of what it meets."""
+
+    @property
+    def complex(self) -> bool:
+        """Whether the array holds complex numbers."""
+        return bool(jnp.issubdtype(self.dtype, jnp.complexfloating))
+
+    @property
+    def size(self) -> int:
+        """The count of array elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def stop(self) -> int:
+        """The position in the vector after the last number of this array."""
+        return self.start + self.size * (2 if self.complex else 1)
+
+    def index(self, position: int) -> tuple[int, ...]:
+        """Return the array index of the number at ``position`` of the vector."""
+        return tuple(int(i) for i in np.unravel_index((position - self.start) % self.size, self.shape))
+
+    def element(self, position: int) -> str:
+        """Name the number at ``position`` of the vector, as in ``args[1]['c3']['w'][2, 0, 3, 7]``."""
+        index = f"[{', '.join(map(str, self.index(position)))}]" if self.shape else ""
+        part = ("." + ("real", "imag")[(position - self.start) // self.size]) if self.complex else ""
+        return f"{self.name}{index}{part}"
+
+
+def find_leaf(leaves: Sequence[Leaf], position: int) -> Leaf:
+    """Return the leaf that owns ``position`` of the vector."""
+    return next(leaf for leaf in leaves if leaf.start <= position < leaf.stop)
+
+
+def _is_differentiable(value: Any) -> bool:
+    if isinstance(value, (float, complex)):
+        return True
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and bool(jnp.issubdtype(dtype, jnp.inexact))
+
+
+def _leaves(root: str, tree: Any) -> tuple[list[Leaf], list[int], list[str]]:
+    """Return the differentiable leaves, their positions among all leaves, and the names of the others."""
+    leaves: list[Leaf] = []
+    where: list[int] = []
+    others: list[str] = []
+    start = 0
+    for position, (path, value) in enumerate(jax.tree_util.tree_leaves_with_path(tree)):
+        name = root + jax.tree_util.keystr(path)
+        if not _is_differentiable(value):
+            others.append(f"{name} ({getattr(value, 'dtype', type(value).__name__)})")
+            continue
+        dtype = getattr(value, "dtype", np.result_type(type(value)))
+        leaf = Leaf(name, tuple(np.shape(value)), np.dtype(dtype), start, type(value) in (float, complex))
+        leaves.append(leaf)
+        where.append(position)
+        start = leaf.stop
+    return leaves, where, others
+
+
+def _pack(values: Sequence[Any], dtype: Any) -> jax.Array:
+    """Concatenate arrays into one real vector, real parts before imaginary parts."""
+    pieces: list[jax.Array] = []
+    for value in values:
+        array = jnp.asarray(value)
+        parts = (lax.real(array), lax.imag(array)) if jnp.iscomplexobj(array) else (array,)
+        pieces += [lax.convert_element_type(part, dtype).reshape(-1) for part in parts]
+    return lax.concatenate(pieces, 0) if pieces else jnp.zeros((0,), dtype)
+
+
+def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]:
+    """Cut a vector into the arrays it was packed from; the inverse of ``_pack``."""
+    arrays = []
+    for leaf in leaves:
+        piece = lax.slice(vector, (leaf.start,), (leaf.stop,))
+        dtype = wide_dtype(leaf.dtype) if widen else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        if leaf.complex:
+            real, imag = (piece[i * leaf.size : (i + 1) * leaf.size] for i in (0, 1))
+            piece = lax.complex(real, imag)
+        shaped = lax.convert_element_type(piece, dtype).reshape(leaf.shape)
+        # The public function does not make a weak type.
+        weak = {"new_dtype": dtype, "weak_type": True, "sharding": None}
+        arrays.append(primitives.convert_element_type_p.bind(shaped, **weak) if leaf.weak else shaped)
+    return arrays
+
+
+@dataclass(frozen=True)
+class FlatFunction:
+    """A function of one real vector, and what its inputs and outputs are called.
+
+    ``native`` gives every leaf the dtype it came in and returns JAX's widest enabled float; ``wide`` gives every
+    leaf float64 or complex128. ``of_leaves`` takes the wide arrays one by one.
+    """
+
+    native: Callable[[Any], Any]
+    wide: Callable[[Any], Any]
+    of_leaves: Callable[..., Any]
+    inputs: tuple[Leaf, ...]
+    outputs: tuple[Leaf, ...]
+    point: np.ndarray
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFunction:
+    """View ``f(*args)`` as a function from the vector of its inexact inputs to the vector of its inexact outputs.
+
+    Integer, boolean, PRNG-key and non-array leaves keep the values they came with; outputs of those kinds are left
+    out. Both are listed in ``skipped``, and so are arrays with no elements.
+    """
+    values, tree = jax.tree.flatten(args)
+    inputs, where, other_inputs = _leaves("args", args)
+
+    def call(arrays: Sequence[Any]) -> Any:
+        filled = list(values)
+        for position, array in zip(where, arrays, strict=True):
+            filled[position] = array
+        return f(*jax.tree.unflatten(tree, filled))
+
+    first = call([values[position] for position in where])
+    outputs, kept, other_outputs = _leaves("output", first)
+
+    def outputs_of(arrays: Sequence[Any]) -> list[Any]:
+        found = jax.tree.leaves(call(arrays))
+        return [found[position] for position in kept]
+
+    def native(vector: Any) -> jax.Array:
+        widest = jax.dtypes.canonicalize_dtype(np.float64)
+        return _pack(outputs_of(_unpack(vector, inputs, widen=False)), widest)
+
+    def wide(vector: Any) -> jax.Array:
+        return of_leaves(*_unpack(vector, inputs, widen=True))
+
+    def of_leaves(*arrays: Any) -> jax.Array:
+        return _pack(outputs_of(arrays), np.float64)
+
+    skipped = [
+        (name, "has no derivative: not a floating or complex array") for name in other_inputs + other_outputs
+    ]
+    skipped += [(leaf.name, "has no elements") for leaf in inputs + outputs if leaf.size == 0]
+    numbers = [np.asarray(values[position]) for position in where]
+    parts = [p for a in numbers for p in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
+    point = np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
+    return FlatFunction(native, wide, of_leaves, tuple(inputs), tuple(outputs), point, tuple(skipped))

@@ -1,0 +1,341 @@
+"""The function under test and its derivatives as programs on float64 vectors, however they have to be run.
+
+Python numbers in a function become constants of its working dtype when it is traced, so the best way to have it in
+float64 is to trace it with float64 arguments. A function that insists on its own dtype is traced as it is and its
+jaxpr evaluated in float64. A function that looks at values (``if x > 0``) cannot be traced and is called step by step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax.gradients.leaves import FlatFunction
+from cnnjax.gradients.promote import evaluate, has_float_condition, primitives_in
+
+__all__ = ["Program", "RuleRaised", "Subject", "choose_subject", "first_line"]
+
+_ROWS = 208  # evaluations in one call of a compiled program
+_BUFFER = 2**22  # numbers that such a call may return
+
+
+class UnavailableMode(Exception):  # noqa: N818
+    """A function has no derivative in this mode, as JAX says itself."""
+
+
+class RuleRaised(Exception):  # noqa: N818
+    """A derivative rule raised an exception of its own."""
+
+
+# What JAX says when a function has no derivative in a mode, as opposed to a rule that is broken.
+_NO_DERIVATIVE = (
+    "can't apply forward-mode",
+    "Reverse-mode differentiation does not work for lax.while_loop",
+    "Linearization failed to produce known values",
+    "Differentiation rule for",
+    "Transpose rule (for reverse-mode differentiation)",
+    "do not support JVP",
+    "can't be differentiated",
+    "cannot be differentiated",
+    "not differentiable",
+    "not supported for",
+)
+
+
+@contextlib.contextmanager
+def _wide() -> Iterator[None]:
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way of running a function: with which argument dtypes, and traced or called."""
+
+    name: str
+    widened: bool
+    traced: bool
+
+    def context(self) -> contextlib.AbstractContextManager[None]:
+        """Return the configuration in which the user's Python code runs."""
+        return _wide() if self.widened else contextlib.nullcontext()
+
+    def vector(self, values: np.ndarray) -> jax.Array:
+        """Return a vector in the dtype that the user's Python code receives; call it inside ``context()``."""
+        return jnp.asarray(values, jax.dtypes.canonicalize_dtype(np.float64))
+
+    @property
+    def epsilon(self) -> float:
+        """The rounding unit of the numbers that come out."""
+        narrow = self.traced or self.widened or jax.dtypes.canonicalize_dtype(np.float64) == np.float64
+        return float(np.finfo(np.float64 if narrow else np.float32).eps)
+
+
+SETTINGS = (
+    Setting("float64", widened=True, traced=True),
+    Setting("float64, from the jaxpr of the function in its own dtype", widened=False, traced=True),
+    Setting("float64, called step by step", widened=True, traced=False),
+    Setting("its own dtype, called step by step", widened=False, traced=False),
+)
+
+
+def choose_subject(
+    flat: FlatFunction, modes: tuple[str, ...]
+) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
+    """Return the function in the first setting in which it and its rules run and mean what they mean natively.
+
+    Also returns which of the modes have no derivative, with JAX's reason, and why better settings were passed over.
+
+    Raises:
+        RuleRaised: a rule raises an exception in every setting.
+    """
+    native = SETTINGS[-1]
+    with native.context():
+        expected = np.asarray(flat.native(native.vector(flat.point)), np.float64)
+    reasons: list[str] = []
+    broken: RuleRaised | None = None
+    for setting in SETTINGS:
+        try:
+            subject = Subject(_side(flat, setting), flat.point, setting)
+            value = subject.function(flat.point)
+            unavailable = subject.unavailable(modes)
+        except RuleRaised as error:
+            broken = error
+            reasons.append(f"{setting.name}: {error}")
+        except Exception as error:  # any failure of the user's code here only means: not this way
+            reasons.append(f"{setting.name}: {first_line(error)}")
+        else:
+            if not setting.widened or _about_equal(value, expected):
+                return subject, unavailable, tuple(reasons)
+            reasons.append(f"{setting.name}: the function gives another value for float64 arguments")
+    raise broken or RuleRaised("; ".join(reasons))
+
+
+def _side(flat: FlatFunction, setting: Setting) -> Callable[[Any], Any]:
+    return flat.wide if setting.widened else flat.native
+
+
+def _about_equal(value: np.ndarray, expected: np.ndarray) -> bool:
+    """Tell a different function from the same one with more digits."""
+    if value.shape != expected.shape:
+        return False
+    both = np.isfinite(value) & np.isfinite(expected)
+    size = np.max(abs(expected[both]), initial=0.0)
+    return bool(np.all(abs(value - expected)[both] <= 1e-2 * size + 1e-30))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the type of an exception and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+
+
+class Program:
+    """A function of vectors, run in one setting; what comes in and goes out are float64 NumPy vectors."""
+
+    def __init__(self, call: Callable[..., Any], sizes: tuple[int, ...], setting: Setting) -> None:
+        self.call, self.setting, self.sizes = call, setting, sizes
+        if setting.traced:
+            with setting.context():
+                blanks = [
+                    jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes
+                ]
+                self.jaxpr: Any = jax.make_jaxpr(call)(*blanks)
+
+    def plain(self, *vectors: Any) -> Any:
+        """Evaluate the jaxpr: a JAX function without custom rules, to be called with 64-bit types enabled."""
+        return evaluate(self.jaxpr, vectors)[0]
+
+    @cached_property
+    def _compiled(self) -> Callable[..., Any]:
+        return jax.jit(self.plain)
+
+    def __call__(self, *vectors: np.ndarray) -> np.ndarray:
+        """Evaluate once."""
+        if self.setting.traced:
+            with _wide():
+                return np.asarray(self._compiled(*vectors), np.float64)
+        with self.setting.context():
+            return np.asarray(self.call(*map(self.setting.vector, vectors)), np.float64)
+
+    def along(
+        self,
+        x: np.ndarray,
+        lines: np.ndarray,
+        which: np.ndarray,
+        start: np.ndarray,
+        stop: np.ndarray,
+        t: np.ndarray,
+    ) -> np.ndarray:
+        """Evaluate at x + t * lines[which], the line cut to the positions [start, stop); a row for each entry."""
+        count, size = len(t), self.size_at(x)
+        out = np.empty((count, size))
+        if not self.setting.traced:
+            for row in range(count):
+                step = np.zeros_like(x)
+                part = slice(start[row], stop[row])
+                step[part] = t[row] * lines[which[row], part]
+                out[row] = self(x + step)
+            return out
+        rows = int(np.clip(_BUFFER // max(size, 1), 2, _ROWS))
+        for first in range(0, count, rows):
+            part = slice(first, min(first + rows, count))
+            columns = [np.zeros(rows, a.dtype) for a in (which, start, stop, t)]
+            for column, values in zip(columns, (which, start, stop, t), strict=True):
+                column[: part.stop - first] = values[part]
+            with _wide():
+                block = self._sweep(x, lines, *columns, np.int32(part.stop - first))
+                out[part] = np.asarray(block)[: part.stop - first]
+        return out
+
+    def size_at(self, x: np.ndarray) -> int:
+        """Return the length of what comes out."""
+        if self.setting.traced:
+            return int(self.jaxpr.out_avals[0].shape[0])
+        return len(self(x))
+
+    @cached_property
+    def _sweep(self) -> Callable[..., Any]:
+        def sweep(x: Any, lines: Any, which: Any, start: Any, stop: Any, t: Any, count: Any) -> Any:
+            place = lax.iota(np.int64, len(x))
+
+            def one(row: Any, out: Any) -> Any:
+                inside = (place >= start[row]) & (place < stop[row])
+                value = self.plain(x + jnp.where(inside, t[row] * lines[which[row]], 0.0))
+                return out.at[row].set(value)
+
+            return lax.fori_loop(0, count, one, jnp.zeros((len(t), self.size_at(x)), np.float64))
+
+        return jax.jit(sweep)
+
+    def noise(self, *vectors: np.ndarray) -> np.ndarray:
+        """Return the round-off of each output, measured by disturbing every rounded operation."""
+        if self.setting.traced:
+            with _wide():
+                exact = np.asarray(self._compiled(*vectors), np.float64)
+                tries = [np.asarray(self._disturbed(np.uint32(s), *vectors), np.float64) for s in range(1, 7)]
+            scale = _AMPLIFIED
+        else:  # at least what rounding the arguments does
+            rng = np.random.default_rng(0)
+            unit = self.setting.epsilon
+            exact = self(*vectors)
+            tries = [
+                self(*(v * (1 + unit * rng.choice([-1, 1], v.shape)) for v in vectors)) for _ in range(4)
+            ]
+            scale = 1.0
+        with np.errstate(invalid="ignore"):
+            moved = np.max([abs(t - exact) for t in tries], axis=0, initial=0.0)
+        return np.where(np.isfinite(moved), moved, 0.0) / scale
+
+    @cached_property
+    def _disturbed(self) -> Callable[..., Any]:
+        return jax.jit(lambda seed, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed))[0])
+
+
+_AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
+
+
+def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
+    """Return a function that changes each element of an array by plus or minus ``_AMPLIFIED`` units, by a hash."""
+    places = itertools.count(1)
+
+    def disturb(value: jax.Array, unit: float) -> jax.Array:
+        salt = np.uint32((next(places) * 0x9E3779B1) % 2**32)
+        bits = (lax.iota(np.uint32, max(value.size, 1)) + seed * np.uint32(0x85EBCA6B)) ^ salt
+        bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
+        bits = (bits ^ (bits >> np.uint32(12))) * np.uint32(0x297A2D39)
+        signs = jnp.where((bits >> np.uint32(31)) == 0, 1.0, -1.0)[: value.size].reshape(value.shape)
+        factor = 1.0 + min(_AMPLIFIED * unit, 2.0**-6) * signs
+        return value * lax.convert_element_type(factor, value.dtype)
+
+    return disturb
+
+
+class Subject:
+    """One function from R^n to R^m in one setting, with its derivative programs made when first asked for."""
+
+    def __init__(self, call: Callable[[Any], Any], sample: np.ndarray, setting: Setting) -> None:
+        self.setting, self.n, self._call, self._sample = setting, len(sample), call, sample
+        self.function = Program(call, (self.n,), setting)
+        self.m = self.function.size_at(sample)
+
+    @cached_property
+    def vjp(self) -> Program:
+        """The program (x, cotangent) -> gradient, through the rules under test."""
+        return self._derivative(lambda x, ct: jax.vjp(self._call, x)[1](ct)[0], self.m)
+
+    @cached_property
+    def jvp(self) -> Program:
+        """The program (x, tangent) -> tangent of the output, through the rules under test."""
+        return self._derivative(lambda x, v: jax.jvp(self._call, (x,), (v,))[1], self.n)
+
+    @cached_property
+    def lin(self) -> Program:
+        """The same as ``jvp`` through ``jax.linearize``."""
+        return self._derivative(lambda x, v: jax.linearize(self._call, x)[1](v), self.n)
+
+    def tangent(self, mode: str) -> Program:
+        """Return ``jvp`` or ``lin``."""
+        return self.lin if mode == "lin" else self.jvp
+
+    @cached_property
+    def plain_vjp(self) -> Program | None:
+        """The gradient by JAX's own rules alone; None where they do not reach."""
+        if not self.setting.traced:
+            return None
+        try:
+            return Program(
+                lambda x, ct: jax.vjp(self.function.plain, x)[1](ct)[0], (self.n, self.m), SETTINGS[0]
+            )
+        except Exception:  # whatever JAX cannot differentiate: there is no second opinion, and none is needed
+            return None
+
+    @cached_property
+    def has_rules(self) -> bool:
+        """Whether the function carries any custom rule or stopped gradient."""
+        rules = {"custom_jvp_call", "custom_vjp_call", "linear_call", "stop_gradient", "custom_vmap_call"}
+        return not self.setting.traced or bool(rules & primitives_in(self.function.jaxpr))
+
+    @cached_property
+    def loops_on_values(self) -> bool:
+        """Whether a while_loop inside decides by a float when to end."""
+        return not self.setting.traced or has_float_condition(self.function.jaxpr)
+
+    def unavailable(self, modes: tuple[str, ...]) -> dict[str, str]:
+        """Return the modes among ``modes`` that have no derivative, each with JAX's reason."""
+        reasons = {}
+        for mode in modes:
+            try:
+                _ = self.vjp if mode == "rev" else self.tangent(mode)
+            except UnavailableMode as error:
+                reasons[mode] = str(error)
+        return reasons
+
+    def _derivative(self, call: Callable[..., Any], size: int) -> Program:
+        try:
+            program = Program(call, (self.n, size), self.setting)
+            program(self._sample, np.zeros(size))  # some refusals come only now
+        except Exception as error:
+            if any(text in str(error) for text in _NO_DERIVATIVE):
+                raise UnavailableMode(first_line(error)) from error
+            raise RuleRaised(first_line(error)) from error
+        return program
+
+    def derived(self, mode: str, x: np.ndarray, weights: np.ndarray) -> Subject:
+        """Return the first derivative as a function of (x, cotangent) or (x, tangent), to be verified in its turn."""
+        n = self.n
+        if mode == "rev":
+            return Subject(
+                lambda z: jax.vjp(self._call, z[:n])[1](z[n:])[0], np.concatenate([x, weights]), self.setting
+            )
+        return Subject(
+            lambda z: jax.jvp(self._call, (z[:n],), (z[n:],))[1], np.concatenate([x, weights]), self.setting
+        )

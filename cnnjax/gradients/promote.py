@@ -1,0 +1,255 @@
+"""Evaluate a traced function again: in float64 throughout, and without its custom derivative rules.
+
+A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and all) can
+be evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries the function it
+belongs to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own rules.
+The same walk can disturb each rounded operation by a random relative amount, which measures the round-off of a whole
+computation (Parker, Monte Carlo arithmetic, 1997).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax.gradients.leaves import wide_dtype
+
+__all__ = ["Rounding", "evaluate", "has_float_condition", "primitives_in", "subjaxprs"]
+
+# The equations that only wrap a jaxpr, and the parameter that holds it.
+_WRAPPERS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vmap_call": "call",
+    "linear_call": "callee",
+}
+_IDENTITIES = frozenset({"stop_gradient", "reduce_precision"})
+# Their meaning is tied to the bits of a dtype, so they keep the one they were traced with.
+_BITWISE = frozenset({"bitcast_convert_type", "nextafter", "pure_callback", "io_callback", "ffi_call"})
+# Operations that round nothing.
+_EXACT = frozenset(
+    {
+        "neg",
+        "abs",
+        "sign",
+        "max",
+        "min",
+        "clamp",
+        "select_n",
+        "floor",
+        "ceil",
+        "round",
+        "iota",
+        "copy",
+        "copy_p",
+    }
+    | {
+        "reshape",
+        "squeeze",
+        "expand_dims",
+        "transpose",
+        "broadcast_in_dim",
+        "slice",
+        "dynamic_slice",
+        "concatenate",
+    }
+    | {"dynamic_update_slice", "pad", "rev", "split", "gather", "scatter", "convert_element_type", "pvary"}
+    | {"real", "imag", "complex", "conj", "reduce_max", "reduce_min", "reduce_window_max", "sort", "top_k"}
+    | {"cummax", "cummin", "select_and_scatter_add", "select_and_gather_add", "optimization_barrier"}
+)
+
+Rounding = Callable[[jax.Array, float], jax.Array]
+"""What to do with the result of a rounded operation: it takes the value and the machine epsilon it was made with."""
+
+
+def _parts(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
+    """Return the open jaxpr and its constants; jax before 0.12 keeps the two in separate objects."""
+    return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
+
+
+def subjaxprs(eqn: Any) -> list[Any]:
+    """Return the jaxprs among the parameters of an equation."""
+    values = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns"))
+    return [value for value in values if hasattr(value, "eqns")]
+
+
+def primitives_in(jaxpr: Any) -> set[str]:
+    """Return the names of all primitives that a jaxpr uses, however deep."""
+    names: set[str] = set()
+    for eqn in _parts(jaxpr)[0].eqns:
+        names.add(eqn.primitive.name)
+        for inner in subjaxprs(eqn):
+            names |= primitives_in(inner)
+    return names
+
+
+def has_float_condition(jaxpr: Any) -> bool:
+    """Whether the end of some while_loop depends on a comparison of floats."""
+    for eqn in _parts(jaxpr)[0].eqns:
+        if eqn.primitive.name == "while":
+            inside = _parts(eqn.params["cond_jaxpr"])[0].eqns
+            atoms = [atom for inner in inside for atom in inner.invars]
+            if any(jnp.issubdtype(atom.aval.dtype, jnp.inexact) for atom in atoms):
+                return True
+        if any(has_float_condition(inner) for inner in subjaxprs(eqn)):
+            return True
+    return False
+
+
+def _widen(value: Any) -> Any:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        value = np.asarray(value)
+        dtype = value.dtype
+    if isinstance(value, np.ndarray) or jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.asarray(value, wide_dtype(dtype))
+    return value
+
+
+def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) -> list[Any]:
+    """Evaluate a jaxpr with every float widened to float64 and every custom rule left out.
+
+    With ``rounding``, the result of every rounded operation passes through it.
+    """
+    jaxpr, consts = _parts(jaxpr)
+    known: dict[Any, Any] = {}
+
+    def read(atom: Any) -> Any:
+        if not hasattr(atom, "val"):
+            return known[atom]
+        value = _widen(atom.val)
+        return rounding(value, unit) if rounding and (unit := _literal_epsilon(atom)) else value
+
+    known.update(zip(jaxpr.constvars, map(_widen, consts), strict=False))
+    known.update(zip(jaxpr.invars, map(_widen, args), strict=True))
+    for eqn in jaxpr.eqns:
+        if not eqn.outvars and eqn.effects:  # printing; it would run at every step of every difference
+            continue
+        known.update(
+            zip(eqn.outvars, _equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True)
+        )
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _literal_epsilon(literal: Any) -> float:
+    """Return the error unit of a number that was written in Python and rounded to a narrow dtype, 0 if exact."""
+    if not jnp.issubdtype(literal.aval.dtype, jnp.floating) or literal.aval.dtype == np.float64:
+        return 0.0
+    value = float(np.asarray(literal.val, np.float64))
+    short = not np.isfinite(value) or float(np.float16(value)) == value
+    return 0.0 if short else float(jnp.finfo(literal.aval.dtype).eps)
+
+
+def _equation(eqn: Any, values: list[Any], rounding: Rounding | None) -> Sequence[Any]:
+    """Evaluate one equation on widened values."""
+    name, params = eqn.primitive.name, eqn.params
+    if name in _WRAPPERS:
+        return evaluate(params[_WRAPPERS[name]], values, rounding)
+    if name in _IDENTITIES:
+        return values
+    if name in _STRUCTURED:
+        return _STRUCTURED[name](params, values, rounding)
+    if name in _BITWISE or (subjaxprs(eqn) and not name.startswith("scatter")):
+        results, unit = _as_traced(eqn, values), _traced_epsilon(eqn)
+    else:
+        results, unit = _first_order(eqn, values), float(jnp.finfo(np.float64).eps)
+    if rounding is None or name in _EXACT:
+        return results
+    return [rounding(r, unit) if jnp.issubdtype(r.dtype, jnp.inexact) else r for r in results]
+
+
+def _first_order(eqn: Any, values: list[Any]) -> list[Any]:
+    """Bind a primitive again, with its dtype parameters widened."""
+    params = dict(eqn.params)
+    if eqn.primitive.name.startswith(
+        "scatter"
+    ):  # its update function was traced for one dtype: let JAX make a new one
+        scatter = getattr(lax, eqn.primitive.name.replace("-", "_"))
+        kept = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
+        return [scatter(*values, **{key: params[key] for key in kept})]
+    for key, value in params.items():
+        if key.endswith("dtype") or key == "preferred_element_type":
+            params[key] = wide_dtype(value) if value is not None else None
+        elif key == "precision" and not isinstance(value, (tuple, lax.Precision, type(None))):
+            params[key] = None  # an algorithm for a narrower dtype
+    results = eqn.primitive.bind(*values, **params)
+    return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def _as_traced(eqn: Any, values: list[Any]) -> list[Any]:
+    """Bind a primitive in the dtypes it was traced with, and widen what comes out."""
+    narrow = [
+        lax.convert_element_type(value, atom.aval.dtype)
+        if jnp.issubdtype(value.dtype, jnp.inexact)
+        else value
+        for value, atom in zip(values, eqn.invars, strict=True)
+    ]
+    results = eqn.primitive.bind(*narrow, **eqn.params)
+    return [_widen(result) for result in (results if eqn.primitive.multiple_results else [results])]
+
+
+def _traced_epsilon(eqn: Any) -> float:
+    """Return the machine epsilon of the narrowest float among the inputs, 0 where no float comes in."""
+    dtypes = [atom.aval.dtype for atom in eqn.invars if jnp.issubdtype(atom.aval.dtype, jnp.inexact)]
+    return max((float(jnp.finfo(dtype).eps) for dtype in dtypes), default=0.0)
+
+
+def _strong(values: Sequence[Any]) -> list[Any]:
+    """Drop weak types, so that what enters a loop has the type of what the loop's body returns."""
+    return [
+        lax.convert_element_type(v, v.dtype) if jnp.issubdtype(v.dtype, jnp.number) else v for v in values
+    ]
+
+
+def _scan(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+    if "ft_in" in params:  # jax 0.12
+        consts, carry, xs = map(list, params["ft_in"].update(values).unpack())
+    else:
+        first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+        consts, carry, xs = values[:first], values[first:last], values[last:]
+    n_carry = len(carry)
+
+    def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+        out = evaluate(params["jaxpr"], [*consts, *carry, *x], rounding)
+        return _strong(out[:n_carry]), out[n_carry:]
+
+    carry, ys = lax.scan(body, _strong(carry), xs, params["length"], params["reverse"], params["unroll"])
+    return [*carry, *ys]
+
+
+def _while(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+    for_cond, for_body, carry = values[:n_cond], values[n_cond : n_cond + n_body], values[n_cond + n_body :]
+    return lax.while_loop(
+        lambda carry: evaluate(params["cond_jaxpr"], [*for_cond, *carry])[0],
+        lambda carry: _strong(evaluate(params["body_jaxpr"], [*for_body, *carry], rounding)),
+        _strong(carry),
+    )
+
+
+def _cond(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+    def branch(jaxpr: Any) -> Callable[..., list[Any]]:
+        return lambda *operands: _strong(evaluate(jaxpr, operands, rounding))
+
+    return lax.switch(values[0], [branch(jaxpr) for jaxpr in params["branches"]], *values[1:])
+
+
+def _linear_solve(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+    lengths = params["const_lengths"]
+    start = lengths.matvec + lengths.vecmat
+    rest = values[sum(lengths) :]
+    return evaluate(params["jaxprs"].solve, [*values[start : start + lengths.solve], *rest], rounding)
+
+
+_STRUCTURED = {"scan": _scan, "while": _while, "cond": _cond, "custom_linear_solve": _linear_solve}

@@ -1,0 +1,144 @@
+"""What a gradient verification found, as values: one screen of text, JSON, and nothing that computes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Check", "GradientReport", "Wrong"]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One derivative that disagrees with its referee."""
+
+    where: str
+    """The element, as ``args[1]['c3']['w'][2, 0, 3, 7]``, or the stretch of a leaf."""
+    rule: float
+    """What the rule under test gave."""
+    referee: float
+    """What it should be: the finite difference, or the other side of a law."""
+    bar: float
+    """The error bar of the comparison."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where}: the rule gives {self.rule:.9g}, the referee {self.referee:.9g} ± {self.bar:.1g}"
+        )
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison or one law, at one point and order, for one leaf or for all."""
+
+    name: str
+    point: str
+    order: int
+    compared: int
+    """How many numbers were compared."""
+    worst: float
+    """The largest |difference| / (8 error bars): above 1 the check fails."""
+    wrong: tuple[Wrong, ...] = ()
+    kinks: int = 0
+    """How many derivatives were judged by the interval between their one-sided values."""
+    unresolved: int = 0
+    """How many finite differences were too uncertain to say anything."""
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing wrong was found."""
+        return not self.wrong and not self.worst > 1
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """Everything that ``check_grads`` checked; the same object for success and failure.
+
+    ``print(report)`` shows one screen, ``report.to_json()`` everything.
+    """
+
+    function: str
+    checks: tuple[Check, ...]
+    skipped: tuple[tuple[str, str], ...]
+    """What was not checked and why."""
+    precision: str
+    evaluations: int
+    seed: int
+    diagnosis: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(check.ok for check in self.checks)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that did not pass."""
+        return tuple(check for check in self.checks if not check.ok)
+
+    @property
+    def wrong(self) -> tuple[Wrong, ...]:
+        """Every wrong derivative that was named."""
+        return tuple(wrong for check in self.checks for wrong in check.wrong)
+
+    @property
+    def kinks(self) -> int:
+        """How many derivatives were judged at a kink."""
+        return sum(check.kinks for check in self.checks)
+
+    @property
+    def worst(self) -> float:
+        """The largest ratio of a difference to what its error bar allows."""
+        return max((check.worst for check in self.checks), default=0.0)
+
+    def to_json(self) -> str:
+        """Return the whole report as JSON; numbers that are not finite become strings."""
+        data = {"ok": self.ok, "worst": self.worst, "kinks": self.kinks, **asdict(self)}
+        for entry, check in zip(data["checks"], self.checks, strict=True):
+            entry["ok"] = check.ok
+        return json.dumps(_jsonable(data), indent=1)
+
+    def __str__(self) -> str:
+        verdict = "agrees with finite differences" if self.ok else "DISAGREES"
+        lines = [f"The gradient of {self.function} {verdict}."]
+        for check in self.failed[:4]:
+            lines.append(
+                f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip()
+            )
+            lines += [f"    {wrong}" for wrong in check.wrong[:4]]
+            if len(check.wrong) > 4:
+                lines.append(f"    and {len(check.wrong) - 4} more")
+        if len(self.failed) > 4:
+            lines.append(f"  and {len(self.failed) - 4} more checks failed")
+        lines += [f"  It looks like: {text}" for text in self.diagnosis]
+        lines.append(f"  {'check':<36}{'point':<14}{'order':>5}{'numbers':>9}{'kinks':>7}{'worst':>10}")
+        rows: dict[tuple[str, str, int], list[Check]] = {}
+        for check in self.checks:
+            rows.setdefault((check.name, check.point, check.order), []).append(check)
+        for (name, point, order), group in rows.items():
+            worst = max(check.worst for check in group)
+            mark = "" if all(check.ok for check in group) else "  <- failed"
+            compared, kinks = sum(c.compared for c in group), sum(c.kinks for c in group)
+            lines.append(f"  {name:<36}{point:<14}{order:>5}{compared:>9}{kinks:>7}{worst:>10.2g}{mark}")
+        unresolved = sum(check.unresolved for check in self.checks)
+        if unresolved:
+            lines.append(f"  {unresolved} differences were too uncertain to judge by (see docs/gradients.md)")
+        lines += [f"  not checked: {what}: {why}" for what, why in self.skipped[:6]]
+        if len(self.skipped) > 6:
+            lines.append(f"  and {len(self.skipped) - 6} more not checked")
+        lines.append(f"  {self.evaluations} evaluations in {self.precision}; seed {self.seed}")
+        return "\n".join(lines)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,152 @@
+"""``check_grads`` as a user meets it: what it accepts, what it rejects, and what it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax._errors import ArgumentTypeError, ArgumentValueError, GradientError
+from cnnjax.gradients import check_grads
+
+
+def with_rule(f, fwd, bwd):
+    ruled = jax.custom_vjp(f)
+    ruled.defvjp(fwd, bwd)
+    return ruled
+
+
+def squares(factor):
+    return with_rule(lambda x: x**2, lambda x: (x**2, x), lambda x, y: (factor * x * y,))
+
+
+X = np.array([1.0, -2.0, 3.0], np.float32)
+
+
+def failure(f, args, *rest, **options):
+    with pytest.raises(GradientError) as caught:
+        check_grads(f, args, *rest, **options)
+    return caught.value.report
+
+
+def test_a_right_rule_passes_and_the_missing_mode_is_reported():
+    report = check_grads(squares(2.0), (X,))
+    assert report.ok
+    assert {check.name for check in report.checks if "rev" in check.name}
+    assert any('mode "fwd"' in what for what, _ in report.skipped)
+    assert 'mode "fwd"' in str(report)
+
+
+@pytest.mark.parametrize("factor", [1.0, -2.0, 0.0, 2.001, 2.00001])
+def test_a_wrong_factor_is_caught(factor):
+    report = failure(squares(factor), (X,))
+    assert not report.ok
+    assert report.wrong[0].where.startswith("args[0][")
+    assert report.wrong[0].rule == pytest.approx(factor / 2 * report.wrong[0].referee, rel=1e-6)
+
+
+def test_one_wrong_element_is_named():
+    def bwd(residual, y):
+        return ({"c3": {"w": (2 * residual * y).at[2, 0, 3, 7].multiply(1.001)}},)
+
+    f = with_rule(lambda p: p["c3"]["w"] ** 2, lambda p: (p["c3"]["w"] ** 2, p["c3"]["w"]), bwd)
+    w = np.random.default_rng(0).normal(size=(3, 2, 4, 8)).astype(np.float32)
+    report = failure(lambda scale, p: scale * f(p), (2.0, {"c3": {"w": w}}))
+    assert [w.where for w in report.wrong] == ["args[1]['c3']['w'][2, 0, 3, 7]"]
+
+
+def test_it_is_a_drop_in_for_the_one_in_jax():
+    check_grads(jnp.sin, (X,), 2, ["rev"], 1e-2, 1e-2, 1e-3)
+    with pytest.raises(AssertionError):
+        check_grads(squares(1.0), (X,), 1, "rev")
+    assert check_grads(squares(2.001), (X,), atol={np.dtype(np.float32): 0.1}).ok
+
+
+def test_second_order_is_verified_against_the_first():
+    @jax.custom_jvp
+    def f(x):
+        return x**3
+
+    @jax.custom_jvp
+    def slope(x):
+        return 3 * x**2
+
+    f.defjvp(lambda p, t: (f(*p), slope(*p) * t[0]))
+    slope.defjvp(lambda p, t: (slope(*p), 5 * p[0] * t[0]))
+    assert check_grads(f, (X,), 1).ok
+    report = failure(f, (X,), 2)
+    assert {check.order for check in report.failed} == {2}
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("promotion", ["standard", "strict"])
+def test_the_configuration_is_left_as_it_was(x64, promotion):
+    weights = np.arange(3, dtype=np.float32)  # a float32 constant in the closure
+
+    def mixed_dtypes_raise(x):
+        if x.dtype != np.float32:
+            raise TypeError("float32 only")
+        return jnp.tanh(x * jnp.asarray(weights))
+
+    with jax.enable_x64(x64), jax.numpy_dtype_promotion(promotion), jax.numpy_rank_promotion("raise"):
+        report = check_grads(mixed_dtypes_raise, (X,))
+        assert jax.config.jax_enable_x64 is x64
+        assert jax.config.jax_numpy_dtype_promotion == promotion
+        assert check_grads(lambda x: jnp.tanh(x * jnp.asarray(weights)), (X,)).ok
+    assert report.ok
+    assert "jaxpr" in report.precision
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ((3.0, (X,)), ArgumentTypeError, "`f` is 3.0"),
+        ((jnp.sin, X), ArgumentTypeError, "write (x,)"),
+        ((jnp.sin, (X,), 0), ArgumentValueError, "`order` is 0"),
+        ((jnp.sin, (X,), 1, ("forward",)), ArgumentValueError, "`modes`"),
+        ((jnp.sin, (X,), 1, "rev", -1.0), ArgumentValueError, "`atol` is -1.0"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(arguments, error, words):
+    with pytest.raises(error) as caught:
+        check_grads(*arguments)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (lambda x, i: x[i], (X, 1)),
+        (lambda key, x: x * jax.random.normal(key, x.shape, x.dtype), (jax.random.key(0), X)),
+        (lambda x: x * 2, (np.zeros((0, 3), np.float32),)),
+        (lambda i: i + 1, (np.int32(1),)),
+        (lambda x: (x**2, jnp.argmax(x), None), (X,)),
+        (lambda z: jnp.conj(z) * z * z, (np.array([1 + 2j, -3j], np.complex64),)),
+        (lambda x: jnp.tanh(x), (np.array([0.5, 1.0], jnp.bfloat16),)),
+        (lambda x: x**2 if x[0] > 0 else x, (X,)),
+        (lambda x: jax.lax.while_loop(lambda c: c[0] < 100, lambda c: c * 1.5, x), (X,)),
+        (lambda p: [p["a"] @ p["b"], {"c": p["a"].sum()}], ({"a": X, "b": X, "name": None},)),
+    ],
+)
+def test_arguments_of_every_kind(f, args):
+    with jax.numpy_dtype_promotion("standard"):
+        assert check_grads(f, args).ok
+
+
+@pytest.mark.parametrize("f", [jnp.abs, jax.nn.relu, lambda x: jnp.clip(x, 0.0, 1.0), jnp.max])
+def test_a_convention_at_a_kink_is_accepted_and_counted(f):
+    report = check_grads(f, (np.zeros(4, np.float32),))
+    assert report.kinks > 0
+
+
+def test_a_derivative_outside_the_one_sided_ones_is_rejected():
+    bad = with_rule(
+        jnp.abs, lambda x: (jnp.abs(x), x), lambda x, y: (jnp.where(x == 0, 2.0, jnp.sign(x)) * y,)
+    )
+    assert failure(bad, (np.array([0.0, 1.0], np.float32),)).wrong[0].where == "args[0][0]"
+
+
+@pytest.mark.parametrize(
+    "f", [jnp.sqrt, lambda x: jnp.sqrt((x**2).sum()), lambda x: jnp.where(x > 0, x * jnp.log(x), 0.0)]
+)
+def test_a_gradient_that_is_not_finite_is_rejected(f):
+    assert "not finite" in str(failure(f, (np.array([0.0, 0.0], np.float32),)))

@@ -17,6 +17,7 @@ from cnnjax.conv import (
     local_conv2d,
     separable_conv2d,
 )
+from cnnjax.gradients import GradientReport, check_grads
 from cnnjax.layers import Input, Network
 from cnnjax.operator import METHODS
 from cnnjax.pooling import avg_pool2d, lp_pool2d, max_pool2d, subsample2d
@@ -30,9 +31,11 @@ __all__ = [
     "CnnjaxError",
     "ConnectionTable",
     "GradientError",
+    "GradientReport",
     "Input",
     "Network",
     "avg_pool2d",
+    "check_grads",
     "connections",
     "conv1d",
     "conv2d",

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,9 @@ def environment() -> dict[str, Any]:
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file that is there whole or not at all."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
-    os.replace(file.name, path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n")
+    unfinished.replace(path)
 
 
 def _version(package: str) -> str:

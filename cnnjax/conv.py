@@ -518,7 +518,7 @@ def _convolve(
         w = jnp.where(_table(call, connections, w, groups), w, jnp.zeros_like(w))
 
     x, reading = extend(x, reading)
-    y = operator.convolve(x, w, reading, groups, method, dtype, precision)
+    y = operator.convolve(call, x, w, reading, groups, method, dtype, precision)
     y = y if b is None else y + _along_maps(b, y)
     return y if batched else y[0]
 

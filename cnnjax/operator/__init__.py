@@ -1,26 +1,24 @@
-"""The convolution operator: several methods that compute one sum, and the choice between them.
+"""The convolution operator: one trilinear form, several methods that compute its three derivatives, one choice.
 
-A method is one file with a function `convolve(x, w, geometry, groups, dtype, precision)`; what calls it has checked
-the arguments, so methods check nothing.
+`primitives` makes the form known to JAX; `methods` compute it; `choice` picks one for each direction. What calls the
+operator has checked the arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import Geometry
-from cnnjax.operator import definition, xla
+from cnnjax.operator.calls import Call
+from cnnjax.operator.methods import BY_NAME
+from cnnjax.operator.primitives import forward
 
 __all__ = ["METHODS", "check_method", "convolve"]
 
-_BY_NAME: dict[str, Callable[..., jax.Array]] = {"definition": definition.convolve, "lax": xla.convolve}
-
-METHODS: tuple[str, ...] = tuple(_BY_NAME)
+METHODS: tuple[str, ...] = tuple(BY_NAME)
 
 
 def check_method(call: str, method: Any) -> None:
@@ -29,19 +27,28 @@ def check_method(call: str, method: Any) -> None:
         error = ArgumentValueError if isinstance(method, str) else ArgumentTypeError
         expected = 'one of "auto", ' + ", ".join(f'"{name}"' for name in METHODS)
         raise error(
-            complaint(
-                call,
-                "method",
-                got=describe(method),
-                expected=expected,
-                fix='use method="auto" or leave it out',
-            )
+            complaint(call, "method", got=describe(method), expected=expected, fix='use method="auto" or leave it out')
         )
 
 
 def convolve(
-    x: jax.Array, w: jax.Array, geometry: Geometry, groups: int, method: str, dtype: jnp.dtype, precision: Any
+    name: str, x: jax.Array, w: jax.Array, geometry: Geometry, groups: int, method: str, dtype: Any, precision: Any
 ) -> jax.Array:
-    """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) by the named method, "auto" for "lax"."""
-    chosen = "lax" if method == "auto" else method
-    return _BY_NAME[chosen](x, w, geometry, groups, dtype, precision)
+    """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out) of `dtype`.
+
+    Raises ArgumentValueError, for the function called `name`, when the method does not serve this call.
+    """
+    call = Call(geometry, x.shape[0], x.shape[-1], w.shape[-1], groups, method, precision)
+    reason = None if method == "auto" else BY_NAME[method].refuses(call)
+    if reason is not None:
+        serving = ", ".join(f'"{other.name}"' for other in BY_NAME.values() if other.refuses(call) is None)
+        raise ArgumentValueError(
+            complaint(
+                name,
+                "method",
+                got=f"{method!r}, which does not serve this call: {reason}",
+                expected=f'"auto" or one that does: {serving}',
+                fix='use method="auto"',
+            )
+        )
+    return forward(x, w, call, dtype)

@@ -1,0 +1,63 @@
+"""All that the operator needs of JAX's less public interfaces, in one place: how to make a bilinear primitive.
+
+A primitive made here has forward mode, reverse mode and every higher order through `defbilinear`, whose transposes are
+primitives of the same family; a batching rule; an abstract value; and a lowering for each platform.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+__all__ = ["bilinear_primitive", "set_rules"]
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def bilinear_primitive(
+    name: str, compute: Callable[..., jax.Array], shape: Callable[..., tuple[int, ...]]
+) -> Primitive:
+    """Make a primitive (a, b, **params) -> array; `compute` also gets `platform`, `shape` the params alone."""
+    primitive = Primitive(name)
+
+    @primitive.def_abstract_eval
+    def abstract(a: Any, b: Any, *, dtype: Any, **params: Any) -> ShapedArray:
+        return ShapedArray(shape(**params), dtype)
+
+    @primitive.def_impl
+    def run(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
+        return _compiled(primitive, tuple(sorted(params.items())))(a, b)
+
+    for platform in PLATFORMS:
+        lowering = mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
+        mlir.register_lowering(primitive, lowering, platform=platform)
+    return primitive
+
+
+def set_rules(
+    primitive: Primitive,
+    transpose_in_first: Callable[..., jax.Array],
+    transpose_in_second: Callable[..., jax.Array],
+    batch: Callable[..., tuple[jax.Array, int]],
+) -> None:
+    """Give a primitive its transposes, (cotangent, the other argument) -> array, and its batching rule."""
+
+    def first(cotangent: jax.Array, a: Any, b: jax.Array, **params: Any) -> jax.Array:
+        return transpose_in_first(cotangent, b, dtype_of_result=a.aval.dtype, **params)
+
+    def second(cotangent: jax.Array, a: jax.Array, b: Any, **params: Any) -> jax.Array:
+        return transpose_in_second(cotangent, a, dtype_of_result=b.aval.dtype, **params)
+
+    ad.defbilinear(primitive, first, second)
+    batching.primitive_batchers[primitive] = batch
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(primitive: Primitive, params: tuple[tuple[str, Any], ...]) -> Callable[..., jax.Array]:
+    return jax.jit(functools.partial(primitive.bind, **dict(params)))

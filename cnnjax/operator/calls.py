@@ -1,0 +1,126 @@
+"""What a method is told of a convolution: everything but the values of its arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax._shapes import Geometry
+
+__all__ = ["DIRECTIONS", "Call", "Method", "transposed_in_w", "transposed_in_x"]
+
+DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
+
+
+@dataclass(frozen=True)
+class Call:
+    """The static side of T(x, w, y): x (N, *size, C_in), w (*kernel, C_in / groups, C_out), y (N, *output, C_out).
+
+    The boundary of the geometry is "zero": what is wrapped or mirrored has been written out before.
+    """
+
+    geometry: Geometry
+    n: int
+    c_in: int
+    c_out: int
+    groups: int = 1
+    method: str = "auto"
+    precision: Any = None
+
+    @property
+    def maps_in_group(self) -> int:
+        """Input maps that an output map reads."""
+        return self.c_in // self.groups
+
+    @property
+    def taps(self) -> int:
+        """Taps of the kernel."""
+        return math.prod(self.geometry.kernel)
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """(N, *size, C_in)."""
+        return (self.n, *self.geometry.size, self.c_in)
+
+    @property
+    def w_shape(self) -> tuple[int, ...]:
+        """(*kernel, C_in / groups, C_out)."""
+        return (*self.geometry.kernel, self.maps_in_group, self.c_out)
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """(N, *output, C_out)."""
+        return (self.n, *self.geometry.output, self.c_out)
+
+    @property
+    def unit_stride(self) -> bool:
+        """Whether neighbouring positions are neighbouring pixels."""
+        return set(self.geometry.stride) == {1}
+
+    @property
+    def unit_dilation(self) -> bool:
+        """Whether the taps are neighbouring pixels."""
+        return set(self.geometry.dilation) == {1}
+
+
+Direction = Callable[[jax.Array, jax.Array, Call], jax.Array]
+
+
+def transposed_in_x(forward: Direction) -> Direction:
+    """The input gradient (w, y) -> x that belongs to a forward pass (x, w) -> y."""
+
+    def input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+        like = jax.ShapeDtypeStruct(call.x_shape, y.dtype)
+        return jax.linear_transpose(lambda x: forward(x, w, call), like)(y)[0]
+
+    return input_gradient
+
+
+def transposed_in_w(forward: Direction) -> Direction:
+    """The weight gradient (x, y) -> w that belongs to a forward pass (x, w) -> y."""
+
+    def weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+        like = jax.ShapeDtypeStruct(call.w_shape, y.dtype)
+        return jax.linear_transpose(lambda w: forward(x, w, call), like)(y)[0]
+
+    return weight_gradient
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to compute the three directions.
+
+    `refuses(call)` gives the reason why a call is not served, or None. A direction that is not given is the transpose
+    of the forward pass. `native` methods take 16-bit arrays as they come and accumulate in float32 themselves; others
+    are handed arrays in the dtype in which sums are kept.
+    """
+
+    name: str
+    forward: Direction
+    input_gradient: Direction
+    weight_gradient: Direction
+    refuses: Callable[[Call], str | None]
+    native: bool = False
+
+    def direction(self, name: str) -> Direction:
+        """The function of a direction by its name."""
+        return {
+            "forward": self.forward,
+            "input_gradient": self.input_gradient,
+            "weight_gradient": self.weight_gradient,
+        }[name]
+
+
+def serves_all(call: Call) -> None:
+    """No call is refused."""
+    return
+
+
+def sum_dtype(dtype: Any) -> Any:
+    """The dtype in which sums of products are kept: float32 for the 16-bit types, else the dtype itself."""
+    return jnp.promote_types(dtype, jnp.float32) if jnp.dtype(dtype).itemsize < 4 else dtype

@@ -1,0 +1,42 @@
+"""Which method computes a direction of a call: a rule on static shapes, dtype and platform, and no measurement.
+
+The same call gives the same program every time. On GPU and TPU it is XLA's convolution, which is the vendor's. On a
+CPU the rule below was read off measurements (docs/operator.md); a method whose error exceeds that of XLA's convolution
+by more than a factor of four is never chosen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.operator.calls import Call, sum_dtype
+from cnnjax.operator.methods import BY_NAME
+from cnnjax.operator.methods.matmul import is_pointwise, is_whole
+
+__all__ = ["choose", "compute"]
+
+
+def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
+    """Return the name of the method for a direction ("forward", "input_gradient", "weight_gradient"), and why."""
+    if call.method != "auto":
+        return call.method, "asked for"
+    if platform != "cpu":
+        return "lax", "on GPU and TPU XLA calls the vendor's convolution"
+    if call.groups == call.c_in and call.groups > 1:
+        return "depthwise", "one group for each map: XLA's CPU convolution is tens of times slower"
+    if call.groups > 1:
+        return "grouped", "several groups: XLA's CPU convolution is tens to hundreds of times slower"
+    if is_pointwise(call) or is_whole(call):
+        return "matmul", "it is a single matrix product"
+    return "lax", "an ordinary convolution"
+
+
+def compute(direction: str, a: jax.Array, b: jax.Array, call: Call, dtype: Any, platform: str) -> jax.Array:
+    """Compute one direction by the method of the call, in the dtype in which sums are kept; cast the result."""
+    method = BY_NAME[choose(direction, call, platform)[0]]
+    work = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), dtype)
+    work = work if method.native else sum_dtype(work)
+    return method.direction(direction)(a.astype(work), b.astype(work), call).astype(dtype)

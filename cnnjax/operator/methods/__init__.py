@@ -1,0 +1,40 @@
+"""The methods, by name. Each is one file: its formula, its cost, what it serves, its source."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from cnnjax.operator.methods import (
+    definition,
+    depthwise,
+    fft,
+    grouped,
+    im2col,
+    matmul,
+    shift,
+    sparse,
+    toeplitz,
+    winograd,
+    xla,
+)
+
+__all__ = ["BY_NAME"]
+
+BY_NAME = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            definition.METHOD,
+            xla.METHOD,
+            shift.METHOD,
+            im2col.METHOD,
+            toeplitz.METHOD,
+            matmul.METHOD,
+            depthwise.METHOD,
+            grouped.METHOD,
+            *winograd.METHODS,
+            fft.METHOD,
+            sparse.METHOD,
+        )
+    }
+)

@@ -1,0 +1,38 @@
+"""The definition of a convolution, written out: a sum over the taps of the kernel and over the input maps.
+
+    y[n, p, o] = sum over taps t, sum over input maps c of  x[n, p * stride + t * dilation, c] * w[t, c, o]
+
+This is the answer to "how do the maps of one volume connect to those of the next?": every output map o reads every
+input map c of its group through a two-dimensional slice w[:, :, c, o] of its own, and the results are added.
+
+Cost: one multiply-accumulate for each position, tap, input map and output map; the traced program holds one product
+for each tap and input map, so it is for reading and for small kernels. It is a cross-correlation: the kernel is not
+flipped (Goodfellow, Bengio and Courville 2016, section 9.1, equation 9.6).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax._windows import pad_zeros, under_each_tap
+from cnnjax.operator.calls import Call, Method, serves_all, transposed_in_w, transposed_in_x
+
+__all__ = ["METHOD", "convolve"]
+
+
+def convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out)."""
+    geometry, groups, maps_in_group = call.geometry, call.groups, call.maps_in_group
+    w = w.reshape(*geometry.kernel, maps_in_group, groups, call.c_out // groups)
+
+    y = jnp.zeros((call.n, *geometry.output, groups, call.c_out // groups), x.dtype)
+    for tap, seen in under_each_tap(pad_zeros(x, geometry), geometry):
+        seen = seen.reshape(*seen.shape[:-1], groups, maps_in_group)
+        for c in range(maps_in_group):
+            weights = w[*tap, c].reshape((1,) * (y.ndim - 2) + (groups, call.c_out // groups))
+            y = y + seen[..., c, None] * weights
+    return y.reshape(call.y_shape)
+
+
+METHOD = Method("definition", convolve, transposed_in_x(convolve), transposed_in_w(convolve), serves_all)

@@ -1,0 +1,102 @@
+"""Depthwise: fused multiply-add of the shifted image, one for each tap, without any product of matrices.
+
+    y[n, p, c m + r] = sum over taps t of  x[n, p s + t d, c] * w[t, c, r]
+
+The input gradient is the same sum over the gradient, spread out by the stride, with the kernel flipped. The weight
+gradient goes row by row through the image, and adds the columns of each row up by halving: a reduction over the
+leading axes of a channels-last array is what XLA does slowest on a CPU.
+
+Cost: one multiply-add for each position, tap and output map. It serves calls with a group for each input map.
+
+Source: Howard et al. 2017, "MobileNets", section 3.1, for the operation.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnnjax._windows import pad_zeros, under_each_tap
+from cnnjax.operator.calls import Call, Method
+
+__all__ = ["METHOD"]
+
+
+def _refuses(call: Call) -> str | None:
+    return None if call.groups == call.c_in else "it is for one group for each input map"
+
+
+def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    multiplier = call.c_out // call.c_in
+    w = w.reshape(*call.geometry.kernel, call.c_in, multiplier)
+    y = jnp.zeros((call.n, *call.geometry.output, call.c_in, multiplier), x.dtype)
+    for tap, seen in under_each_tap(pad_zeros(x, call.geometry), call.geometry):
+        y = y + seen[..., None] * w[tap].reshape((1,) * (y.ndim - 2) + w.shape[-2:])
+    return y.reshape(call.y_shape)
+
+
+def _input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    geometry, multiplier = call.geometry, call.c_out // call.c_in
+    w = w.reshape(*geometry.kernel, call.c_in, multiplier)
+    y = y.reshape(call.n, *geometry.output, call.c_in, multiplier)
+    # Spread the gradient out by the stride and pad it so that every pixel sees all the positions that have read it.
+    config = [
+        (extent - 1 - before, before + size - (positions - 1) * stride - 1, stride - 1)
+        for extent, (before, _), size, positions, stride in zip(
+            geometry.extent, geometry.pads, geometry.size, geometry.output, geometry.stride, strict=True
+        )
+    ]
+    spread = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *config, (0, 0, 0), (0, 0, 0)])
+    x = jnp.zeros(call.x_shape, y.dtype)
+    for tap in _taps(call):
+        start = [extent - 1 - t * d for extent, t, d in zip(geometry.extent, tap, geometry.dilation, strict=True)]
+        stop = [a + n for a, n in zip(start, geometry.size, strict=True)]
+        seen = lax.slice(spread, (0, *start, 0, 0), (call.n, *stop, call.c_in, multiplier))
+        weighted = seen * w[tap].reshape((1,) * (seen.ndim - 2) + w.shape[-2:])
+        x = x + (weighted[..., 0] if multiplier == 1 else weighted.sum(axis=-1))
+    return x
+
+
+def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    geometry, multiplier = call.geometry, call.c_out // call.c_in
+    stride, *strides = geometry.stride
+    dilation, *dilations = geometry.dilation
+    _, *others = geometry.output
+    x = jnp.moveaxis(pad_zeros(x, geometry), 1, 0)
+    y = jnp.moveaxis(y.reshape(call.n, *geometry.output, call.c_in, multiplier), 1, 0)
+
+    def add_row(sums: tuple[jax.Array, ...], i: jax.Array) -> tuple[tuple[jax.Array, ...], None]:
+        """Add the products of row i of y, for each tap, (N, *other positions, C_in, multiplier)."""
+        row = lax.dynamic_index_in_dim(y, i, keepdims=False)
+        added = []
+        for total, (u, *rest) in zip(sums, _taps(call), strict=True):
+            read = lax.dynamic_index_in_dim(x, i * stride + u * dilation, keepdims=False)
+            start = [t * d for t, d in zip(rest, dilations, strict=True)]
+            stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, others, strides, strict=True)]
+            seen = lax.slice(read, (0, *start, 0), (call.n, *stop, call.c_in), (1, *strides, 1))
+            added.append(total + seen[..., None] * row)
+        return tuple(added), None
+
+    zeros = jnp.zeros(y.shape[1:], y.dtype)
+    sums, _ = lax.scan(add_row, (zeros,) * call.taps, jnp.arange(geometry.output[0]))
+    columns = jnp.stack(sums).reshape(call.taps, -1, call.c_in, multiplier)
+    return _add_up(columns).reshape(call.w_shape)
+
+
+def _add_up(columns: jax.Array) -> jax.Array:
+    """Sum (taps, columns, C_in, multiplier) over the columns, by halving."""
+    while columns.shape[1] > 1:
+        half, odd = divmod(columns.shape[1], 2)
+        halves = columns[:, :half] + columns[:, half : 2 * half]
+        columns = jnp.concatenate([halves, columns[:, 2 * half :]], axis=1) if odd else halves
+    return columns
+
+
+def _taps(call: Call) -> list[tuple[int, ...]]:
+    return list(itertools.product(*map(range, call.geometry.kernel)))
+
+
+METHOD = Method("depthwise", _convolve, _input_gradient, _weight_gradient, _refuses)

@@ -1,0 +1,44 @@
+"""Groups as a batch of small products: the patches of each group against the kernels of that group.
+
+    y (g, N P, C_out / g) = patches (g, N P, taps C_in / g) @ w (g, taps C_in / g, C_out / g)
+
+Cost: as the definition, in one batched product for each image, and the memory of the patches of one image. It serves
+calls with more than one group.
+
+Source: Krizhevsky, Sutskever and Hinton 2012, section 3.5; Xie et al. 2017, "Aggregated residual transformations".
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnnjax._windows import pad_zeros, under_each_tap
+from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+
+__all__ = ["METHOD"]
+
+
+def _refuses(call: Call) -> str | None:
+    return None if call.groups > 1 else "there is only one group"
+
+
+def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    geometry, groups, maps_in_group = call.geometry, call.groups, call.maps_in_group
+    positions = math.prod(geometry.output)
+    rows = w.reshape(call.taps * maps_in_group, groups, call.c_out // groups).transpose(1, 0, 2)
+
+    def one_image(image: jax.Array) -> jax.Array:
+        seen = [view for _, view in under_each_tap(image[None], geometry)]
+        patches = jnp.stack([view.reshape(positions, groups, maps_in_group) for view in seen])
+        patches = patches.transpose(2, 1, 0, 3).reshape(groups, positions, call.taps * maps_in_group)
+        y = jnp.matmul(patches, rows, precision=call.precision)
+        return y.transpose(1, 0, 2).reshape(*geometry.output, call.c_out)
+
+    return lax.map(one_image, pad_zeros(x, geometry))
+
+
+METHOD = Method("grouped", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

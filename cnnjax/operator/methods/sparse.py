@@ -1,0 +1,69 @@
+"""The convolution as what it is: a sparse matrix, with the weights of the kernel in the places that are connected.
+
+    y = M x,   M (positions C_out, pixels C_in),   M[(p, o), (p s + t d, c)] = w[t, c, o]
+
+A dense layer has a weight of its own in every place of the matrix; a locally connected one in the places that are not
+zero; a convolution the same few weights again and again. Written as (row, column, weight) triples it is an
+explanation: every product of the definition is a triple.
+
+Cost: that of the definition, and three integers for each product of one image. It serves calls of up to 2^22 products
+an image.
+
+Source: Goodfellow, Bengio and Courville 2016, section 9.1: a doubly block circulant matrix, very sparse.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+
+__all__ = ["METHOD", "triples"]
+
+_MOST_PRODUCTS = 2**22
+
+
+def _refuses(call: Call) -> str | None:
+    products = math.prod(call.geometry.output) * call.taps * call.maps_in_group * call.c_out
+    return None if products <= _MOST_PRODUCTS else f"its matrix has {products:,} entries, more than {_MOST_PRODUCTS:,}"
+
+
+def triples(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The non-zero places of the matrix: rows (flat places in y), columns (in x), and which weight stands there."""
+    geometry, in_group, per_group = call.geometry, call.maps_in_group, call.c_out // call.groups
+    rows, columns, weights = [], [], []
+    outputs = np.indices(geometry.output).reshape(len(geometry.output), -1)
+    maps_out = np.arange(call.c_out)
+    for at, tap in enumerate(itertools.product(*map(range, geometry.kernel))):
+        pixel = [
+            p * s + t * d - before
+            for p, s, t, d, (before, _) in zip(
+                outputs, geometry.stride, tap, geometry.dilation, geometry.pads, strict=True
+            )
+        ]
+        inside = np.all([(i >= 0) & (i < n) for i, n in zip(pixel, geometry.size, strict=True)], axis=0)
+        places = np.flatnonzero(inside)
+        pixels = np.ravel_multi_index([i[inside] for i in pixel], geometry.size)
+        for c in range(in_group):
+            reads = (maps_out // per_group) * in_group + c
+            rows.append(np.add.outer(places * call.c_out, maps_out).ravel())
+            columns.append(np.add.outer(pixels * call.c_in, reads).ravel())
+            weights.append(np.tile((at * in_group + c) * call.c_out + maps_out, len(places)))
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
+
+
+def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    rows, columns, weights = triples(call)
+    entries = w.ravel()[weights]
+    products = x.reshape(call.n, -1)[:, columns] * entries[None]
+    size = math.prod(call.geometry.output) * call.c_out
+    y = jax.vmap(lambda row: jax.ops.segment_sum(row, rows, num_segments=size))(products)
+    return y.reshape(call.y_shape)
+
+
+METHOD = Method("sparse", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

@@ -1,0 +1,60 @@
+"""Partial Toeplitz: a block of neighbouring outputs of a row in one product with a banded matrix of the kernel.
+
+    y[n, i, r b : r b + r, :] = x[n, i s : i s + k_h, r b s : r b s + span, :] @ T,   span = (r - 1) s + k_w
+
+T (k_h span C_in, r C_out) holds the kernel r times, each shifted by the stride. With few maps the products of the
+other methods are too thin for a machine's multipliers; here they are r times as wide, for span / (r k_w) times zeros.
+
+Cost: span / k_w times the multiply-accumulates of r outputs, in one product. It serves ungrouped two-dimensional calls
+without dilation.
+
+Source: the kernel as a banded Toeplitz matrix, Gray 2006, "Toeplitz and circulant matrices", section 1.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax._windows import pad_zeros
+from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+
+__all__ = ["METHOD"]
+
+
+def _refuses(call: Call) -> str | None:
+    if call.groups != 1 or len(call.geometry.kernel) != 2:
+        return "it is for one group and two axes"
+    return None if call.unit_dilation else "it is for taps that are neighbouring pixels"
+
+
+def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    geometry = call.geometry
+    (k_h, k_w), (s_h, s_w), (rows, columns) = geometry.kernel, geometry.stride, geometry.output
+    block = min(8, columns)
+    blocks = -(-columns // block)
+    span = (block - 1) * s_w + k_w
+    padded = pad_zeros(x, geometry)
+    # Fill up the last block: its surplus columns are cut off at the end.
+    missing = max(0, (blocks - 1) * block * s_w + span - padded.shape[2])
+    padded = jnp.pad(padded, ((0, 0), (0, 0), (0, missing), (0, 0)))
+
+    # T[u, j, c, q, o] = w[u, j - q s, c, o] where that is a tap, else 0
+    tap = np.arange(span)[:, None] - s_w * np.arange(block)[None]
+    is_tap = (tap >= 0) & (tap < k_w)
+    banded = jnp.where(is_tap[None, :, :, None, None], w[:, np.clip(tap, 0, k_w - 1)], jnp.zeros((), w.dtype))
+    matrix = banded.transpose(0, 1, 3, 2, 4).reshape(k_h * span * call.c_in, block * call.c_out)
+
+    starts = np.arange(blocks) * block * s_w
+    strips = jnp.stack([lax.slice_in_dim(padded, a, a + span, axis=2) for a in starts.tolist()], axis=2)
+    last = (rows - 1) * s_h + 1
+    patches = jnp.stack([lax.slice_in_dim(strips, u, u + last, s_h, axis=1) for u in range(k_h)], axis=3)
+    y = jnp.matmul(
+        patches.reshape(call.n, rows, blocks, k_h * span * call.c_in), matrix, precision=call.precision
+    )
+    return y.reshape(call.n, rows, blocks * block, call.c_out)[:, :, :columns]
+
+
+METHOD = Method("toeplitz", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

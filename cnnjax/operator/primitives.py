@@ -1,0 +1,178 @@
+"""The convolution as a trilinear form, T(x, w, y) = <conv(x, w), y>, and its three derivatives as JAX primitives.
+
+T is linear in each of its arguments. The forward pass is its derivative by y, the input gradient its derivative by x,
+the weight gradient its derivative by w; each of the three is bilinear in the other two, and its transposes are the
+other two. So three primitives are closed under differentiation, in both modes and to every order.
+
+    forward (x, w) -> y          transposes: input_gradient in x, weight_gradient in w
+    input_gradient (w, y) -> x   transposes: weight_gradient in w, forward in y
+    weight_gradient (x, y) -> w  transposes: input_gradient in x, forward in y
+
+Under vmap a batched x and y fold into N; a batched w folds its batch into the maps; when all that is left would have
+to carry the batch twice, it becomes groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.operator._jax import bilinear_primitive, set_rules
+from cnnjax.operator.calls import Call
+from cnnjax.operator.choice import compute
+
+__all__ = ["forward", "input_gradient", "weight_gradient"]
+
+
+def forward(x: jax.Array, w: jax.Array, call: Call, dtype: Any) -> jax.Array:
+    """y[n, p, o] = sum_{t, c} x[n, p s + t d, c] w[t, c, o], (N, *output, C_out)."""
+    return _FORWARD.bind(x, w, call=call, dtype=jnp.dtype(dtype))
+
+
+def input_gradient(w: jax.Array, y: jax.Array, call: Call, dtype: Any) -> jax.Array:
+    """x[n, p s + t d, c] = sum_{t, o} w[t, c, o] y[n, p, o], (N, *size, C_in)."""
+    return _INPUT_GRADIENT.bind(w, y, call=call, dtype=jnp.dtype(dtype))
+
+
+def weight_gradient(x: jax.Array, y: jax.Array, call: Call, dtype: Any) -> jax.Array:
+    """w[t, c, o] = sum_{n, p} x[n, p s + t d, c] y[n, p, o], (*kernel, C_in / groups, C_out)."""
+    return _WEIGHT_GRADIENT.bind(x, y, call=call, dtype=jnp.dtype(dtype))
+
+
+def _make(direction: str, shape: str) -> Any:
+    def run(a: jax.Array, b: jax.Array, *, call: Call, dtype: Any, platform: str) -> jax.Array:
+        return compute(direction, a, b, call, dtype, platform)
+
+    return bilinear_primitive(f"cnnjax_{direction}", run, lambda call: getattr(call, shape))
+
+
+_FORWARD = _make("forward", "y_shape")
+_INPUT_GRADIENT = _make("input_gradient", "x_shape")
+_WEIGHT_GRADIENT = _make("weight_gradient", "w_shape")
+
+
+# --- transposes
+
+
+def _forward_in_x(y: jax.Array, w: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+    return input_gradient(w, y, call, dtype_of_result)
+
+
+def _forward_in_w(y: jax.Array, x: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+    return weight_gradient(x, y, call, dtype_of_result)
+
+
+def _input_gradient_in_w(x: jax.Array, y: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+    return weight_gradient(x, y, call, dtype_of_result)
+
+
+def _input_gradient_in_y(x: jax.Array, w: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+    return forward(x, w, call, dtype_of_result)
+
+
+def _weight_gradient_in_x(w: jax.Array, y: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+    return input_gradient(w, y, call, dtype_of_result)
+
+
+def _weight_gradient_in_y(w: jax.Array, x: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+    return forward(x, w, call, dtype_of_result)
+
+
+# --- batching: x and y fold a batch into N, w into C_in or C_out, two into groups
+
+Batched = tuple[jax.Array, int]
+
+
+def _into_n(a: jax.Array) -> jax.Array:
+    """(B, N, ...) -> (B N, ...)."""
+    return a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])
+
+
+def _out_of_n(a: jax.Array, batch: int) -> Batched:
+    return a.reshape(batch, a.shape[0] // batch, *a.shape[1:]), 0
+
+
+def _into_maps(a: jax.Array, groups: int) -> jax.Array:
+    """(B, ..., groups * maps) -> (..., groups * B * maps)."""
+    batch, *rest, maps = a.shape
+    a = jnp.moveaxis(a.reshape(batch, *rest, groups, maps // groups), 0, -2)
+    return a.reshape(*rest, batch * maps)
+
+
+def _out_of_maps(a: jax.Array, batch: int, groups: int) -> Batched:
+    *rest, maps = a.shape
+    a = a.reshape(*rest, groups, batch, maps // (groups * batch))
+    return jnp.moveaxis(a, -2, 0).reshape(batch, *rest, maps // batch), 0
+
+
+def _into_groups(a: jax.Array) -> jax.Array:
+    """(B, ..., maps) -> (..., B * maps): each example becomes groups of its own."""
+    return _into_maps(a, 1)
+
+
+def _out_of_groups(a: jax.Array, batch: int) -> Batched:
+    return _out_of_maps(a, batch, 1)
+
+
+def _into_inputs_of_w(w: jax.Array) -> jax.Array:
+    """(B, ..., C_in / groups, C_out) -> (..., B * C_in / groups, C_out)."""
+    w = jnp.moveaxis(w, 0, -3)
+    return w.reshape(*w.shape[:-3], w.shape[-3] * w.shape[-2], w.shape[-1])
+
+
+def _out_of_inputs_of_w(w: jax.Array, batch: int) -> Batched:
+    *rest, maps, c_out = w.shape
+    return jnp.moveaxis(w.reshape(*rest, batch, maps // batch, c_out), -3, 0), 0
+
+
+def _grouped(call: Call, batch: int) -> Call:
+    return replace(call, c_in=batch * call.c_in, c_out=batch * call.c_out, groups=batch * call.groups)
+
+
+def _batch_forward(args: Any, dims: Any, *, call: Call, dtype: Any) -> Batched:
+    (x, w), (x_batched, w_batched), batch = _batch_first(args, dims)
+    if x_batched and w_batched:
+        y = forward(_into_groups(x), _into_groups(w), _grouped(call, batch), dtype)
+        return _out_of_groups(y, batch)
+    if x_batched:
+        return _out_of_n(forward(_into_n(x), w, replace(call, n=batch * call.n), dtype), batch)
+    wide = replace(call, c_out=batch * call.c_out)
+    return _out_of_maps(forward(x, _into_maps(w, call.groups), wide, dtype), batch, call.groups)
+
+
+def _batch_input_gradient(args: Any, dims: Any, *, call: Call, dtype: Any) -> Batched:
+    (w, y), (w_batched, y_batched), batch = _batch_first(args, dims)
+    if w_batched and y_batched:
+        x = input_gradient(_into_groups(w), _into_groups(y), _grouped(call, batch), dtype)
+        return _out_of_groups(x, batch)
+    if y_batched:
+        return _out_of_n(input_gradient(w, _into_n(y), replace(call, n=batch * call.n), dtype), batch)
+    wide = replace(call, c_in=batch * call.c_in)
+    return _out_of_maps(input_gradient(_into_inputs_of_w(w), y, wide, dtype), batch, call.groups)
+
+
+def _batch_weight_gradient(args: Any, dims: Any, *, call: Call, dtype: Any) -> Batched:
+    (x, y), (x_batched, y_batched), batch = _batch_first(args, dims)
+    if x_batched and y_batched:
+        w = weight_gradient(_into_groups(x), _into_groups(y), _grouped(call, batch), dtype)
+        return _out_of_groups(w, batch)
+    if x_batched:
+        wide = replace(call, c_in=batch * call.c_in)
+        return _out_of_inputs_of_w(weight_gradient(_into_maps(x, call.groups), y, wide, dtype), batch)
+    wide = replace(call, c_out=batch * call.c_out)
+    return _out_of_maps(weight_gradient(x, _into_maps(y, call.groups), wide, dtype), batch, call.groups)
+
+
+def _batch_first(args: Any, dims: Any) -> tuple[list[jax.Array], list[bool], int]:
+    """Move each batch axis to the front; say which arguments have one, and its size."""
+    batched = [dim is not None for dim in dims]
+    moved = [jnp.moveaxis(a, dim, 0) if b else a for a, dim, b in zip(args, dims, batched, strict=True)]
+    return moved, batched, next(a.shape[0] for a, b in zip(moved, batched, strict=True) if b)
+
+
+set_rules(_FORWARD, _forward_in_x, _forward_in_w, _batch_forward)
+set_rules(_INPUT_GRADIENT, _input_gradient_in_w, _input_gradient_in_y, _batch_input_gradient)
+set_rules(_WEIGHT_GRADIENT, _weight_gradient_in_x, _weight_gradient_in_y, _batch_weight_gradient)

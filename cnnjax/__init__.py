@@ -17,6 +17,7 @@ from cnnjax.conv import (
     local_conv2d,
     separable_conv2d,
 )
+from cnnjax.explain import Explanation, explain
 from cnnjax.gradients import GradientReport, check_grads
 from cnnjax.layers import Input, Network
 from cnnjax.operator import METHODS
@@ -30,6 +31,7 @@ __all__ = [
     "METHODS",
     "CnnjaxError",
     "ConnectionTable",
+    "Explanation",
     "GradientError",
     "GradientReport",
     "Input",
@@ -43,6 +45,7 @@ __all__ = [
     "conv3d",
     "datasets",
     "depthwise_conv2d",
+    "explain",
     "init",
     "layers",
     "local_conv2d",

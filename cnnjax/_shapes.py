@@ -205,7 +205,9 @@ def check_maps(call: str, x_shape: Sequence[int], w_shape: Sequence[int], groups
         kernel_axes = "k" if spatial == 1 else ", ".join(f"k_{axis.lower()}" for axis in AXES[spatial])
         per_group = "C_in" if groups == 1 else f"C_in / groups = {c_in} / {groups}"
         has = f"x {tuple(x_shape)} has C_in = {c_in} maps"
-        ours = f"give w the shape ({kernel_axes}, {c_in // groups}, C_out), or x {slices * groups} maps in its last axis"
+        ours = (
+            f"give w the shape ({kernel_axes}, {c_in // groups}, C_out), or x {slices * groups} maps in its last axis"
+        )
         raise ArgumentValueError(
             complaint(
                 call,

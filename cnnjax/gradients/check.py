@@ -93,9 +93,7 @@ def _validated(
     if not callable(f):
         raise wrong(ArgumentTypeError, "f", f, "a function", "pass the function itself, not its value")
     if not isinstance(args, (tuple, list)):
-        raise wrong(
-            ArgumentTypeError, "args", args, "the tuple of the arguments of f", "write (x,) for one argument"
-        )
+        raise wrong(ArgumentTypeError, "args", args, "the tuple of the arguments of f", "write (x,) for one argument")
     if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
         raise wrong(ArgumentValueError, "order", order, "an integer of at least 1", "use order=1")
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
@@ -182,9 +180,7 @@ class _Verification:
             self.checks.append(_failure("the rule runs", level + 1, str(error)))
             return
         after = inputs if mode == "rev" else outputs
-        self._verify(
-            derived, inputs + extra, after, np.concatenate([x, weights]), level + 1, order, unavailable
-        )
+        self._verify(derived, inputs + extra, after, np.concatenate([x, weights]), level + 1, order, unavailable)
 
     def _points(
         self, subject: Subject, inputs: tuple[Leaf, ...], x: np.ndarray, rng: np.random.Generator

@@ -81,9 +81,7 @@ class Judge:
             parts = [(slice(s.start, s.stop), lines[s.line, s.start : s.stop]) for s in stretches]
             with np.errstate(invalid="ignore"):
                 claimed = np.array([[self.gradient[part] @ v] for part, v in parts])
-                own = np.array(
-                    [[(noise[part] + _EPS * abs(self.gradient[part])) @ abs(v)] for part, v in parts]
-                )
+                own = np.array([[(noise[part] + _EPS * abs(self.gradient[part])) @ abs(v)] for part, v in parts])
             return claimed, own
         directions = [self.referee.direction(s) for s in stretches]
         program = self.subject.tangent(self.mode)
@@ -141,9 +139,7 @@ class Judge:
         name = f"{'gradient' if self.mode == 'rev' else 'tangent'} ({self.mode})"
         bad = self._not_finite()
         if bad:
-            return Check(
-                name, point, order, len(stretches), np.inf, bad, note="not finite where the function is"
-            )
+            return Check(name, point, order, len(stretches), np.inf, bad, note="not finite where the function is")
         stretches = [*stretches, *self.suspects(4)]
         verdict = self.verdict(stretches)
         ratio = verdict.ratio.max(axis=1, initial=0.0)
@@ -153,9 +149,7 @@ class Judge:
         if tentative:
             self.referee.measure_noise()
             again = self.verdict(tentative, careful=True)
-            kept = [
-                (s, r) for s, r in zip(tentative, again.ratio.max(axis=1, initial=0.0), strict=True) if r > 1
-            ]
+            kept = [(s, r) for s, r in zip(tentative, again.ratio.max(axis=1, initial=0.0), strict=True) if r > 1]
             worst = float(again.ratio[again.ratio <= 1].max(initial=worst))
             # Single elements first: what they explain need not be searched for.
             for stretch, r in sorted(kept, key=lambda pair: (pair[0].size, -pair[1])):
@@ -182,9 +176,7 @@ class Judge:
             along = self.referee.derivatives([Stretch(0, int(place), int(place) + 1)]).dot(self.weights)
             size = self.referee.lines[0, place]
             name = find_leaf(self.inputs, int(place)).element(int(place))
-            found.append(
-                Wrong(name, float(claimed[place]), float(along.value[0] / size), float(along.bar[0] / size))
-            )
+            found.append(Wrong(name, float(claimed[place]), float(along.value[0] / size), float(along.bar[0] / size)))
         return tuple(found)
 
     def _localise(self, stretch: Stretch, budget: list[int]) -> list[Stretch]:

@@ -170,9 +170,7 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
     def of_leaves(*arrays: Any) -> jax.Array:
         return _pack(outputs_of(arrays), np.float64)
 
-    skipped = [
-        (name, "has no derivative: not a floating or complex array") for name in other_inputs + other_outputs
-    ]
+    skipped = [(name, "has no derivative: not a floating or complex array") for name in other_inputs + other_outputs]
     skipped += [(leaf.name, "has no elements") for leaf in inputs + outputs if leaf.size == 0]
     numbers = [np.asarray(values[position]) for position in where]
     parts = [p for a in numbers for p in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]

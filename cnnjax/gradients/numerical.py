@@ -123,9 +123,7 @@ def derivative(
         return _combine(central, right, left)
 
 
-def _extrapolate(
-    quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the entry of the Richardson table with the smallest error bar, and that bar.
 
     An entry counts only while it agrees with every entry made with smaller steps: quotients of a function that

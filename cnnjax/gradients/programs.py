@@ -88,9 +88,7 @@ SETTINGS = (
 )
 
 
-def choose_subject(
-    flat: FlatFunction, modes: tuple[str, ...]
-) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
+def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
     """Return the function in the first setting in which it and its rules run and mean what they mean natively.
 
     Also returns which of the modes have no derivative, with JAX's reason, and why better settings were passed over.
@@ -145,9 +143,7 @@ class Program:
         self.call, self.setting, self.sizes = call, setting, sizes
         if setting.traced:
             with setting.context():
-                blanks = [
-                    jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes
-                ]
+                blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
                 self.jaxpr: Any = jax.make_jaxpr(call)(*blanks)
 
     def plain(self, *vectors: Any) -> Any:
@@ -227,9 +223,7 @@ class Program:
             rng = np.random.default_rng(0)
             unit = self.setting.epsilon
             exact = self(*vectors)
-            tries = [
-                self(*(v * (1 + unit * rng.choice([-1, 1], v.shape)) for v in vectors)) for _ in range(4)
-            ]
+            tries = [self(*(v * (1 + unit * rng.choice([-1, 1], v.shape)) for v in vectors)) for _ in range(4)]
             scale = 1.0
         with np.errstate(invalid="ignore"):
             moved = np.max([abs(t - exact) for t in tries], axis=0, initial=0.0)
@@ -292,9 +286,7 @@ class Subject:
         if not self.setting.traced:
             return None
         try:
-            return Program(
-                lambda x, ct: jax.vjp(self.function.plain, x)[1](ct)[0], (self.n, self.m), SETTINGS[0]
-            )
+            return Program(lambda x, ct: jax.vjp(self.function.plain, x)[1](ct)[0], (self.n, self.m), SETTINGS[0])
         except Exception:  # whatever JAX cannot differentiate: there is no second opinion, and none is needed
             return None
 
@@ -336,6 +328,4 @@ class Subject:
             return Subject(
                 lambda z: jax.vjp(self._call, z[:n])[1](z[n:])[0], np.concatenate([x, weights]), self.setting
             )
-        return Subject(
-            lambda z: jax.jvp(self._call, (z[:n],), (z[n:],))[1], np.concatenate([x, weights]), self.setting
-        )
+        return Subject(lambda z: jax.jvp(self._call, (z[:n],), (z[n:],))[1], np.concatenate([x, weights]), self.setting)

@@ -84,15 +84,12 @@ class Referee:
         """Return the derivative of every output along every stretch, as arrays of shape (stretches, outputs)."""
         per_block = max(1, _BLOCK // (len(steps) * max(len(self.centre), 1)))
         blocks = [
-            self._block(stretches[first : first + per_block], steps)
-            for first in range(0, len(stretches), per_block)
+            self._block(stretches[first : first + per_block], steps) for first in range(0, len(stretches), per_block)
         ]
         return Derivative(*(np.concatenate([getattr(b, name) for b in blocks]) for name in _FIELDS))
 
     def _block(self, stretches: Sequence[Stretch], steps: np.ndarray) -> Derivative:
-        columns = (
-            np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop")
-        )
+        columns = (np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop"))
         which, start, stop = (np.repeat(column, 2 * len(steps)) for column in columns)
         t = np.tile(np.concatenate([steps, -steps]), len(stretches))
         values = self.program.along(self.x, self.lines, which, start, stop, t)

@@ -24,9 +24,7 @@ class Wrong:
     """The error bar of the comparison."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.where}: the rule gives {self.rule:.9g}, the referee {self.referee:.9g} ± {self.bar:.1g}"
-        )
+        return f"{self.where}: the rule gives {self.rule:.9g}, the referee {self.referee:.9g} ± {self.bar:.1g}"
 
 
 @dataclass(frozen=True)
@@ -106,9 +104,7 @@ class GradientReport:
         verdict = "agrees with finite differences" if self.ok else "DISAGREES"
         lines = [f"The gradient of {self.function} {verdict}."]
         for check in self.failed[:4]:
-            lines.append(
-                f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip()
-            )
+            lines.append(f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip())
             lines += [f"    {wrong}" for wrong in check.wrong[:4]]
             if len(check.wrong) > 4:
                 lines.append(f"    and {len(check.wrong) - 4} more")

@@ -12,11 +12,12 @@ import jax
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import Geometry
-from cnnjax.operator.calls import Call
+from cnnjax.operator.calls import DIRECTIONS, Call
+from cnnjax.operator.choice import choose
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.primitives import forward
 
-__all__ = ["METHODS", "check_method", "convolve"]
+__all__ = ["METHODS", "check_method", "choices", "convolve"]
 
 METHODS: tuple[str, ...] = tuple(BY_NAME)
 
@@ -38,7 +39,34 @@ def convolve(
 
     Raises ArgumentValueError, for the function called `name`, when the method does not serve this call.
     """
-    call = Call(geometry, x.shape[0], x.shape[-1], w.shape[-1], groups, method, precision)
+    return forward(x, w, _checked(name, x.shape, w.shape, geometry, groups, method, precision), dtype)
+
+
+def choices(
+    name: str,
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    geometry: Geometry,
+    groups: int,
+    method: str,
+    platform: str,
+) -> tuple[dict[str, tuple[str, str]], dict[str, str | None]]:
+    """For each direction the chosen method and why; for each method the reason why it does not serve, or None."""
+    call = _checked(name, x_shape, w_shape, geometry, groups, method, None)
+    chosen = {direction: choose(direction, call, platform) for direction in DIRECTIONS}
+    return chosen, {other.name: other.refuses(call) for other in BY_NAME.values()}
+
+
+def _checked(
+    name: str,
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    geometry: Geometry,
+    groups: int,
+    method: str,
+    precision: Any,
+) -> Call:
+    call = Call(geometry, x_shape[0], x_shape[-1], w_shape[-1], groups, method, precision)
     reason = None if method == "auto" else BY_NAME[method].refuses(call)
     if reason is not None:
         serving = ", ".join(f'"{other.name}"' for other in BY_NAME.values() if other.refuses(call) is None)
@@ -51,4 +79,4 @@ def convolve(
                 fix='use method="auto"',
             )
         )
-    return forward(x, w, call, dtype)
+    return call

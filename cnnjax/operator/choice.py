@@ -28,10 +28,20 @@ def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
     if call.groups == call.c_in and call.groups > 1:
         return "depthwise", "one group for each map: XLA's CPU convolution is tens of times slower"
     if call.groups > 1:
-        return "grouped", "several groups: XLA's CPU convolution is tens to hundreds of times slower"
+        return "block_diagonal", "several groups: XLA's CPU convolution is tens to hundreds of times slower"
     if is_pointwise(call) or is_whole(call):
         return "matmul", "it is a single matrix product"
+    if _is_thin(call):
+        if call.c_in == 1:
+            return ("shift" if direction == "forward" else "toeplitz"), "one input map: other products are too thin"
+        if direction == "input_gradient":
+            return "toeplitz", "few input maps: other products are too thin"
     return "lax", "an ordinary convolution"
+
+
+def _is_thin(call: Call) -> bool:
+    """Whether a two-dimensional image has too few maps to fill a machine's multipliers."""
+    return call.c_in <= 8 and len(call.geometry.kernel) == 2 and call.unit_stride and call.unit_dilation
 
 
 def compute(direction: str, a: jax.Array, b: jax.Array, call: Call, dtype: Any, platform: str) -> jax.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from cnnjax.operator.methods import (
+    block_diagonal,
     definition,
     depthwise,
     fft,
@@ -32,6 +33,7 @@ BY_NAME = MappingProxyType(
             matmul.METHOD,
             depthwise.METHOD,
             grouped.METHOD,
+            block_diagonal.METHOD,
             *winograd.METHODS,
             fft.METHOD,
             sparse.METHOD,

@@ -32,9 +32,7 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     # Flipped, so that the product of transforms is a correlation; the first full overlap is then at extent - 1.
     flipped = jnp.flip(dilated, axes)
     size = geometry.padded
-    forward, back = (
-        (jnp.fft.fftn, jnp.fft.ifftn) if jnp.iscomplexobj(x) else (jnp.fft.rfftn, jnp.fft.irfftn)
-    )
+    forward, back = (jnp.fft.fftn, jnp.fft.ifftn) if jnp.iscomplexobj(x) else (jnp.fft.rfftn, jnp.fft.irfftn)
     of_x = forward(pad_zeros(x, geometry), size, [a + 1 for a in axes])
     of_w = forward(flipped, size, axes)
     product = jnp.einsum("n...c,...co->n...o", of_x, of_w, precision=call.precision)

@@ -18,7 +18,6 @@ import itertools
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x

@@ -51,9 +51,7 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     strips = jnp.stack([lax.slice_in_dim(padded, a, a + span, axis=2) for a in starts.tolist()], axis=2)
     last = (rows - 1) * s_h + 1
     patches = jnp.stack([lax.slice_in_dim(strips, u, u + last, s_h, axis=1) for u in range(k_h)], axis=3)
-    y = jnp.matmul(
-        patches.reshape(call.n, rows, blocks, k_h * span * call.c_in), matrix, precision=call.precision
-    )
+    y = jnp.matmul(patches.reshape(call.n, rows, blocks, k_h * span * call.c_in), matrix, precision=call.precision)
     return y.reshape(call.n, rows, blocks * block, call.c_out)[:, :, :columns]
 
 

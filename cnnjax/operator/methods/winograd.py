@@ -77,9 +77,7 @@ def _by_tiles_of(tile: int) -> Direction:
         # tiles (size, size, N, down, across, C_in)
         transformed = _transform(of_x, tiles)
         kernels = _transform(of_w, w)
-        products = jnp.matmul(
-            transformed.reshape(size, size, -1, call.c_in), kernels, precision=call.precision
-        )
+        products = jnp.matmul(transformed.reshape(size, size, -1, call.c_in), kernels, precision=call.precision)
         y = _transform(back, products).reshape(tile, tile, call.n, down, across, call.c_out)
         y = y.transpose(2, 3, 0, 4, 1, 5).reshape(call.n, down * tile, across * tile, call.c_out)
         return y[:, :rows, :columns]

@@ -1,0 +1,84 @@
+"""Which method serves a convolution, in each direction, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
+from cnnjax._shapes import AXES, check_maps, geometry
+from cnnjax.operator import check_method, choices
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """For each direction the method and the reason; for the others whether they would serve. Prints as a table."""
+
+    platform: str
+    chosen: dict[str, tuple[str, str]]
+    refused: dict[str, str]
+    serving: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """One line a direction, then the other methods."""
+        lines = [f"on {self.platform}:"]
+        lines += [f"  {name.replace('_', ' '):<16}{method:<16}{why}" for name, (method, why) in self.chosen.items()]
+        lines.append(f"  would serve too: {', '.join(self.serving)}")
+        lines += [f"  does not serve: {name}, because {reason}" for name, reason in self.refused.items()]
+        return "\n".join(lines)
+
+
+def explain(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    stride: Any = 1,
+    padding: Any = "VALID",
+    dilation: Any = 1,
+    groups: int = 1,
+    method: str = "auto",
+    platform: str | None = None,
+) -> Explanation:
+    """Say which method a convolution is computed by in each direction: forward, input gradient, weight gradient.
+
+    Args:
+        x_shape: (N, *size, C_in), with one to three spatial axes.
+        w_shape: (*kernel, C_in / groups, C_out).
+        stride, padding, dilation, groups, method: as in `conv2d`.
+        platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default backend if None.
+
+    Raises:
+        TypeError, ValueError: as `conv2d`, for shapes and settings that do not fit.
+
+    >>> explanation = explain((8, 56, 56, 128), (3, 3, 1, 128), padding="SAME", groups=128, platform="cpu")
+    >>> explanation.chosen["forward"][0]
+    'depthwise'
+    """
+    call = "explain"
+    for argument, shape in (("x_shape", x_shape), ("w_shape", w_shape)):
+        if not isinstance(shape, (tuple, list)) or not all(isinstance(n, int) for n in shape):
+            fix = "pass a tuple such as x.shape"
+            raise ArgumentTypeError(complaint(call, argument, got=describe(shape), expected="integers", fix=fix))
+    if len(w_shape) - 2 not in AXES or len(x_shape) != len(w_shape):
+        raise ArgumentValueError(
+            complaint(
+                call,
+                "x_shape",
+                got=f"{tuple(x_shape)} with a w_shape of {tuple(w_shape)}",
+                expected="(N, *size, C_in) and (*kernel, C_in / groups, C_out), with one to three spatial axes",
+                fix="give x_shape its batch axis",
+            )
+        )
+    check_method(call, method)
+    groups = check_maps(call, x_shape, w_shape, groups)
+    reading = geometry(call, x_shape[1:-1], w_shape[:-2], stride=stride, padding=padding, dilation=dilation)
+    platform = platform or {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    chosen, refused = choices(call, tuple(x_shape), tuple(w_shape), reading, groups, method, platform)
+    used = {name for name, _ in chosen.values()}
+    serving = tuple(name for name, reason in refused.items() if reason is None and name not in used)
+    return Explanation(platform, chosen, {name: r for name, r in refused.items() if r is not None}, serving)

@@ -47,6 +47,6 @@ def _is_thin(call: Call) -> bool:
 def compute(direction: str, a: jax.Array, b: jax.Array, call: Call, dtype: Any, platform: str) -> jax.Array:
     """Compute one direction by the method of the call, in the dtype in which sums are kept; cast the result."""
     method = BY_NAME[choose(direction, call, platform)[0]]
-    work = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), dtype)
+    work = max(a.dtype, b.dtype, jnp.dtype(dtype), key=lambda candidate: candidate.itemsize)
     work = work if method.native else sum_dtype(work)
     return method.direction(direction)(a.astype(work), b.astype(work), call).astype(dtype)

@@ -46,7 +46,7 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     of_block = replace(call, c_in=c_in, c_out=c_out, groups=1)
 
     per_group = w.reshape(*call.geometry.kernel, 1, call.maps_in_group, blocks, together, c_out // together)
-    same = jnp.eye(together, dtype=w.dtype).reshape(together, 1, 1, together, 1)
+    same = jnp.eye(together, dtype=w.dtype).reshape((1,) * len(call.geometry.kernel) + (together, 1, 1, together, 1))
     dense = (per_group * same).reshape(*call.geometry.kernel, c_in, blocks, c_out)
     results = [xla.METHOD.forward(x[..., b * c_in : (b + 1) * c_in], dense[..., b, :], of_block) for b in range(blocks)]
     return jnp.concatenate(results, axis=-1)

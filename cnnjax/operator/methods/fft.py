@@ -29,17 +29,35 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     axes = tuple(range(len(geometry.size)))
     dilated = jnp.zeros((*geometry.extent, call.c_in, call.c_out), w.dtype)
     dilated = dilated.at[tuple(slice(None, None, d) for d in geometry.dilation)].set(w)
-    # Flipped, so that the product of transforms is a correlation; the first full overlap is then at extent - 1.
-    flipped = jnp.flip(dilated, axes)
     size = geometry.padded
-    forward, back = (jnp.fft.fftn, jnp.fft.ifftn) if jnp.iscomplexobj(x) else (jnp.fft.rfftn, jnp.fft.irfftn)
-    of_x = forward(pad_zeros(x, geometry), size, [a + 1 for a in axes])
-    of_w = forward(flipped, size, axes)
-    product = jnp.einsum("n...c,...co->n...o", of_x, of_w, precision=call.precision)
-    # Circular over the padded image: what wraps around stays before the first full overlap.
-    y = back(product, size, [a + 1 for a in axes]).astype(x.dtype)
-    inside = [slice(e - 1, None, s) for e, s in zip(geometry.extent, geometry.stride, strict=True)]
+    complex_input = jnp.iscomplexobj(x)
+    transform = jnp.fft.fftn if complex_input else jnp.fft.rfftn
+    back = jnp.fft.ifftn if complex_input else jnp.fft.irfftn
+    image_axes = [axis + 1 for axis in axes]
+    of_x = transform(pad_zeros(x, geometry), size, image_axes)
+    # Conjugated twice where w is complex: once for the correlation, once because w itself is not conjugated in it.
+    of_w = transform(jnp.conj(dilated) if complex_input else dilated, size, axes)
+    y = back(_product_with_conjugate(of_x, of_w, call), size, image_axes).astype(x.dtype)
+    # Circular over the padded image: what wraps around comes after the last position.
+    inside = [
+        slice(0, (positions - 1) * stride + 1, stride)
+        for positions, stride in zip(geometry.output, geometry.stride, strict=True)
+    ]
     return y[(slice(None), *inside)]
+
+
+def _product_with_conjugate(a: jax.Array, b: jax.Array, call: Call) -> jax.Array:
+    """a (N, ..., C_in) times the conjugate of b (..., C_in, C_out), summed over C_in, by real products.
+
+    XLA's CPU compiler of jaxlib 0.10.2 aborts on some complex products ("Invalid binary instruction opcode map").
+    """
+
+    def product(left: jax.Array, right: jax.Array) -> jax.Array:
+        return jnp.einsum("n...c,...co->n...o", left, right, precision=call.precision)
+
+    (a_real, a_imag), (b_real, b_imag) = (a.real, a.imag), (b.real, b.imag)
+    real = product(a_real, b_real) + product(a_imag, b_imag)
+    return jax.lax.complex(real, product(a_imag, b_real) - product(a_real, b_imag))
 
 
 METHOD = Method("fft", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

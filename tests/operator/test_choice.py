@@ -1,0 +1,71 @@
+import pytest
+
+import cnnjax
+from cnnjax import CnnjaxError, explain
+from cnnjax.operator.calls import DIRECTIONS
+
+CHOICES = [
+    ((8, 56, 56, 128), (3, 3, 1, 128), {"groups": 128, "padding": 1}, ["depthwise"] * 3),
+    ((8, 28, 28, 256), (3, 3, 8, 256), {"groups": 32, "padding": 1}, ["block_diagonal"] * 3),
+    ((8, 56, 56, 64), (1, 1, 64, 256), {}, ["matmul"] * 3),
+    ((256, 5, 5, 16), (5, 5, 16, 120), {}, ["matmul"] * 3),
+    ((256, 32, 32, 1), (5, 5, 1, 6), {}, ["shift", "toeplitz", "toeplitz"]),
+    ((256, 14, 14, 6), (5, 5, 6, 16), {}, ["lax", "toeplitz", "lax"]),
+    ((8, 56, 56, 64), (3, 3, 64, 64), {"padding": 1}, ["lax"] * 3),
+    ((8, 224, 224, 3), (7, 7, 3, 64), {"padding": 3, "stride": 2}, ["lax"] * 3),
+    ((8, 4096, 64), (9, 64, 64), {"padding": 4}, ["lax"] * 3),
+]
+
+
+@pytest.mark.parametrize(("x", "w", "settings", "methods"), CHOICES)
+def test_the_rule_on_a_cpu(x, w, settings, methods):
+    assert [explain(x, w, platform="cpu", **settings).chosen[name][0] for name in DIRECTIONS] == methods
+
+
+@pytest.mark.parametrize(("x", "w", "settings", "methods"), CHOICES)
+@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
+def test_accelerators_have_the_convolution_of_their_vendor(x, w, settings, methods, platform):
+    chosen = explain(x, w, platform=platform, **settings).chosen
+    assert {name for name, _ in chosen.values()} == {"lax"}
+
+
+def test_what_is_chosen_serves_and_is_never_one_that_loses_precision():
+    for x, w, settings, _ in CHOICES:
+        explanation = explain(x, w, platform="cpu", **settings)
+        names = {name for name, _ in explanation.chosen.values()}
+        assert not names & set(explanation.refused)
+        assert not names & {"winograd2", "winograd4", "fft"}
+
+
+def test_what_is_asked_for_is_taken():
+    explanation = explain((1, 8, 8, 4), (3, 3, 4, 4), method="winograd4")
+    assert set(explanation.chosen.values()) == {("winograd4", "asked for")}
+
+
+def test_it_prints_who_serves_and_why_the_others_do_not():
+    printed = str(explain((8, 56, 56, 128), (3, 3, 1, 128), groups=128, platform="cpu"))
+    assert "weight gradient depthwise" in printed
+    assert "would serve too: definition, lax, grouped, block_diagonal" in printed
+    assert "does not serve: winograd4, because it is for one group and 3 x 3 kernels" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "error", "words"),
+    [
+        ((None, (3, 3, 1, 1)), {}, TypeError, "`x_shape` is None"),
+        (((8, 8, 1), (3, 3, 1, 1)), {}, ValueError, "give x_shape its batch axis"),
+        (((1, 8, 8, 1), (3, 3, 2, 1)), {}, ValueError, "2 input maps"),
+        (((1, 8, 8, 1), (3, 3, 1, 1)), {"method": "fastest"}, ValueError, "'fastest'"),
+        (((1, 8, 8, 1), (9, 9, 1, 1)), {}, ValueError, "9 pixels along H"),
+        (((1, 8, 8, 1), (3, 3, 1, 1)), {"method": "matmul"}, ValueError, "does not serve this call"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, settings, error, words):
+    with pytest.raises(error, match="explain: ") as caught:
+        explain(*arguments, **settings)
+    assert isinstance(caught.value, CnnjaxError)
+    assert words in str(caught.value)
+
+
+def test_explain_is_public():
+    assert "explain" in cnnjax.__all__

@@ -1,0 +1,87 @@
+"""Every method against the oracle, in all three directions, on every case of the table that it serves."""
+
+import jax
+import numpy as np
+import pytest
+from cases import BY_NAME, CASES, assert_within, exact_gradients, gradient_bounds, oracle, size_of_terms, sum_bound
+
+from cnnjax import METHODS, _shapes
+from cnnjax.operator.calls import DIRECTIONS, Call
+from cnnjax.operator.methods import BY_NAME as METHOD
+from cnnjax.operator.methods.sparse import triples
+
+# What a method may lose against plain sums of products, as a multiple of their bound.
+LOSES = {"winograd2": 8, "winograd4": 200, "fft": 20}
+PLAIN = [case for case in CASES if case.table is None and case.settings.get("padding") not in ("CIRCULAR", "REFLECT")]
+
+
+def call_of(case, method="auto"):
+    where = {name: value for name, value in case.settings.items() if name != "groups"}
+    reading = _shapes.geometry("test", case.batched_x[1:-1], case.w[:-2], **where)
+    return Call(reading, case.batched_x[0], case.batched_x[-1], case.w[-1], case.settings.get("groups", 1), method)
+
+
+def serving(method):
+    return [case for case in PLAIN if METHOD[method].refuses(call_of(case)) is None]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_three_directions_equal_the_oracle_on_every_case_they_serve(method):
+    cases = serving(method)
+    assert cases
+    arrays = [[case.draw(what) for what in "xwy"] for case in cases]
+
+    @jax.jit
+    def all_directions(arrays):
+        compute = [METHOD[method].direction(name) for name in DIRECTIONS]
+        operands = [((x, w), (w, y), (x, y)) for x, w, y in arrays]
+        calls = [call_of(case) for case in cases]
+        return [[f(a, b, call) for f, (a, b) in zip(compute, pairs, strict=True)]
+                for pairs, call in zip(operands, calls, strict=True)]  # fmt: skip
+
+    room = LOSES.get(method, 1)
+    for case, (x, w, y), (ours, by_x, by_w) in zip(cases, arrays, all_directions(arrays), strict=True):
+        bound = sum_bound(size_of_terms(case), int(np.prod(case.w[:-1])), "float64", oracle(case))
+        assert_within(ours, oracle(case), room * scale_of(method, bound))
+        for mine, exact, bound in zip(
+            (by_x, by_w),
+            exact_gradients(x, w, y, case.for_oracle),
+            gradient_bounds(x, w, y, case.for_oracle),
+            strict=True,
+        ):
+            assert_within(mine, exact, room * scale_of(method, bound))
+
+
+def scale_of(method, bound):
+    """Methods that transform spread their rounding over the whole result."""
+    return bound.max() if method in LOSES else bound
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_does_not_serve_a_call_says_why_and_who_does(method):
+    refused = [(case, why) for case in CASES if (why := METHOD[method].refuses(call_of_zero_padded(case)))]
+    assert bool(refused) is (method not in ("definition", "lax", "sparse"))
+    for case, why in refused[:2]:
+        x, w = case.one(case.draw("x")), case.draw("w")
+        with pytest.raises(ValueError, match="does not serve this call") as caught:
+            case.convolve(x, w, method=method)
+        assert why in str(caught.value)
+        assert '"definition", "lax"' in str(caught.value)
+
+
+def call_of_zero_padded(case):
+    return call_of(case) if case in PLAIN else call_of(BY_NAME["1x1 mixes maps"])
+
+
+def test_an_explanation_of_more_than_four_million_products_is_refused():
+    reading = _shapes.geometry("test", (100, 100), (5, 5), padding="SAME")
+    assert "more than 4,194,304" in METHOD["sparse"].refuses(Call(reading, 1, 6, 16))
+
+
+def test_the_sparse_matrix_has_an_entry_for_each_product_and_the_weights_again_and_again():
+    reading = _shapes.geometry("test", (32, 32), (5, 5))
+    rows, columns, weights = triples(Call(reading, 1, 1, 6))
+    assert len(rows) == 117_600  # the multiply-accumulates of LeNet-5's C1
+    assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == len(rows)
+    np.testing.assert_array_equal(np.bincount(weights), np.full(150, 784))
+    assert (rows.max(), columns.max()) == (4_703, 1_023)

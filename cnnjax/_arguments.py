@@ -54,7 +54,7 @@ def check_rank(call: str, argument: str, value: jax.Array, axes: Sequence[str]) 
                 call,
                 argument,
                 got=describe(value),
-                expected=f"{len(axes)} axes ({', '.join(axes)})",
+                expected=f"{len(axes)} {'axis' if len(axes) == 1 else 'axes'} ({', '.join(axes)})",
                 fix="reshape it to these axes",
             )
         )

@@ -128,7 +128,7 @@ def transposed_geometry(
                     "output_padding",
                     got=str(output_padding),
                     expected=f"less than the stride {s}, because more would be a different number of positions",
-                    fix=f"use 0 to {s - 1}",
+                    fix=f"use 0 to {s - 1}" if s > 1 else "leave it out, it has a meaning with a stride only",
                 )
             )
     bare = Geometry((1,) * axes, tuple(kernel), strides, dilations, ((0, 0),) * axes)
@@ -145,8 +145,8 @@ def transposed_geometry(
                 call,
                 "padding",
                 got=describe(padding),
-                expected=f"less padding: no input has it and gives {tuple(output)} positions",
-                fix="use a smaller padding",
+                expected=f"less padding: with it the result would have the size {size}",
+                fix="use a smaller padding" + (", or a larger output_padding" if max(strides) > 1 else ""),
             )
         )
     return geometry(call, size, kernel, stride=stride, padding=padding, dilation=dilation)
@@ -190,7 +190,7 @@ def check_maps(call: str, x_shape: Sequence[int], w_shape: Sequence[int], groups
                 )
             )
     (groups,) = integers(call, "groups", groups, 1, least=1)
-    layout = _layout_fix(tuple(x_shape), tuple(w_shape), groups)
+    layout = None if slices == c_in else _layout_fix(tuple(x_shape), tuple(w_shape), groups)
     if c_in % groups or c_out % groups:
         raise ArgumentValueError(
             complaint(
@@ -205,16 +205,15 @@ def check_maps(call: str, x_shape: Sequence[int], w_shape: Sequence[int], groups
         kernel_axes = "k" if spatial == 1 else ", ".join(f"k_{axis.lower()}" for axis in AXES[spatial])
         per_group = "C_in" if groups == 1 else f"C_in / groups = {c_in} / {groups}"
         has = f"x {tuple(x_shape)} has C_in = {c_in} maps"
-        ours = (
-            f"give w the shape ({kernel_axes}, {c_in // groups}, C_out), or x {slices * groups} maps in its last axis"
-        )
+        shape = f"({kernel_axes}, {c_in // groups}, C_out)"
         raise ArgumentValueError(
             complaint(
                 call,
                 "w",
                 got=f"an array of shape {tuple(w_shape)} with {slices} input maps",
                 expected=f"{c_in // groups} = {per_group} at axis {spatial} of w, because {has}",
-                fix=layout or ours,
+                fix=(f"{layout}; otherwise " if layout else "")
+                + f"give w the shape {shape}, or x {slices * groups} maps in its last axis",
             )
         )
     return groups
@@ -232,6 +231,10 @@ def _layout_fix(x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int)
     w_is, w_fix = f"w looks like OI{axes}", f"jnp.transpose(w, {order_w})"
     if x_shape[first] == w_shape[-2] * groups:
         return f"{x_is} (channels first): pass {x_fix}"
+    # Weights of 3 x 3 taps are not three output maps of three maps: as they stand, their kernel is the smaller square.
+    square = len(set(w_shape[:spatial])) == 1
+    if square and (len(set(w_shape[2:])) > 1 or w_shape[2] > w_shape[0]):
+        return None
     if w_shape[1] * groups == x_shape[-1]:
         return f"{w_is} (output maps first): pass {w_fix}"
     if x_shape[first] == w_shape[1] * groups:
@@ -257,7 +260,7 @@ def _pad_pairs(call: str, padding: Any, bare: Geometry) -> tuple[tuple[int, int]
     pairs = tuple(tuple(entry) if isinstance(entry, (tuple, list)) else (entry, entry) for entry in entries)
     names = (*PADDINGS, CAUSAL) if axes == 1 else PADDINGS
     example = ", ".join(["(1, 1)"] * axes) + ("," if axes == 1 else "")
-    expected = f"one of {', '.join(names)}, an integer of at least 0, or a (before, after) pair for each of {axes} axes"
+    expected = f"one of {', '.join(names)}, an integer of at least 0, or a (before, after) pair for each axis"
     fix = f'use padding="SAME", padding=1 or padding=({example})'
     well_formed = len(pairs) == axes and all(len(pair) == 2 for pair in pairs)
     plain = [[_plain_integer(n) for n in pair] for pair in pairs]

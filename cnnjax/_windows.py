@@ -42,4 +42,4 @@ def under_each_tap(padded: jax.Array, geometry: Geometry) -> Iterator[tuple[tupl
 
 def accumulation_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype in which sums of products are kept: float32 for the 16-bit types, else the dtype itself."""
-    return jnp.promote_types(dtype, jnp.float32) if dtype.itemsize < 4 else dtype
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype

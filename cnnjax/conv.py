@@ -241,7 +241,7 @@ def conv2d_transpose(
             complaint(
                 call,
                 "y",
-                got=describe(y),
+                got=describe(y if batched else y[0]),
                 expected=f"C_out = {w.shape[-1]} maps in its last axis, as w {w.shape} has",
                 fix="w keeps the shape it has in conv2d: (k_h, k_w, C_in / groups, C_out); do not swap its last axes",
             )
@@ -544,14 +544,15 @@ def _result_dtype(call: str, dtype: jnp.dtype, preferred: Any) -> jnp.dtype:
         result = jnp.dtype(preferred)
     except TypeError:
         result = None
-    kind = jnp.complexfloating if jnp.issubdtype(dtype, jnp.complexfloating) else jnp.floating
+    complex_ = jnp.issubdtype(dtype, jnp.complexfloating)
+    kind, named = (jnp.complexfloating, "complex") if complex_ else (jnp.floating, "floating")
     if result is None or not jnp.issubdtype(result, kind) or result.itemsize < dtype.itemsize:
         raise ArgumentTypeError(
             complaint(
                 call,
                 "preferred_element_type",
                 got=describe(preferred) if result is None else str(result),
-                expected=f"a {'complex' if kind is jnp.complexfloating else 'floating'} dtype at least as wide as {dtype}",
+                expected=f"a {named} dtype at least as wide as {dtype}",
                 fix="leave it out and cast the result, or cast x and w first",
             )
         )

@@ -205,14 +205,14 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
         f"{last['test_error']:.2f} %",
         (last["epoch"], last["test_error"]),
         textcoords="offset points",
-        xytext=(-4, 9),
-        ha="right",
+        xytext=(6, -3),
         color=_ACCENT,
     )
     error_axes.legend(frameon=False)
     for axes in (loss_axes, error_axes):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+        axes.margins(x=0.14)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
@@ -245,7 +245,7 @@ def hard_cases(network: Network, params: Mapping[str, Any], images: np.ndarray, 
     figure = _figure(9.0, 1.45 * -(-len(shown) // columns) + 0.6)
     wrong = int((lead < 0).sum())
     figure.suptitle(
-        f"{network.name}: the hardest of {len(labels)} images ({wrong} misclassified, in red).\n"
+        f"{network.name}: the hardest of {len(labels):,} images ({wrong} misclassified, in red).\n"
         "lead: by how much the right class scores better than its best rival",
         fontsize=11,
     )

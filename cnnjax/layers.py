@@ -347,7 +347,7 @@ class Dense:
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, *shape) to (N, units)."""
-        y = x.reshape(x.shape[0], -1) @ params["w"]
+        y = x.reshape(x.shape[0], math.prod(x.shape[1:])) @ params["w"]
         return _function(self.activation)(y + params["b"][None] if self.bias else y)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -405,7 +405,7 @@ class RBF:
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, *shape) to the squared distances (N, classes)."""
         codes = params["w"] if self.trainable else jnp.asarray(self.codes, x.dtype)
-        difference = x.reshape(x.shape[0], 1, -1) - codes[None]
+        difference = x.reshape(x.shape[0], 1, math.prod(x.shape[1:])) - codes[None]
         return jnp.sum(difference**2, axis=-1)
 
     def output_shape(self, shape: Shape) -> Shape:

@@ -118,8 +118,8 @@ def lp_pool2d(
 
         y[n, i, j, c] = (sum_{u, v} |x[n, i * stride + u - top, j * stride + v - left, c]|^p)^(1/p)
 
-    p = 1 is the sum of the moduli; as p grows it approaches the largest modulus. A window of zeros has no derivative
-    for p > 1; its gradient here is zero, the one that every symmetric convention gives.
+    p = 1 is the sum of the moduli; as p grows it approaches the largest modulus. A window of zeros has no derivative;
+    its gradient here is zero, the one that every symmetric convention gives, and so is that of |x| at zero for p = 1.
 
     Args:
         x: the image, (N, H, W, C) or (H, W, C), of a real dtype.
@@ -157,14 +157,15 @@ def lp_pool2d(
     if not 1 <= p < float("inf"):
         fix = "use max_pool2d for the largest value" if p == float("inf") else "use p=1 or more"
         raise ArgumentValueError(complaint(call, "p", got=repr(p), expected="a finite number of at least 1", fix=fix))
-    seen, _ = _windows(call, jnp.abs(x), window, stride, padding, beyond=0)
+    # |x|: for p = 1 with slope 0 at zero; for p > 1 with slope 1 there, without which |0|^p would lose its curvature.
+    modulus = x * jnp.sign(x) if p == 1 else jnp.where(x < 0, -x, x)
+    seen, _ = _windows(call, modulus, window, stride, padding, beyond=0)
     # The largest modulus is taken out, so that no power overflows or underflows.
-    largest = jax.lax.stop_gradient(jnp.max(seen, axis=0, keepdims=True))
-    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
-    total = jnp.sum((seen / scale) ** p, axis=0)
-    some = total != 0  # true for NaN as well, which must not pass for zero
-    root = jnp.where(some, total, jnp.ones_like(total)) ** (1 / p)
-    y = (scale[0] * jnp.where(some, root, jnp.zeros_like(root))).astype(x.dtype)
+    largest = jax.lax.stop_gradient(jnp.max(seen, axis=0))
+    nothing = largest == 0
+    scale = jnp.where(nothing | ~jnp.isfinite(largest), jnp.ones_like(largest), largest)
+    total = jnp.sum(jnp.where(nothing[None], jnp.ones_like(seen), seen / scale[None]) ** p, axis=0)
+    y = jnp.where(nothing, jnp.zeros_like(total), scale * total ** (1 / p)).astype(x.dtype)
     return y if batched else y[0]
 
 
@@ -216,7 +217,7 @@ def subsample2d(
                 call,
                 "w",
                 got=describe(w),
-                expected=f"shape {maps}, one weight for each map of x {x.shape}",
+                expected=f"shape {maps}, one weight for each of the {maps[0]} maps of x",
                 fix=f"pass weights of shape {maps}",
             )
         )
@@ -258,7 +259,7 @@ def _windows(
             complaint(
                 call,
                 "x",
-                got=describe(x),
+                got=f"without a value: (H, W, C) is {x.shape[1:]}",
                 expected="at least one pixel and one map",
                 fix="check how the array was sliced",
             )

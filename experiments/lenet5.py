@@ -208,7 +208,7 @@ def summarise(errors: list[float]) -> dict[str, Any]:
 def draw(network: cnnjax.Network, params: Any, data: ImageData, history: list[dict[str, float]], out: Path) -> None:
     """Write the figures of the last run."""
     title = f"{network.name} on {len(data.train_labels):,} digits, tested on {len(data.test_labels):,}"
-    digit = int(np.flatnonzero(data.test_labels == 3)[0])
+    digit = shown_digit(network, params, data)
     pictures = {
         "learning_curve": figures.learning_curve(history, title),
         "kernels_c1": figures.kernels(network, params, "c1"),
@@ -218,6 +218,13 @@ def draw(network: cnnjax.Network, params: Any, data: ImageData, history: list[di
     }
     for name, figure in pictures.items():
         figure.savefig(out / f"{name}.png")
+
+
+def shown_digit(network: cnnjax.Network, params: Any, data: ImageData) -> int:
+    """The first 3 of the test set that the network gets right, or the first 3."""
+    threes = np.flatnonzero(data.test_labels == 3)
+    right = np.asarray(network.classify(params, network.input.prepare(data.test_images[threes]))) == 3
+    return int(threes[right.argmax()])
 
 
 def conclusion(record: dict[str, Any], tested: int) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from cnnjax._shapes import Geometry
 
@@ -119,8 +118,3 @@ class Method:
 def serves_all(call: Call) -> None:
     """No call is refused."""
     return
-
-
-def sum_dtype(dtype: Any) -> Any:
-    """The dtype in which sums of products are kept: float32 for the 16-bit types, else the dtype itself."""
-    return jnp.promote_types(dtype, jnp.float32) if jnp.dtype(dtype).itemsize < 4 else dtype

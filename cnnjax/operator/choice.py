@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cnnjax.operator.calls import Call, sum_dtype
+from cnnjax._windows import accumulation_dtype
+from cnnjax.operator.calls import Call
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.methods.matmul import is_pointwise, is_whole
 
@@ -48,5 +49,5 @@ def compute(direction: str, a: jax.Array, b: jax.Array, call: Call, dtype: Any, 
     """Compute one direction by the method of the call, in the dtype in which sums are kept; cast the result."""
     method = BY_NAME[choose(direction, call, platform)[0]]
     work = max(a.dtype, b.dtype, jnp.dtype(dtype), key=lambda candidate: candidate.itemsize)
-    work = work if method.native else sum_dtype(work)
+    work = work if method.native else accumulation_dtype(work)
     return method.direction(direction)(a.astype(work), b.astype(work), call).astype(dtype)

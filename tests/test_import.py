@@ -1,0 +1,233 @@
+"""The package as a whole: what importing it pulls in, what is public, and which way imports run inside it."""
+
+import ast
+import doctest
+import inspect
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import cnnjax
+
+PACKAGE = Path(cnnjax.__file__).parent
+STANDARD = sys.stdlib_module_names
+
+
+def test_importing_it_pulls_in_nothing_that_only_an_extra_installs():
+    heavy = (
+        "matplotlib",
+        "tqdm",
+        "mlxtend",
+        "pooch",
+        "pandas",
+        "optax",
+        "torch",
+        "scipy.stats",
+        "sklearn",
+        "hypothesis",
+    )
+    code = (
+        "import sys, jax, jax.numpy, numpy; before = set(sys.modules); import cnnjax; "
+        f"print([name for name in {heavy} if name in set(sys.modules) - before])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""
+
+
+def test_importing_it_leaves_the_settings_of_jax_alone():
+    code = (
+        "import jax; before = dict(jax.config.values); import cnnjax; "
+        "print({k for k, v in jax.config.values.items() if before.get(k, v) != v})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def modules():
+    return {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def imports(path, everywhere=True):
+    """The modules that a file imports, absolute; `everywhere` counts those inside functions too."""
+    tree = ast.parse(path.read_text())
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            known = {f"{node.module}.{alias.name}" for alias in node.names} & set(modules())
+            found |= known or {node.module}
+    return found
+
+
+def ours(path):
+    return {name for name in imports(path) if name.split(".")[0] == "cnnjax"}
+
+
+ALLOWED = {
+    "_errors": set(),
+    "_shapes": {"_errors"},
+    "_arguments": {"_errors"},
+    "_windows": {"_shapes"},
+    "reference": set(),
+    "activations": set(),
+    "init": set(),
+    "connections": {"_errors"},
+    "operator": {"_errors", "_shapes", "operator.calls", "operator.choice", "operator.methods", "operator.primitives"},
+    "operator.calls": {"_shapes"},
+    "operator._jax": set(),
+    "operator.choice": {"_windows", "operator.calls", "operator.methods", "operator.methods.matmul"},
+    "operator.primitives": {"operator._jax", "operator.calls", "operator.choice"},
+    **{
+        f"operator.methods.{path.stem}": {"_windows", "operator.calls"}
+        for path in (PACKAGE / "operator" / "methods").glob("[a-z]*.py")
+    },
+    "operator.methods.block_diagonal": {"operator.calls", "operator.methods.xla"},
+    "explain": {"_errors", "_shapes", "operator"},
+    "conv": {"_errors", "_shapes", "_arguments", "_windows", "connections", "operator"},
+    "pooling": {"_errors", "_shapes", "_arguments", "_windows"},
+    "layers": {"_errors", "_shapes", "_arguments", "activations", "connections", "conv", "init", "pooling"},
+    "models.lenet5": {"connections", "init", "layers"},
+    "models.lenet_tutorial": {"init", "layers"},
+    "models.four_to_six": {"init", "layers"},
+    "summary": {"_errors", "layers"},
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_imports_run_one_way(name):
+    path = modules()[f"cnnjax.{name}"]
+    assert {module.removeprefix("cnnjax.") for module in ours(path)} <= ALLOWED[name]
+
+
+def test_nothing_imports_what_is_built_on_it():
+    """The imports between modules, wherever they stand in a file, have no cycle."""
+    edges = {name: ours(path) - {name} for name, path in modules().items() if name != "cnnjax"}
+    done = set()
+    while left := {name for name in edges if name not in done}:
+        free = {name for name in left if not (edges[name] & left)}
+        assert free, f"a cycle among {sorted(left)}"
+        done |= free
+
+
+def test_gradient_verification_needs_none_of_the_rest():
+    for name, path in modules().items():
+        if name.startswith("cnnjax.gradients"):
+            outside = {module for module in ours(path) if not module.startswith("cnnjax.gradients")}
+            assert outside <= {"cnnjax._errors"}, name
+
+
+@pytest.mark.parametrize(
+    ("package", "homes"),
+    [
+        ("optax", {"cnnjax.training"}),
+        ("matplotlib", {"cnnjax.figures"}),
+        ("jax", set(modules()) - {"cnnjax.reference"}),
+    ],
+)
+def test_only_its_home_imports(package, homes):
+    users = {name for name, path in modules().items() if package in {m.split(".")[0] for m in imports(path)}}
+    assert users <= homes
+
+
+def test_at_the_top_of_a_file_stand_only_what_every_installation_has():
+    allowed = {"cnnjax", "jax", "numpy", *STANDARD}
+    for name, path in modules().items():
+        extra = {m.split(".")[0] for m in imports(path, everywhere=False)} - allowed
+        assert extra <= {"cnnjax.training": {"optax"}, "cnnjax.figures": {"matplotlib"}}.get(name, set()), name
+
+
+# What is public
+
+
+def test_the_list_of_public_names_is_exact_and_sorted():
+    assert list(cnnjax.__all__) == sorted(
+        cnnjax.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
+    assert len(set(cnnjax.__all__)) == len(cnnjax.__all__)
+    in_sight = {
+        name
+        for name, value in vars(cnnjax).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    listed = set(cnnjax.__all__)
+    assert in_sight <= listed
+    assert all(isinstance(getattr(cnnjax, name), types.ModuleType) for name in listed - in_sight)
+
+
+def test_the_contract_is_public():
+    promised = {
+        "conv1d", "conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d", "separable_conv2d", "local_conv2d",
+        "max_pool2d", "avg_pool2d", "subsample2d", "METHODS", "ConnectionTable", "connections", "models", "datasets",
+        "summary", "CnnjaxError", "GradientError", "reference", "init", "layers",
+    }  # fmt: skip
+    assert promised <= set(cnnjax.__all__)
+    for name in ("full", "one_to_one", "grouped", "depthwise", "from_rows", "LENET5_C3"):
+        assert hasattr(cnnjax.connections, name)
+
+
+def test_every_module_says_what_it_is_and_lists_what_is_in_it():
+    for name in modules():
+        module = sys.modules.get(name)
+        if module is not None:  # those that importing the package pulls in
+            assert module.__doc__, name
+            assert all(hasattr(module, public) for public in getattr(module, "__all__", ())), name
+
+
+CALLABLES = [
+    name
+    for name in cnnjax.__all__
+    if callable(getattr(cnnjax, name))
+    and not (inspect.isclass(getattr(cnnjax, name)) and issubclass(getattr(cnnjax, name), Exception))
+]
+BY_OTHERS = {"GradientReport", "check_grads"}
+
+
+@pytest.mark.parametrize("name", [name for name in CALLABLES if name not in BY_OTHERS])
+def test_every_public_callable_has_a_formula_or_words_and_an_example_that_runs(name):
+    value = getattr(cnnjax, name)
+    doc = inspect.getdoc(value)
+    assert doc
+    assert len(doc.splitlines()[0]) <= 120
+    assert doctest.DocTestFinder(recurse=False).find(value, name)[0].examples
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CALLABLES if inspect.isfunction(getattr(cnnjax, name)) and name not in BY_OTHERS]
+)
+def test_every_public_function_says_where_it_comes_from(name):
+    assert "Source:" in inspect.getdoc(getattr(cnnjax, name))
+
+
+CONVOLUTIONS = (
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv2d_transpose",
+    "depthwise_conv2d",
+    "separable_conv2d",
+    "local_conv2d",
+)
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, "max_pool2d", "avg_pool2d", "lp_pool2d", "subsample2d"])
+def test_every_argument_is_in_the_docstring(name):
+    function = getattr(cnnjax, name)
+    doc = inspect.getdoc(function)
+    arguments = doc[doc.index("Args:") : doc.index("Returns:")]
+    for argument in inspect.signature(function).parameters:
+        assert argument in arguments
+    for heading in ("Returns:", "Raises:", "Example:", "Source:"):
+        assert heading in doc
+
+
+def test_types_are_published():
+    assert (PACKAGE / "py.typed").exists()

@@ -17,7 +17,7 @@ from cnnjax.conv import (
     local_conv2d,
     separable_conv2d,
 )
-from cnnjax.explain import Explanation, explain
+from cnnjax.explain import explain
 from cnnjax.gradients import GradientReport, check_grads
 from cnnjax.layers import Input, Network
 from cnnjax.operator import METHODS
@@ -31,7 +31,6 @@ __all__ = [
     "METHODS",
     "CnnjaxError",
     "ConnectionTable",
-    "Explanation",
     "GradientError",
     "GradientReport",
     "Input",

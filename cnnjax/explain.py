@@ -58,6 +58,8 @@ def explain(
     >>> explanation = explain((8, 56, 56, 128), (3, 3, 1, 128), padding="SAME", groups=128, platform="cpu")
     >>> explanation.chosen["forward"][0]
     'depthwise'
+
+    Source: the rule and the measurements behind it are in docs/operator.md.
     """
     call = "explain"
     for argument, shape in (("x_shape", x_shape), ("w_shape", w_shape)):

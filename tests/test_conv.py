@@ -514,7 +514,8 @@ def test_32_bits_are_enough_for_a_user_without_x64(float32_world):
 def test_precision_is_passed_on():
     x, w = jnp.ones((5, 5, 1)), jnp.ones((3, 3, 1, 1))
     for precision in ("highest", jax.lax.Precision.DEFAULT):
-        text = str(jax.make_jaxpr(lambda x, w, p=precision: cnnjax.conv2d(x, w, method="lax", precision=p))(x, w))
+        step = jax.jit(lambda x, w, p=precision: cnnjax.conv2d(x, w, method="lax", precision=p))
+        text = step.lower(x, w).as_text()
         assert str(jax.lax.Precision(precision)).split(".")[-1] in text
 
 

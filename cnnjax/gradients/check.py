@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, GradientError, complaint, describe
 from cnnjax.gradients.judge import Judge
+from cnnjax.gradients.laws import laws
 from cnnjax.gradients.leaves import FlatFunction, Leaf, flatten_function
 from cnnjax.gradients.programs import RuleRaised, Subject, choose_subject
 from cnnjax.gradients.referee import Referee, Stretch, lines_through, magnitudes
@@ -130,6 +131,7 @@ class _Verification:
             return
         self.precision = subject.setting.name
         self.skipped += [("float64 evaluation", reason) for reason in reasons]
+        self.flat = flat
         self._verify(subject, flat.inputs, flat.outputs, flat.point, 1, order, unavailable)
 
     def _verify(
@@ -149,13 +151,21 @@ class _Verification:
             self.checks.append(_failure("some mode exists", level, "; ".join(unavailable.values())))
             return
         rng = np.random.default_rng([self.seed, level])
-        for name, point in self._points(subject, inputs, x, rng):
+        points = self._points(subject, inputs, x, rng)
+        for name, point in points:
             referee = Referee(subject.function, point, lines_through(point, inputs, rng))
             stretches = _stretches(inputs, rng, elements=2 if name == "given" else 0)
             for mode in modes:
                 judge = Judge(subject, referee, mode, rng.normal(size=subject.m), inputs, self.slack)
                 self.checks.append(judge.check(stretches, name, level))
             self.evaluations += referee.evaluations
+        if level == 1:
+            near = [point for name, point in points if name == "nearby"]
+            for found in laws(self.flat, subject, modes, [x, *near], rng):
+                if isinstance(found, Check):
+                    self.checks.append(found)
+                else:
+                    self.skipped.append(found)
         if level < order:
             for mode in modes:
                 self._verify_derived(subject, mode, inputs, outputs, x, level, order, rng)
@@ -171,12 +181,11 @@ class _Verification:
         order: int,
         rng: np.random.Generator,
     ) -> None:
-        along = outputs if mode == "rev" else inputs
-        kind = "cotangent" if mode == "rev" else "tangent"
-        weights = rng.normal(size=subject.m if mode == "rev" else subject.n)
+        along, kind = (outputs, "cotangent") if mode == "rev" else (inputs, "tangent")
+        weights = rng.normal(size=subject.weights_size(mode))
         extra = tuple(Leaf(f"{kind} of {a.name}", a.shape, a.dtype, a.start + subject.n) for a in along)
         try:
-            derived = subject.derived(mode, x, weights)
+            derived = subject.derived(mode, weights)
             unavailable = derived.unavailable(self.modes)
         except RuleRaised as error:
             self.checks.append(_failure("the rule runs", level + 1, str(error)))

@@ -67,8 +67,8 @@ class Judge:
         self.finite = np.isfinite(referee.centre)
         self.weights = np.where(self.finite, weights, 0.0)
         if mode == "rev":
-            self.gradient = subject.vjp(referee.x, self.weights)
-            plain = subject.plain_vjp if subject.has_rules else None
+            self.gradient = subject.derivative("rev")(referee.x, self.weights)
+            plain = subject.plain_gradient if subject.has_rules else None
             self.plain = plain(referee.x, self.weights) if plain else None
         else:
             self.plain = None
@@ -86,7 +86,7 @@ class Judge:
                 )
             return claimed, own
         directions = [self.referee.direction(s) for s in stretches]
-        program = self.subject.tangent(self.mode)
+        program = self.subject.derivative(self.mode)
         claimed = np.array([program(x, v) for v in directions])
         own = np.array([program.noise(x, v) for v in directions]) if careful else np.zeros_like(claimed)
         return claimed, own + 4 * _EPS * abs(claimed)
@@ -94,7 +94,7 @@ class Judge:
     @property
     def _gradient_noise(self) -> np.ndarray:
         if not hasattr(self, "_measured"):
-            self._measured = self.subject.vjp.noise(self.referee.x, self.weights)
+            self._measured = self.subject.derivative(self.mode).noise(self.referee.x, self.weights)
         return self._measured
 
     def verdict(self, stretches: Sequence[Stretch], careful: bool = False) -> Verdict:

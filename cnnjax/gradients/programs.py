@@ -20,9 +20,18 @@ import numpy as np
 from jax import lax
 
 from cnnjax.gradients.leaves import FlatFunction
-from cnnjax.gradients.promote import evaluate, has_float_condition, primitives_in
+from cnnjax.gradients.promote import evaluate, float_dtypes_in, has_float_condition, primitives_in
 
-__all__ = ["Program", "RuleRaised", "Subject", "choose_subject", "first_line"]
+__all__ = [
+    "NATIVE",
+    "Program",
+    "RuleRaised",
+    "Subject",
+    "choose_subject",
+    "coarsest_unit",
+    "derive",
+    "first_line",
+]
 
 _ROWS = 208  # evaluations in one call of a compiled program
 _BUFFER = 2**22  # numbers that such a call may return
@@ -86,6 +95,7 @@ SETTINGS = (
     Setting("float64, called step by step", widened=True, traced=False),
     Setting("its own dtype, called step by step", widened=False, traced=False),
 )
+NATIVE = SETTINGS[-1]
 
 
 def choose_subject(
@@ -98,9 +108,7 @@ def choose_subject(
     Raises:
         RuleRaised: a rule raises an exception in every setting.
     """
-    native = SETTINGS[-1]
-    with native.context():
-        expected = np.asarray(flat.native(native.vector(flat.point)), np.float64)
+    expected = Program(flat.native, (len(flat.point),), NATIVE)(flat.point)
     reasons: list[str] = []
     broken: RuleRaised | None = None
     for setting in SETTINGS:
@@ -259,43 +267,81 @@ def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
     return disturb
 
 
+def derive(mode: str, call: Callable[[Any], Any], x: Any, weights: Any) -> tuple[Any, Any]:
+    """Return a derivative of ``call`` at ``x`` and the value that comes with it, through the rules under test.
+
+    ``weights`` is a cotangent for "rev" and a tangent for "fwd" (``jax.jvp``) and "lin" (``jax.linearize``).
+    """
+    if mode == "rev":
+        value, pull = jax.vjp(call, x)
+        return pull(weights)[0], value
+    if mode == "fwd":
+        value, image = jax.jvp(call, (x,), (weights,))
+        return image, value
+    value, push = jax.linearize(call, x)
+    return push(weights), value
+
+
 class Subject:
     """One function from R^n to R^m in one setting, with its derivative programs made when first asked for."""
 
     def __init__(self, call: Callable[[Any], Any], sample: np.ndarray, setting: Setting) -> None:
-        self.setting, self.n, self._call, self._sample = setting, len(sample), call, sample
+        self.setting, self.n, self.call, self.sample = setting, len(sample), call, sample
         self.function = Program(call, (self.n,), setting)
         self.m = self.function.size_at(sample)
+        self._derivatives: dict[str, Program] = {}
+
+    def weights_size(self, mode: str) -> int:
+        """Return the length of a cotangent or tangent."""
+        return self.m if mode == "rev" else self.n
+
+    def derivative(self, mode: str) -> Program:
+        """Return the program (x, weights) -> derivative, through the rules under test.
+
+        Raises:
+            UnavailableMode: the function has no derivative in this mode.
+            RuleRaised: a rule raises.
+        """
+        if mode not in self._derivatives:
+            size = self.weights_size(mode)
+            try:
+                program = Program(lambda x, w: derive(mode, self.call, x, w)[0], (self.n, size), self.setting)
+                program(self.sample, np.zeros(size))  # some refusals come only now
+            except Exception as error:
+                if any(text in str(error) for text in _NO_DERIVATIVE):
+                    raise UnavailableMode(first_line(error)) from error
+                raise RuleRaised(first_line(error)) from error
+            self._derivatives[mode] = program
+        return self._derivatives[mode]
+
+    def valued(self, mode: str, setting: Setting) -> Program:
+        """Return the program (x, weights) -> derivative followed by the value that comes with it."""
+        return Program(
+            lambda x, w: lax.concatenate(derive(mode, self.call, x, w), 0),
+            (self.n, self.weights_size(mode)),
+            setting,
+        )
+
+    def unavailable(self, modes: tuple[str, ...]) -> dict[str, str]:
+        """Return the modes among ``modes`` that have no derivative, each with JAX's reason."""
+        reasons = {}
+        for mode in modes:
+            try:
+                self.derivative(mode)
+            except UnavailableMode as error:
+                reasons[mode] = str(error)
+        return reasons
 
     @cached_property
-    def vjp(self) -> Program:
-        """The program (x, cotangent) -> gradient, through the rules under test."""
-        return self._derivative(lambda x, ct: jax.vjp(self._call, x)[1](ct)[0], self.m)
-
-    @cached_property
-    def jvp(self) -> Program:
-        """The program (x, tangent) -> tangent of the output, through the rules under test."""
-        return self._derivative(lambda x, v: jax.jvp(self._call, (x,), (v,))[1], self.n)
-
-    @cached_property
-    def lin(self) -> Program:
-        """The same as ``jvp`` through ``jax.linearize``."""
-        return self._derivative(lambda x, v: jax.linearize(self._call, x)[1](v), self.n)
-
-    def tangent(self, mode: str) -> Program:
-        """Return ``jvp`` or ``lin``."""
-        return self.lin if mode == "lin" else self.jvp
-
-    @cached_property
-    def plain_vjp(self) -> Program | None:
+    def plain_gradient(self) -> Program | None:
         """The gradient by JAX's own rules alone; None where they do not reach."""
         if not self.setting.traced:
             return None
         try:
             return Program(
-                lambda x, ct: jax.vjp(self.function.plain, x)[1](ct)[0], (self.n, self.m), SETTINGS[0]
+                lambda x, w: derive("rev", self.function.plain, x, w)[0], (self.n, self.m), SETTINGS[0]
             )
-        except Exception:  # whatever JAX cannot differentiate: there is no second opinion, and none is needed
+        except Exception:  # whatever JAX cannot differentiate: no second opinion, and none is needed
             return None
 
     @cached_property
@@ -309,33 +355,20 @@ class Subject:
         """Whether a while_loop inside decides by a float when to end."""
         return not self.setting.traced or has_float_condition(self.function.jaxpr)
 
-    def unavailable(self, modes: tuple[str, ...]) -> dict[str, str]:
-        """Return the modes among ``modes`` that have no derivative, each with JAX's reason."""
-        reasons = {}
-        for mode in modes:
-            try:
-                _ = self.vjp if mode == "rev" else self.tangent(mode)
-            except UnavailableMode as error:
-                reasons[mode] = str(error)
-        return reasons
-
-    def _derivative(self, call: Callable[..., Any], size: int) -> Program:
-        try:
-            program = Program(call, (self.n, size), self.setting)
-            program(self._sample, np.zeros(size))  # some refusals come only now
-        except Exception as error:
-            if any(text in str(error) for text in _NO_DERIVATIVE):
-                raise UnavailableMode(first_line(error)) from error
-            raise RuleRaised(first_line(error)) from error
-        return program
-
-    def derived(self, mode: str, x: np.ndarray, weights: np.ndarray) -> Subject:
-        """Return the first derivative as a function of (x, cotangent) or (x, tangent), to be verified in its turn."""
-        n = self.n
-        if mode == "rev":
-            return Subject(
-                lambda z: jax.vjp(self._call, z[:n])[1](z[n:])[0], np.concatenate([x, weights]), self.setting
-            )
+    def derived(self, mode: str, weights: np.ndarray) -> Subject:
+        """Return the first derivative as a function of (x, weights), to be verified in its turn."""
         return Subject(
-            lambda z: jax.jvp(self._call, (z[:n],), (z[n:],))[1], np.concatenate([x, weights]), self.setting
+            lambda z: derive(mode, self.call, z[: self.n], z[self.n :])[0],
+            np.concatenate([self.sample, weights]),
+            self.setting,
         )
+
+
+def coarsest_unit(flat: FlatFunction) -> float | None:
+    """Return the rounding unit of the narrowest float in a function run in its own dtype; None if it has no trace."""
+    try:
+        jaxpr = Program(flat.native, (len(flat.point),), SETTINGS[1]).jaxpr
+    except Exception:  # the user's code cannot be traced
+        return None
+    leaves = [float(jnp.finfo(leaf.dtype).eps) for leaf in flat.inputs + flat.outputs]
+    return max(leaves + [float(jnp.finfo(dtype).eps) for dtype in float_dtypes_in(jaxpr)])

@@ -19,7 +19,7 @@ from jax import lax
 
 from cnnjax.gradients.leaves import wide_dtype
 
-__all__ = ["Rounding", "evaluate", "has_float_condition", "primitives_in", "subjaxprs"]
+__all__ = ["Rounding", "evaluate", "float_dtypes_in", "has_float_condition", "primitives_in", "subjaxprs"]
 
 # The equations that only wrap a jaxpr, and the parameter that holds it.
 _WRAPPERS = {
@@ -92,6 +92,17 @@ def primitives_in(jaxpr: Any) -> set[str]:
         for inner in subjaxprs(eqn):
             names |= primitives_in(inner)
     return names
+
+
+def float_dtypes_in(jaxpr: Any) -> set[Any]:
+    """Return the floating dtypes of all results in a jaxpr, however deep."""
+    dtypes: set[Any] = set()
+    for eqn in _parts(jaxpr)[0].eqns:
+        found = (getattr(var.aval, "dtype", None) for var in eqn.outvars)
+        dtypes |= {dtype for dtype in found if dtype is not None and jnp.issubdtype(dtype, jnp.inexact)}
+        for inner in subjaxprs(eqn):
+            dtypes |= float_dtypes_in(inner)
+    return dtypes
 
 
 def has_float_condition(jaxpr: Any) -> bool:

@@ -82,8 +82,8 @@ class GradientReport:
 
     @property
     def wrong(self) -> tuple[Wrong, ...]:
-        """Every wrong derivative that was named."""
-        return tuple(wrong for check in self.checks for wrong in check.wrong)
+        """Every wrong derivative that was named, each once."""
+        return tuple({wrong.where: wrong for check in self.checks for wrong in check.wrong}.values())
 
     @property
     def kinks(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,7 +72,9 @@ def check_grads(
     """
     arguments, modes, slack = _validated(f, args, order, modes, atol, rtol)
     flat = flatten_function(f, arguments)
-    verification = _Verification(flat, order, modes, slack, seed)
+    with warnings.catch_warnings():  # what the function warns of, it has said in the call above
+        warnings.simplefilter("ignore")
+        verification = _Verification(flat, order, modes, slack, seed)
     report = GradientReport(
         function=getattr(f, "__qualname__", type(f).__name__),
         checks=tuple(verification.checks),
@@ -156,7 +159,8 @@ class _Verification:
             referee = Referee(subject.function, point, lines_through(point, inputs, rng))
             stretches = _stretches(inputs, rng, elements=2 if name == "given" else 0)
             for mode in modes:
-                judge = Judge(subject, referee, mode, rng.normal(size=subject.m), inputs, self.slack)
+                weights = rng.normal(size=subject.m) / referee.output_scale
+                judge = Judge(subject, referee, mode, weights, inputs, outputs, self.slack)
                 self.checks.append(judge.check(stretches, name, level))
             self.evaluations += referee.evaluations
         if level == 1:
@@ -202,6 +206,8 @@ class _Verification:
         finite = np.isfinite(subject.function(x))
         points = [("given", x)]
         shift = magnitudes(x, inputs) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
+        for leaf in inputs:
+            _keep_symmetry(leaf, x, shift)
         for exponent in (-4, -8, -16):
             near = x + 2.0**exponent * shift
             if (np.isfinite(subject.function(near)) == finite).all():
@@ -216,6 +222,16 @@ class _Verification:
         else:
             self.skipped.append(("the sign-flipped point", "it is outside the domain"))
         return points
+
+
+def _keep_symmetry(leaf: Leaf, x: np.ndarray, shift: np.ndarray) -> None:
+    """Make the shift of a symmetric matrix symmetric: a function may mean such matrices only."""
+    if leaf.complex or len(leaf.shape) < 2 or leaf.shape[-1] != leaf.shape[-2]:
+        return
+    part = slice(leaf.start, leaf.stop)
+    matrix, moves = x[part].reshape(leaf.shape), shift[part].reshape(leaf.shape)
+    if (matrix == matrix.swapaxes(-1, -2)).all():
+        shift[part] = ((moves + moves.swapaxes(-1, -2)) / 2).reshape(-1)
 
 
 def _stretches(inputs: tuple[Leaf, ...], rng: np.random.Generator, elements: int) -> list[Stretch]:

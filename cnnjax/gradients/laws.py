@@ -20,7 +20,7 @@ from jax import lax
 
 from cnnjax.gradients.leaves import FlatFunction, Leaf, find_leaf
 from cnnjax.gradients.numerical import SIGNIFICANT
-from cnnjax.gradients.programs import NATIVE, Program, Subject, coarsest_unit, derive, first_line
+from cnnjax.gradients.programs import NATIVE, Program, Setting, Subject, coarsest_unit, derive, first_line
 from cnnjax.gradients.report import Check, Wrong
 
 __all__ = ["laws"]
@@ -55,34 +55,27 @@ class _Mode:
         """What comes out."""
         return self.flat.inputs if self.name == "rev" else self.flat.outputs
 
-    def compare(
-        self, law: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]], unit: float | None = None, at: int = 0
-    ) -> Check:
+    def compare(self, law: str, pairs: Sequence[_Pair], unit: float | None = None) -> Check:
         """Compare what should be equal up to the round-off of the derivative, measured in units of ``unit``."""
         unit = unit or self.subject.setting.epsilon
         worst, wrong = 0.0, None
-        for found, expected in pairs:
-            scale = _leaf_maximum(expected, self.outside)
-            ratio = _ratio(found, expected, 4 * unit * scale)
+        for found, expected, x, w in pairs:
+            bar = 4 * unit * _leaf_maximum(expected, self.outside)
+            ratio = _ratio(found, expected, bar)
             if (ratio > 1).any():
-                noise = self.program.noise(self.points[at], self.weights) * (
-                    unit / self.subject.setting.epsilon
-                )
-                bar = 4 * unit * scale + noise * np.max(abs(expected), initial=0.0) / self._size
+                bar = bar + self.program.noise(x, w) * (unit / self.subject.setting.epsilon)
                 ratio = _ratio(found, expected, bar)
                 place = int(ratio.argmax())
                 if ratio[place] > 1 and wrong is None:
                     name = find_leaf(self.outside, place).element(place)
                     wrong = Wrong(name, float(found[place]), float(expected[place]), float(bar[place]))
             worst = max(worst, float(ratio.max(initial=0.0)))
-        compared = sum(len(found) for found, _ in pairs)
+        compared = sum(len(pair[0]) for pair in pairs)
         return Check(f"{law} ({self.name})", "given", 1, compared, worst, (wrong,) if wrong else ())
 
-    @cached_property
-    def _size(self) -> float:
-        """The size of the derivative that the noise was measured with."""
-        derivative = self.program(self.points[0], self.weights)
-        return float(np.max(_leaf_maximum(derivative, self.outside), initial=0.0)) or 1.0
+
+_Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""What was found, what it should be, and the point and weights at which."""
 
 
 def laws(
@@ -111,7 +104,7 @@ def laws(
         yield _linearity(bench, rng)
         yield from _repetition(bench)
         yield from _native(bench, finite)
-        yield from _batching(bench)
+    yield from _batching(benches[-1])
     tests = {bench.name: bench for bench in benches}
     if "rev" in tests and "fwd" in tests:
         yield _adjointness(tests["rev"], tests["fwd"])
@@ -122,9 +115,9 @@ def _linearity(bench: _Mode, rng: np.random.Generator) -> Check:
     x, w = bench.points[0], bench.weights
     other = rng.normal(size=w.shape) * (w != 0)
     base, second = bench.program(x, w), bench.program(x, other)
-    pairs = [(bench.program(x, s * w) / s, base) for s in _SCALES]
-    pairs += [(bench.program(x, w + other) - second, base), (bench.program(x, 0 * w) + base, base)]
-    return bench.compare("linearity", pairs)
+    found = [bench.program(x, s * w) / s for s in _SCALES]
+    found += [bench.program(x, w + other) - second, bench.program(x, 0 * w) + base]
+    return bench.compare("linearity", [(f, base, x, abs(w) + abs(other)) for f in found])
 
 
 def _repetition(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
@@ -147,25 +140,24 @@ def _repetition(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
         name = find_leaf(bench.outside, at).element(at) if at < size else "the value of the function"
         wrong = (Wrong(f"{name}, called again", float(again[at]), float(first[at]), 0.0),)
     yield Check(f"repetition ({bench.name})", "given", 1, len(first), np.inf if wrong else 0.0, wrong)
-    unit = setting.epsilon
+    unit = setting.epsilon if setting.widened else coarsest_unit(bench.flat) or setting.epsilon
     if bench.subject.setting.traced:
-        pairs = [
-            (bench.program(p, w), e[:size]) for p, e in zip(bench.points, [first, *elsewhere], strict=False)
-        ]
+        runs = zip(bench.points, [first, *elsewhere], strict=False)
+        pairs = [(bench.program(point, w), run[:size], point, w) for point, run in runs]
         yield bench.compare("jit equals eager", pairs, unit)
-    yield _value(bench, setting, first[size:])
+    yield _value(bench, setting, unit, first[size:])
 
 
-def _value(bench: _Mode, setting: Any, value: np.ndarray) -> Check:
+def _value(bench: _Mode, setting: Setting, unit: float, value: np.ndarray) -> Check:
     """Compare the value that comes with the derivative with the value of the function."""
     function = Program(bench.subject.call, (bench.subject.n,), setting)
     expected = function(bench.points[0])
     outputs = bench.flat.outputs
-    bar = 4 * setting.epsilon * _leaf_maximum(expected, outputs)
+    bar = 4 * unit * _leaf_maximum(expected, outputs)
     ratio = _ratio(value, expected, bar)
     if (ratio > 1).any():
         noise = bench.subject.function.noise(bench.points[0])
-        bar = bar + noise * (setting.epsilon / bench.subject.setting.epsilon)
+        bar = bar + noise * (unit / bench.subject.setting.epsilon)
         ratio = _ratio(value, expected, bar)
     wrong = ()
     if (ratio > 1).any():
@@ -206,9 +198,10 @@ def _native(bench: _Mode, finite: np.ndarray) -> Iterator[Check | tuple[str, str
     if unit is None or bench.subject.loops_on_values:
         return
     # Next to a kink the two precisions may be on different sides of it, but not at two points.
+    w = bench.weights
     checks = [
-        bench.compare("own dtype", [(f, bench.program(p, bench.weights))], _NATIVE_UNITS * unit / 4, at=i)
-        for i, (f, p) in enumerate(zip(found, bench.points, strict=False))
+        bench.compare("own dtype", [(f, bench.program(p, w), p, w)], _NATIVE_UNITS * unit / 4)
+        for f, p in zip(found, bench.points, strict=False)
     ]
     yield min(checks, key=lambda check: check.worst)
 
@@ -231,37 +224,46 @@ def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
         # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
         return flat.pack([lax.conj(a) if jnp.iscomplexobj(a) else a for a in jax.tree.leaves(found)])
 
-    def batched(points: Any, ws: Any) -> Any:
-        points, ws = points.reshape(rows.shape), ws.reshape(weights.shape)
-        arrays = jax.vmap(lambda v: flat.split(v, widened))(points)
-        first = flat.split(points[0], widened)
-        some = [first[i] if i in shared else array for i, array in enumerate(arrays)]
-        axes = [None if i in shared else 0 for i in range(len(arrays))]
-        found = [
-            jax.vmap(along)(arrays, ws),
-            jax.vmap(along, in_axes=(axes, None))(some, ws[0]),
-            jax.vmap(along, in_axes=(None, 0))(first, ws),
-        ]
-        return lax.concatenate(found, 0).reshape(-1)
+    def arrays_of(rows: Any) -> tuple[list[Any], list[Any]]:
+        return jax.vmap(lambda v: flat.split(v, widened))(rows), flat.split(rows[0], widened)
+
+    def all_batched(rows: Any, weights: Any) -> Any:
+        return jax.vmap(along)(arrays_of(rows)[0], weights)
+
+    def some_batched(rows: Any, weights: Any) -> Any:
+        batched, first = arrays_of(rows)
+        some = [first[i] if i in shared else array for i, array in enumerate(batched)]
+        axes = [None if i in shared else 0 for i in range(len(some))]
+        return jax.vmap(along, in_axes=(axes, None))(some, weights[0])
+
+    def weights_batched(rows: Any, weights: Any) -> Any:
+        return jax.vmap(along, in_axes=(None, 0))(arrays_of(rows)[1], weights)
 
     mixed = rows.copy()
     for i in shared:
         leaf = flat.inputs[i]
         mixed[:, leaf.start : leaf.stop] = rows[0, leaf.start : leaf.stop]
-    cases = [
-        *zip(rows, weights, strict=True),
-        *((x, weights[0]) for x in mixed),
-        *((rows[0], w) for w in weights),
-    ]
-    try:
-        program = Program(batched, (rows.size, weights.size), setting)
-        found = program(rows.reshape(-1), weights.reshape(-1)).reshape(len(cases), -1)
-    except Exception as error:  # no batching rule, or one that raises
-        yield name, first_line(error)
-        return
-    yield bench.compare(
-        "vmap equals loop", [(f, bench.program(x, w)) for f, (x, w) in zip(found, cases, strict=True)]
-    )
+    ways = {some_batched: [(x, weights[0]) for x in mixed]}
+    if not bench.subject.is_plain:
+        ways |= {
+            all_batched: [*zip(rows, weights, strict=True)],
+            weights_batched: [(rows[0], w) for w in weights],
+        }
+    pairs: list[_Pair] = []
+    for way, cases in ways.items():
+        try:
+            run = Program(
+                lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)).reshape(-1),
+                (rows.size, weights.size),
+                setting,
+            )
+            found = run(rows.reshape(-1), weights.reshape(-1)).reshape(len(cases), -1)
+        except Exception as error:  # no batching rule, or one that raises
+            yield f"{name}, {way.__name__}", first_line(error)
+        else:
+            pairs += [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
+    if pairs:
+        yield bench.compare("vmap equals loop", pairs)
 
 
 def _adjointness(rev: _Mode, fwd: _Mode) -> Check:

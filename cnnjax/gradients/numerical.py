@@ -58,9 +58,9 @@ class Derivative:
         return self.low < self.high
 
     @property
-    def resolved(self) -> np.ndarray:
-        """Where the bar is small beside the derivative, or the derivative is zero to within round-off."""
-        return self.bar <= 1e-3 * np.maximum(abs(self.low), abs(self.high))
+    def fields(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """All four arrays, in the order of the constructor."""
+        return self.value, self.bar, self.low, self.high
 
     def miss(self, claimed: np.ndarray) -> np.ndarray:
         """Return how far a claimed derivative lies outside the interval."""
@@ -128,9 +128,11 @@ def _extrapolate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the entry of the Richardson table with the smallest error bar, and that bar.
 
-    An entry counts only while it agrees with every entry made with smaller steps: quotients of a function that
+    The bar is infinite where that entry had not converged: where it still moved by a good part of itself, and by more
+    than round-off explains, as the quotients of a function do whose scale is far below the smallest step. An entry counts only while it agrees with every entry made with smaller steps: quotients of a function that
     oscillates within the step agree with each other, and are wrong together.
     """
+    known = rough[-1]
     rough = np.maximum(rough, _seen_below(quotients))
     best = np.full(quotients.shape, np.nan)
     bars = np.full(quotients.shape, np.inf)
@@ -142,13 +144,16 @@ def _extrapolate(
         if len(table) < 3:
             break
         moved = abs(np.diff(table, axis=0))
-        # The last move bounds the error of a converging sequence; the one before, divided by what a step of the
-        # ladder gains at least, guards against two entries that are equal by accident.
-        bar = np.maximum(moved[1:], moved[:-1] / RATIO**2) + rough[2:]
+        # If each move is r times the one before, the moves still to come add up to r / (1 - r) of the last one. The
+        # move before, divided by what a step of the ladder gains at least, guards against accidental equality.
+        r = np.minimum(moved[1:] / moved[:-1], 0.98)
+        bar = np.maximum(moved[1:] * np.fmax(1.0, r / (1 - r)), moved[:-1] / RATIO**2) + rough[2:]
         rows = slice(len(quotients) - len(bar), None)
         better = np.isfinite(bar) & (bar < bars[rows])
         best[rows], bars[rows] = np.where(better, table[2:], best[rows]), np.where(better, bar, bars[rows])
-    return _smallest_consistent(best, bars)
+    value, bar = _smallest_consistent(best, bars)
+    adrift = (bar > 0.1 * abs(value)) & (abs(quotients[-1] - quotients[-2]) > SIGNIFICANT * known)
+    return value, np.where(adrift, np.inf, bar)
 
 
 def _smallest_consistent(values: np.ndarray, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.extend.core import Primitive, primitives
 
 from cnnjax.gradients.leaves import wide_dtype
 
-__all__ = ["Rounding", "evaluate", "float_dtypes_in", "has_float_condition", "primitives_in", "subjaxprs"]
+__all__ = ["Rounding", "evaluate", "float_dtypes_in", "has_float_condition", "has_rules", "is_plain"]
 
 # The equations that only wrap a jaxpr, and the parameter that holds it.
 _WRAPPERS = {
@@ -34,9 +35,15 @@ _WRAPPERS = {
     "custom_vmap_call": "call",
     "linear_call": "callee",
 }
+_EPSILON = float(np.finfo(np.float64).eps)
 _IDENTITIES = frozenset({"stop_gradient", "reduce_precision"})
 # Their meaning is tied to the bits of a dtype, so they keep the one they were traced with.
 _BITWISE = frozenset({"bitcast_convert_type", "nextafter", "pure_callback", "io_callback", "ffi_call"})
+_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", "stop_gradient"})
+_OWN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - {
+    "pure_callback",
+    "io_callback",
+}
 # Operations that round nothing.
 _EXACT = frozenset(
     {
@@ -69,6 +76,33 @@ _EXACT = frozenset(
     | {"cummax", "cummin", "select_and_scatter_add", "select_and_gather_add", "optimization_barrier"}
 )
 
+# Operations that add up many terms: their round-off is in proportion to the terms, so it is the inputs that are disturbed.
+_ACCUMULATING = frozenset(
+    {
+        "dot_general",
+        "conv_general_dilated",
+        "reduce_sum",
+        "cumsum",
+        "reduce_window_sum",
+        "scatter-add",
+        "fft",
+        "lu",
+    }
+    | {
+        "cholesky",
+        "qr",
+        "geqrf",
+        "householder_product",
+        "eigh",
+        "eig",
+        "svd",
+        "schur",
+        "triangular_solve",
+        "reduce",
+    }
+    | {"tridiagonal_solve", "scatter_add"}
+)
+
 Rounding = Callable[[jax.Array, float], jax.Array]
 """What to do with the result of a rounded operation: it takes the value and the machine epsilon it was made with."""
 
@@ -78,19 +112,19 @@ def _parts(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
 
 
-def subjaxprs(eqn: Any) -> list[Any]:
+def _subjaxprs(eqn: Any) -> list[Any]:
     """Return the jaxprs among the parameters of an equation."""
     values = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns"))
     return [value for value in values if hasattr(value, "eqns")]
 
 
-def primitives_in(jaxpr: Any) -> set[str]:
+def _primitives_in(jaxpr: Any) -> set[str]:
     """Return the names of all primitives that a jaxpr uses, however deep."""
     names: set[str] = set()
     for eqn in _parts(jaxpr)[0].eqns:
         names.add(eqn.primitive.name)
-        for inner in subjaxprs(eqn):
-            names |= primitives_in(inner)
+        for inner in _subjaxprs(eqn):
+            names |= _primitives_in(inner)
     return names
 
 
@@ -100,9 +134,19 @@ def float_dtypes_in(jaxpr: Any) -> set[Any]:
     for eqn in _parts(jaxpr)[0].eqns:
         found = (getattr(var.aval, "dtype", None) for var in eqn.outvars)
         dtypes |= {dtype for dtype in found if dtype is not None and jnp.issubdtype(dtype, jnp.inexact)}
-        for inner in subjaxprs(eqn):
+        for inner in _subjaxprs(eqn):
             dtypes |= float_dtypes_in(inner)
     return dtypes
+
+
+def is_plain(jaxpr: Any) -> bool:
+    """Whether a jaxpr consists of JAX's own primitives and carries no rule that somebody wrote."""
+    return all(name in _OWN and name not in _RULES for name in _primitives_in(jaxpr))
+
+
+def has_rules(jaxpr: Any) -> bool:
+    """Whether a jaxpr carries a custom derivative or batching rule or a stopped gradient."""
+    return bool(_RULES & _primitives_in(jaxpr))
 
 
 def has_float_condition(jaxpr: Any) -> bool:
@@ -113,7 +157,7 @@ def has_float_condition(jaxpr: Any) -> bool:
             atoms = [atom for inner in inside for atom in inner.invars]
             if any(jnp.issubdtype(atom.aval.dtype, jnp.inexact) for atom in atoms):
                 return True
-        if any(has_float_condition(inner) for inner in subjaxprs(eqn)):
+        if any(has_float_condition(inner) for inner in _subjaxprs(eqn)):
             return True
     return False
 
@@ -158,7 +202,7 @@ def _literal_epsilon(literal: Any) -> float:
     if not jnp.issubdtype(literal.aval.dtype, jnp.floating) or literal.aval.dtype == np.float64:
         return 0.0
     value = float(np.asarray(literal.val, np.float64))
-    short = not np.isfinite(value) or float(np.float16(value)) == value
+    short = not np.isfinite(value) or (np.frexp(value)[0] * 2**11).is_integer()
     return 0.0 if short else float(jnp.finfo(literal.aval.dtype).eps)
 
 
@@ -171,10 +215,12 @@ def _equation(eqn: Any, values: list[Any], rounding: Rounding | None) -> Sequenc
         return values
     if name in _STRUCTURED:
         return _STRUCTURED[name](params, values, rounding)
-    if name in _BITWISE or (subjaxprs(eqn) and not name.startswith("scatter")):
+    if rounding and name in _ACCUMULATING:
+        values = [rounding(v, _EPSILON) if jnp.issubdtype(v.dtype, jnp.inexact) else v for v in values]
+    if name in _BITWISE or (_subjaxprs(eqn) and not name.startswith("scatter")):
         results, unit = _as_traced(eqn, values), _traced_epsilon(eqn)
     else:
-        results, unit = _first_order(eqn, values), float(jnp.finfo(np.float64).eps)
+        results, unit = _first_order(eqn, values), _EPSILON
     if rounding is None or name in _EXACT:
         return results
     return [rounding(r, unit) if jnp.issubdtype(r.dtype, jnp.inexact) else r for r in results]

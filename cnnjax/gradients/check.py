@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, GradientError, complaint, describe
-from cnnjax.gradients.judge import Judge
-from cnnjax.gradients.laws import laws
-from cnnjax.gradients.leaves import FlatFunction, Leaf, flatten_function
-from cnnjax.gradients.programs import RuleRaised, Subject, choose_subject
-from cnnjax.gradients.referee import Referee, Stretch, lines_through, magnitudes
-from cnnjax.gradients.report import Check, GradientReport
+from cnnjax.gradients.leaves import flatten_function
+from cnnjax.gradients.report import GradientReport
+from cnnjax.gradients.verification import Request, Verification
 
 __all__ = ["check_grads"]
 
@@ -31,6 +28,7 @@ def check_grads(
     eps: float | None = None,
     *,
     seed: int = 0,
+    exhaustive: bool = False,
 ) -> GradientReport:
     """Verify every derivative that JAX gives for ``f`` at ``args`` against finite differences with an error bar.
 
@@ -49,6 +47,8 @@ def check_grads(
             allows: a difference of at most ``atol + rtol * |derivative|`` an element passes too.
         eps: accepted for the same reason and not used: the steps follow from the function.
         seed: of the random directions, cotangents and the nearby point.
+        exhaustive: also compare every single element of the gradient with a difference of its own; otherwise
+            whole leaves, a few elements of each, and every element that JAX's own rules find suspicious.
 
     Returns:
         The report of everything that was checked; ``print`` it.
@@ -74,14 +74,16 @@ def check_grads(
     flat = flatten_function(f, arguments)
     with warnings.catch_warnings():  # what the function warns of, it has said in the call above
         warnings.simplefilter("ignore")
-        verification = _Verification(flat, order, modes, slack, seed)
+        verification = Verification(flat, Request(order, modes, slack, seed, exhaustive))
     report = GradientReport(
         function=getattr(f, "__qualname__", type(f).__name__),
         checks=tuple(verification.checks),
-        skipped=flat.skipped + tuple(verification.skipped),
+        skipped=tuple(verification.skipped),
         precision=verification.precision,
         evaluations=verification.evaluations,
         seed=seed,
+        diagnosis=verification.diagnosis,
+        taylor=verification.taylor,
     )
     if not report.ok:
         raise GradientError(str(report), report)
@@ -112,138 +114,3 @@ def _validated(
             raise wrong(ArgumentValueError, name, value, "a number of at least 0", f"leave {name} out")
         slack.append(float(number))
     return tuple(args), modes, (slack[0], slack[1])
-
-
-class _Verification:
-    """One run of ``check_grads``: what it checked, what it could not, and how much work it was."""
-
-    def __init__(
-        self, flat: FlatFunction, order: int, modes: tuple[str, ...], slack: tuple[float, float], seed: int
-    ) -> None:
-        self.modes, self.slack, self.seed = modes, slack, seed
-        self.checks: list[Check] = []
-        self.skipped: list[tuple[str, str]] = []
-        self.precision, self.evaluations = "no dtype", 0
-        if not sum(leaf.size for leaf in flat.inputs) or not sum(leaf.size for leaf in flat.outputs):
-            self.skipped.append(("everything", "nothing goes in or comes out that has a derivative"))
-            return
-        try:
-            subject, unavailable, reasons = choose_subject(flat, modes)
-        except RuleRaised as error:
-            self.checks.append(_failure("the rule runs", 1, str(error)))
-            return
-        self.precision = subject.setting.name
-        self.skipped += [("float64 evaluation", reason) for reason in reasons]
-        self.flat = flat
-        self._verify(subject, flat.inputs, flat.outputs, flat.point, 1, order, unavailable)
-
-    def _verify(
-        self,
-        subject: Subject,
-        inputs: tuple[Leaf, ...],
-        outputs: tuple[Leaf, ...],
-        x: np.ndarray,
-        level: int,
-        order: int,
-        unavailable: dict[str, str],
-    ) -> None:
-        """Verify the derivatives of one function, and then, up to ``order``, the derivatives of those."""
-        modes = [mode for mode in self.modes if mode not in unavailable]
-        self.skipped += [(f'mode "{mode}", order {level}', reason) for mode, reason in unavailable.items()]
-        if not modes:
-            self.checks.append(_failure("some mode exists", level, "; ".join(unavailable.values())))
-            return
-        rng = np.random.default_rng([self.seed, level])
-        points = self._points(subject, inputs, x, rng)
-        for name, point in points:
-            referee = Referee(subject.function, point, lines_through(point, inputs, rng))
-            stretches = _stretches(inputs, rng, elements=2 if name == "given" else 0)
-            for mode in modes:
-                weights = rng.normal(size=subject.m) / referee.output_scale
-                judge = Judge(subject, referee, mode, weights, inputs, outputs, self.slack)
-                self.checks.append(judge.check(stretches, name, level))
-            self.evaluations += referee.evaluations
-        if level == 1:
-            near = [point for name, point in points if name == "nearby"]
-            for found in laws(self.flat, subject, modes, [x, *near], rng):
-                if isinstance(found, Check):
-                    self.checks.append(found)
-                else:
-                    self.skipped.append(found)
-        if level < order:
-            for mode in modes:
-                self._verify_derived(subject, mode, inputs, outputs, x, level, order, rng)
-
-    def _verify_derived(
-        self,
-        subject: Subject,
-        mode: str,
-        inputs: tuple[Leaf, ...],
-        outputs: tuple[Leaf, ...],
-        x: np.ndarray,
-        level: int,
-        order: int,
-        rng: np.random.Generator,
-    ) -> None:
-        along, kind = (outputs, "cotangent") if mode == "rev" else (inputs, "tangent")
-        weights = rng.normal(size=subject.weights_size(mode))
-        extra = tuple(Leaf(f"{kind} of {a.name}", a.shape, a.dtype, a.start + subject.n) for a in along)
-        try:
-            derived = subject.derived(mode, weights)
-            unavailable = derived.unavailable(self.modes)
-        except RuleRaised as error:
-            self.checks.append(_failure("the rule runs", level + 1, str(error)))
-            return
-        after = inputs if mode == "rev" else outputs
-        self._verify(
-            derived, inputs + extra, after, np.concatenate([x, weights]), level + 1, order, unavailable
-        )
-
-    def _points(
-        self, subject: Subject, inputs: tuple[Leaf, ...], x: np.ndarray, rng: np.random.Generator
-    ) -> list[tuple[str, np.ndarray]]:
-        """Return the given point, a random one nearby, and the given one with its sign flipped."""
-        finite = np.isfinite(subject.function(x))
-        points = [("given", x)]
-        shift = magnitudes(x, inputs) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
-        for leaf in inputs:
-            _keep_symmetry(leaf, x, shift)
-        for exponent in (-4, -8, -16):
-            near = x + 2.0**exponent * shift
-            if (np.isfinite(subject.function(near)) == finite).all():
-                points.append(("nearby", near))
-                break
-        if subject.loops_on_values:
-            self.skipped.append(
-                ("the sign-flipped point", "a while_loop whose end depends on floats may not end there")
-            )
-        elif np.isfinite(subject.function(-x)).any():
-            points.append(("sign-flipped", -x))
-        else:
-            self.skipped.append(("the sign-flipped point", "it is outside the domain"))
-        return points
-
-
-def _keep_symmetry(leaf: Leaf, x: np.ndarray, shift: np.ndarray) -> None:
-    """Make the shift of a symmetric matrix symmetric: a function may mean such matrices only."""
-    if leaf.complex or len(leaf.shape) < 2 or leaf.shape[-1] != leaf.shape[-2]:
-        return
-    part = slice(leaf.start, leaf.stop)
-    matrix, moves = x[part].reshape(leaf.shape), shift[part].reshape(leaf.shape)
-    if (matrix == matrix.swapaxes(-1, -2)).all():
-        shift[part] = ((moves + moves.swapaxes(-1, -2)) / 2).reshape(-1)
-
-
-def _stretches(inputs: tuple[Leaf, ...], rng: np.random.Generator, elements: int) -> list[Stretch]:
-    """Return every leaf along both lines, and a few single elements of each."""
-    found = []
-    for leaf in inputs:
-        if leaf.size:
-            found += [Stretch(line, leaf.start, leaf.stop) for line in (0, 1)]
-            chosen = rng.choice(leaf.stop - leaf.start, min(elements, leaf.stop - leaf.start), replace=False)
-            found += [Stretch(0, leaf.start + int(i), leaf.start + int(i) + 1) for i in chosen]
-    return found
-
-
-def _failure(name: str, order: int, note: str) -> Check:
-    return Check(name, "given", order, 0, np.inf, note=note)

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from cnnjax.gradients.leaves import Leaf
+from cnnjax.gradients.report import NOT_FINITE
 
 __all__ = ["LAW_DIAGNOSES", "diagnose"]
 
 _CLOSE = 1e-6  # of the largest number: two gradients this close are the same suspect
 
 LAW_DIAGNOSES = {
+    NOT_FINITE: "the derivative of sqrt or of a norm at zero, or of the branch that jnp.where did not take: its "
+    "argument has to be made safe before the function, not its result after it",
     "linearity": "a rule that is not linear: it clips, drops or normalises what comes in, or adds something to it",
     "repetition": "a rule that depends on what ran before, or on random numbers",
     "jit equals eager": "a rule that behaves differently when it is traced: it looks at values, or remembers them",
@@ -27,10 +30,12 @@ LAW_DIAGNOSES = {
     "own dtype": "a rule that overflows or loses digits in the function's own dtype",
     "adjointness": "a forward and a reverse rule that belong to different functions",
 }
-"""What a broken law looks like."""
+"""What a broken law, or a note on a check, looks like."""
 
 
-def diagnose(claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequence[Leaf]) -> tuple[str, ...]:
+def diagnose(
+    claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequence[Leaf]
+) -> tuple[str, ...]:
     """Return one sentence for every leaf whose gradient is wrong.
 
     Args:
@@ -61,7 +66,9 @@ def diagnose(claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequ
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(a.shape == b.shape and np.max(abs(a - b), initial=0.0) <= _CLOSE * np.max(abs(b), initial=0.0))
+    return bool(
+        a.shape == b.shape and np.max(abs(a - b), initial=0.0) <= _CLOSE * np.max(abs(b), initial=0.0)
+    )
 
 
 def _whole(mine: np.ndarray, truth: np.ndarray, leaf: Leaf, sizes: dict[int, str]) -> str | None:
@@ -86,7 +93,10 @@ def _whole(mine: np.ndarray, truth: np.ndarray, leaf: Leaf, sizes: dict[int, str
 def _factor(factor: float, sizes: dict[int, str]) -> str:
     if abs(factor + 1) < _CLOSE:
         return "the wrong sign"
-    for ratio, what in ((factor, "a sum where it should be a mean"), (1 / factor, "a mean where it should be a sum")):
+    for ratio, what in (
+        (factor, "a sum where it should be a mean"),
+        (1 / factor, "a mean where it should be a sum"),
+    ):
         n = round(abs(ratio))
         if n > 2 and abs(abs(ratio) - n) < _CLOSE * n and n in sizes:
             return f"{factor:.6g} times the right gradient: {what} over {n} (a size of {sizes[n]}), or a missing 1/{n}"
@@ -101,7 +111,10 @@ def _images(truth: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
             yield f"axes transposed to {order}", truth.transpose(order)
     for count in range(1, truth.ndim + 1):
         for chosen in itertools.combinations(axes, count):
-            yield f"reversed along axis {', '.join(map(str, chosen))} (a kernel not flipped?)", np.flip(truth, chosen)
+            yield (
+                f"reversed along axis {', '.join(map(str, chosen))} (a kernel not flipped?)",
+                np.flip(truth, chosen),
+            )
     for axis in axes:
         for by in (1, -1):
             yield f"shifted by {by} along axis {axis} (a padding off by one?)", np.roll(truth, by, axis)
@@ -129,7 +142,9 @@ def _pattern(mine: np.ndarray, truth: np.ndarray, at: np.ndarray, leaf: Leaf) ->
     size = np.max(abs(truth), initial=0.0)
     wrong = abs(mine - truth) > _CLOSE * np.maximum(abs(truth), 1e-3 * size)
     where = _where(wrong, mine, truth, at)
-    count = f"{wrong.sum()} of {wrong.size} elements wrong, {where}" if not wrong.all() else "every element wrong"
+    count = (
+        f"{wrong.sum()} of {wrong.size} elements wrong, {where}" if not wrong.all() else "every element wrong"
+    )
     if not mine[wrong].any():
         return f"{count}: zero there"
     if (truth[wrong] != 0).all():
@@ -169,7 +184,11 @@ def _where(wrong: np.ndarray, mine: np.ndarray, truth: np.ndarray, at: np.ndarra
         if wrong[border].any() and not wrong[~border].any() and not border.all():
             return f"on the border of axis {', '.join(map(str, axes))}"
     values, counts = np.unique(at, return_counts=True)
-    if np.isin(at[wrong], values[counts > 1]).all() and (truth[wrong] == 0).any() and (mine[wrong] != 0).any():
+    if (
+        np.isin(at[wrong], values[counts > 1]).all()
+        and (truth[wrong] == 0).any()
+        and (mine[wrong] != 0).any()
+    ):
         return "among equal arguments: every tie rewarded?"
     for text, test in tests[:2]:
         if not wrong[~test()].any():

@@ -16,7 +16,7 @@ from cnnjax.gradients.leaves import Leaf, find_leaf
 from cnnjax.gradients.numerical import LADDER, SIGNIFICANT, Derivative
 from cnnjax.gradients.programs import Subject
 from cnnjax.gradients.referee import Referee, Stretch
-from cnnjax.gradients.report import Check, Wrong
+from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 
 __all__ = ["Judge", "Verdict"]
 
@@ -127,24 +127,28 @@ class Judge:
         bar = np.where(self.finite, numerical.bar, np.inf)
         return Derivative(numerical.value, bar, numerical.low, numerical.high)
 
+    def every_claim(self) -> np.ndarray:
+        """Return the gradient of the weighted sum of the outputs by the rule, an element at a time if need be."""
+        if self.mode == "rev":
+            return self.gradient
+        program, ones = self.subject.derivative(self.mode), np.eye(len(self.referee.x))
+        return np.array([program(self.referee.x, one) @ self.weights for one in ones])
+
     def gradients(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the gradient by the rule and the right one, for a diagnosis; None where that would take long."""
         elements = [Stretch(1, i, i + 1) for i in range(len(self.referee.x))]
         if self.mode == "rev" and self.plain is not None and np.isfinite(self.plain).all():
             named = self.verdict(elements[:: max(1, len(elements) // 16)])
             at = [s.start for s in elements[:: max(1, len(elements) // 16)]]
-            told = Verdict((self.plain[at] * self.referee.lines[1, at])[:, None], named.referee, named.own, named.slack)
+            told = Verdict(
+                (self.plain[at] * self.referee.lines[1, at])[:, None], named.referee, named.own, named.slack
+            )
             if not (told.ratio > 1).any():
                 return self.gradient, self.plain
         if len(elements) > _FEW_INPUTS:
             return None
-        size = self.referee.lines[1]
-        if self.mode == "rev":
-            right = self._project(self.referee.derivatives(elements)).value[:, 0]
-            return self.gradient, right / size
-        verdict = self.verdict(elements)
-        claimed = verdict.claimed[:, self.finite] @ self.weights[self.finite]
-        return claimed / size, verdict.referee[:, self.finite].dot(self.weights[self.finite]).value / size
+        right = self.referee.projected(elements, self.weights, LADDER).value[:, 0]
+        return self.every_claim(), right / self.referee.lines[1]
 
     def suspects(self, count: int) -> list[Stretch]:
         """Return the elements of each leaf where the rule is furthest from JAX's own rules."""
@@ -175,9 +179,7 @@ class Judge:
         name = f"{'gradient' if self.mode == 'rev' else 'tangent'} ({self.mode})"
         bad = self._not_finite()
         if bad:
-            return Check(
-                name, point, order, len(stretches), np.inf, bad, note="not finite where the function is"
-            )
+            return Check(name, point, order, len(stretches), np.inf, bad, note=NOT_FINITE)
         stretches = [*stretches, *self.suspects(4)]
         verdict = self.verdict(stretches)
         doubtful = (verdict.ratio > 1).any(axis=1) | verdict.uncertain.any(axis=1)

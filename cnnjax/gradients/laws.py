@@ -21,7 +21,7 @@ from jax import lax
 from cnnjax.gradients.leaves import FlatFunction, Leaf, find_leaf
 from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.programs import NATIVE, Program, Setting, Subject, coarsest_unit, derive, first_line
-from cnnjax.gradients.report import Check, Wrong
+from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 
 __all__ = ["laws"]
 
@@ -140,7 +140,8 @@ def _repetition(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
         name = find_leaf(bench.outside, at).element(at) if at < size else "the value of the function"
         wrong = (Wrong(f"{name}, called again", float(again[at]), float(first[at]), 0.0),)
     yield Check(f"repetition ({bench.name})", "given", 1, len(first), np.inf if wrong else 0.0, wrong)
-    unit = setting.epsilon if setting.widened else coarsest_unit(bench.flat) or setting.epsilon
+    # Casts to a narrower dtype round when they are called and are left out of the compiled program.
+    unit = max(setting.epsilon, coarsest_unit(bench.flat) or 0.0)
     if bench.subject.setting.traced:
         runs = zip(bench.points, [first, *elsewhere], strict=False)
         pairs = [(bench.program(point, w), run[:size], point, w) for point, run in runs]
@@ -192,7 +193,7 @@ def _native(bench: _Mode, finite: np.ndarray) -> Iterator[Check | tuple[str, str
             )
             for i in bad[:8]
         )
-        yield Check(name, "given", 1, len(found[0]), np.inf, wrong, note="not finite where the function is")
+        yield Check(name, "given", 1, len(found[0]), np.inf, wrong, note=NOT_FINITE)
         return
     unit = coarsest_unit(bench.flat)
     if unit is None or bench.subject.loops_on_values:

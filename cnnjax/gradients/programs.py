@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -194,14 +196,24 @@ class Program:
                 out[row] = self(x + step)
             return out
         rows = int(np.clip(_BUFFER // max(size, 1), 2, _ROWS))
-        for first in range(0, count, rows):
-            part = slice(first, min(first + rows, count))
+
+        def run(first: int) -> None:
+            last = min(first + rows, count)
             columns = [np.zeros(rows, a.dtype) for a in (which, start, stop, t)]
             for column, values in zip(columns, (which, start, stop, t), strict=True):
-                column[: part.stop - first] = values[part]
+                column[: last - first] = values[first:last]
             with _wide():
-                block = self._sweep(x, lines, *columns, np.int32(part.stop - first))
-                out[part] = np.asarray(block)[: part.stop - first]
+                out[first:last] = np.asarray(self._sweep(x, lines, *columns, np.int32(last - first)))[
+                    : last - first
+                ]
+
+        firsts = range(0, count, rows)
+        if len(firsts) < 3:
+            for first in firsts:
+                run(first)
+        else:  # a compiled program of this size keeps one core busy
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(run, firsts))
         return out
 
     def size_at(self, x: np.ndarray) -> int:
@@ -358,6 +370,16 @@ class Subject:
     def loops_on_values(self) -> bool:
         """Whether a while_loop inside decides by a float when to end."""
         return not self.setting.traced or has_float_condition(self.function.jaxpr)
+
+    def weighted(self, weights: np.ndarray, centre: np.ndarray) -> Program:
+        """Return the program x -> sum of weights * (f(x) - centre), as a vector of one number."""
+        used = np.flatnonzero(weights)
+
+        def call(x: Any) -> Any:
+            value = self.function.plain(x) if self.setting.traced else self.call(x)
+            return ((value - centre)[used] * weights[used]).sum()[None]
+
+        return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting)
 
     def derived(self, mode: str, weights: np.ndarray) -> Subject:
         """Return the first derivative as a function of (x, weights), to be verified in its turn."""

@@ -72,14 +72,18 @@ class Referee:
         self.output_scale = np.where(size > 0, size, 1.0)
         """The magnitude of each output: cotangents in inverse proportion let small outputs be seen beside large."""
         self._measured = False
-        self._noise: np.ndarray | float = program.setting.epsilon * abs(self.centre)
+        self.noise: np.ndarray = program.setting.epsilon * abs(self.centre)
 
     def measure_noise(self) -> None:
         """Replace the least possible round-off of the function by what it is measured to be."""
         if not self._measured:
-            self._noise = np.maximum(self.program.noise(self.x), self._noise)
+            self.noise = np.maximum(self.program.noise(self.x), self.noise)
             self.evaluations += 7
             self._measured = True
+
+    def finite_differences(self, stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
+        """Return f(x + t v) - f(x) for the steps of the ladder and their negatives, as arrays (steps, 1, outputs)."""
+        return self._differences([stretch], LADDER)
 
     def direction(self, stretch: Stretch) -> np.ndarray:
         """Return a stretch as a vector."""
@@ -105,7 +109,7 @@ class Referee:
         many outputs, and cannot tell whose kink it is.
         """
         used = weights != 0
-        noise = float(np.nan_to_num(self._noise * abs(weights)).sum())
+        noise = float(np.nan_to_num(self.noise * abs(weights)).sum())
         found = []
         for stretch in stretches:
             plus, minus = (d[:, 0, used] @ weights[used, None] for d in self._differences([stretch], steps))
@@ -114,7 +118,7 @@ class Referee:
 
     def _block(self, stretches: Sequence[Stretch], steps: np.ndarray) -> Derivative:
         plus, minus = self._differences(stretches, steps)
-        noise = np.broadcast_to(self._noise, plus.shape[1:])
+        noise = np.broadcast_to(self.noise, plus.shape[1:])
         # Most outputs do not feel a single element: nothing moves there, to within the noise at the largest step.
         moved = (plus != 0).any(axis=0) | (minus != 0).any(axis=0)
         still = np.zeros(moved.shape)

@@ -26,9 +26,8 @@ from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 __all__ = ["laws"]
 
 _SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
-_NATIVE_UNITS = (
-    512.0  # a rule may lose nine bits against float64; half precision inside a float32 rule loses thirteen
-)
+# A rule may lose nine bits against float64; half precision inside a float32 rule loses thirteen.
+_NATIVE_UNITS = 512.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ from cnnjax._errors import ArgumentValueError, MissingExtraError
 __all__ = ["Check", "GradientReport", "Taylor", "Wrong"]
 
 
+NOT_FINITE = "not finite where the function is"
+"""The note on a check that found an infinity or a NaN."""
+
+
 @dataclass(frozen=True)
 class Wrong:
     """One derivative that disagrees with its referee."""
@@ -26,9 +30,9 @@ class Wrong:
     """The error bar of the comparison."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.where}: the rule gives {self.rule:.9g}, the referee {self.referee:.9g} ± {self.bar:.1g}"
-        )
+        known = math.isfinite(self.referee) and math.isfinite(self.bar)
+        referee = f"{self.referee:.9g} ± {self.bar:.1g}" if known else "no number"
+        return f"{self.where}: the rule gives {self.rule:.9g}, the referee {referee}"
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    >>> main(["jax.numpy:tanh", "--args", "normal(3)", "--modes", "rev"])  # doctest: +ELLIPSIS
-    The gradient of tanh agrees with finite differences....
+    >>> main(["jax.numpy:tanh", "--args", "normal(3)", "--modes", "rev"])
+    The gradient of tanh agrees with finite differences.
+    ...
     0
     """
     parser = argparse.ArgumentParser(

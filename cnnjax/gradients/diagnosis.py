@@ -24,7 +24,8 @@ LAW_DIAGNOSES = {
     "argument has to be made safe before the function, not its result after it",
     "linearity": "a rule that is not linear: it clips, drops or normalises what comes in, or adds something to it",
     "repetition": "a rule that depends on what ran before, or on random numbers",
-    "jit equals eager": "a rule that behaves differently when it is traced: it looks at values, or remembers them",
+    "jit equals eager": "a rule that is another one when it is traced (it looks at values, or remembers them), or that "
+    "goes through a narrower dtype",
     "vmap equals loop": "a batching rule that mixes up samples",
     "value": "a forward rule that returns another value than the function",
     "own dtype": "a rule that overflows or loses digits in the function's own dtype",

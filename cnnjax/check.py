@@ -2,9 +2,9 @@
 
     python -m cnnjax.check mymodule:loss --args "normal(3, 4)" "{'w': normal(4)}" --order 2
 
-Every argument is a Python expression; it may use the names of the function's own module, ``np``, ``jnp``, ``jax`` and
-``normal(*shape)``, float32 numbers from a seeded normal distribution. The exit status is 0 where the gradient is
-right, 1 where it is wrong and 2 where the question makes no sense.
+Every argument is a Python expression; it may use the names of the function's own module, ``np``, ``jnp``,
+``jax`` and ``normal(*shape)``, float32 numbers from a seeded normal distribution. The exit status is 0 where
+the gradient is right, 1 where it is wrong and 2 where the question makes no sense.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def right(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda args, y: jax.vjp(f, *args)[1](y)
 
 
-# --- The functions under test ------------------------------------------------------------------------------------
+# --- The functions under test
+# ------------------------------------------------------------------------------------
 
 
 def square(x):
@@ -130,7 +131,8 @@ BASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "solve": (solve, (SQUARE, normal(4))),
 }
 
-# --- Faults that can be planted in any rule ----------------------------------------------------------------------
+# --- Faults that can be planted in any rule
+# ----------------------------------------------------------------------
 
 
 def every_leaf(change: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -180,7 +182,8 @@ def planted() -> Iterator[Bug]:
             yield Bug(f"{name}: {fault}", bad, ruled(f, bwd), args)
 
 
-# --- Bugs that people write --------------------------------------------------------------------------------------
+# --- Bugs that people write
+# --------------------------------------------------------------------------------------
 
 
 def written() -> Iterator[Bug]:
@@ -270,7 +273,9 @@ def written() -> Iterator[Bug]:
     )
 
     def pool_all(r, y):
-        up = lambda a: jnp.repeat(jnp.repeat(a, 2, 1), 2, 2)
+        def up(a):
+            return jnp.repeat(jnp.repeat(a, 2, 1), 2, 2)
+
         return (jnp.where(r[0] == up(pool(r[0])), up(y), 0.0).astype(y.dtype),)
 
     yield bug("pool: every tie rewarded", pool, pool_all, (TIED,))
@@ -488,12 +493,14 @@ def written() -> Iterator[Bug]:
 
 
 def lawless() -> Iterator[Bug]:
-    """Yield rules that break a law: not linear, not repeatable, other under jit or vmap, wrong at second order."""
+    """Yield rules that break a law, or that are wrong at second order only."""
 
     def bug(name, f, bad, args, order=1):
         return Bug(name, ruled(f, bad), ruled(f, right(f)), args, order)
 
-    cos = lambda r, y: jnp.cos(r[0]) * y
+    def cos(r, y):
+        return jnp.cos(r[0]) * y
+
     yield bug("cotangent clipped at 100", jnp.sin, lambda r, y: (jnp.clip(cos(r, y), -100, 100),), (X,))
     yield bug(
         "small cotangents dropped", jnp.sin, lambda r, y: (jnp.where(abs(y) < 1e-2, 0.0, cos(r, y)),), (X,)

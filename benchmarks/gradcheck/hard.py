@@ -1,4 +1,4 @@
-"""Right functions that are hard to verify: every derivative here is what mathematics or a stated convention says."""
+"""Right functions that are hard to verify: their derivatives follow from mathematics or a convention."""
 
 from __future__ import annotations
 

@@ -1,13 +1,17 @@
-"""Which gradient checker can be trusted?  Plant bugs, repair them, add hard functions that are right, and count.
+"""Which gradient checker can be trusted?  Plant bugs, repair them, add hard functions that are right, and
+count.
 
-Question: of the planted bugs, how many does each checker catch while accepting the repaired twin, and how many right
-functions does it reject?  Expected: cnnjax catches all and rejects none.  Run time: about ten minutes on two cores.
+Question: of the planted bugs, how many does each checker catch while accepting the repaired twin, and how
+many right functions does it reject?  Expected: cnnjax catches all and rejects none.  Run time: about ten
+minutes on two cores.
 
-    python benchmarks/gradcheck/run.py [--only cnnjax jax "jax, reverse, order 2" torch "torch, fast"] [--json FILE]
+    python benchmarks/gradcheck/run.py [--only cnnjax jax "jax, reverse, order 2" torch "torch, fast"] [--json
+    FILE]
 
-The labels come from how the functions were made (bugs.py, hard.py), not from any checker.  torch checks the same rules
-through a bridge: a torch.autograd.Function whose backward is jax.vjp in float64.  It has no order 2 here, and a case
-with more than 5000 numbers counts as not caught in slow mode, where it would run for hours.
+The labels come from how the functions were made (bugs.py, hard.py), not from any checker.  torch checks the
+same rules
+through a bridge: a torch.autograd.Function whose backward is jax.vjp in float64.  It has no order 2 here, and
+a case with more than 5000 numbers counts as not caught in slow mode, where it would run for hours.
 """
 
 from __future__ import annotations

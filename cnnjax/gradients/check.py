@@ -30,20 +30,25 @@ def check_grads(
     seed: int = 0,
     exhaustive: bool = False,
 ) -> GradientReport:
-    """Verify every derivative that JAX gives for ``f`` at ``args`` against finite differences with an error bar.
+    """Verify every derivative that JAX gives for ``f`` at ``args`` against finite differences with an error
+    bar.
 
-    For a direction v and a cotangent y the claims ``jvp(v)`` and ``<vjp(y), v>`` are compared with the numerical
-    ``(f(x + t v) - f(x - t v)) / 2t``, extrapolated to t = 0 in float64 whatever the dtype of ``f``. A claim is
-    wrong when it differs by several times the estimated error of the difference: there is no tolerance to choose.
+    For a direction v and a cotangent y the claims ``jvp(v)`` and ``<vjp(y), v>`` are compared with the
+    numerical ``(f(x + t v) - f(x - t v)) / 2t``, extrapolated to t = 0 in float64 whatever the dtype of
+    ``f``. A claim is
+    wrong when it differs by several times the estimated error of the difference: there is no tolerance to
+        choose.
 
     Args:
-        f: the function; it may take and return any pytrees. Integer, boolean, key and non-array leaves are held
-            fixed or left out.
+        f: the function; it may take and return any pytrees. Integer, boolean, key and non-array leaves are
+            held fixed or left out.
         args: the tuple of its arguments.
         order: verify derivatives up to this order; each is compared with differences of the one before.
         modes: the kinds of differentiation to verify: "fwd" (``jax.jvp``), "rev" (``jax.vjp``), "lin"
-            (``jax.linearize``). A mode that ``f`` does not have, as forward mode of a ``custom_vjp``, is reported.
-        atol, rtol: accepted for code written for ``jax.test_util.check_grads``. They only widen what the error bar
+            (``jax.linearize``). A mode that ``f`` does not have, as forward mode of a ``custom_vjp``, is
+            reported.
+        atol, rtol: accepted for code written for ``jax.test_util.check_grads``. They only widen what the
+            error bar
             allows: a difference of at most ``atol + rtol * |derivative|`` an element passes too.
         eps: accepted for the same reason and not used: the steps follow from the function.
         seed: of the random directions, cotangents and the nearby point.
@@ -54,8 +59,8 @@ def check_grads(
         The report of everything that was checked; ``print`` it.
 
     Raises:
-        GradientError: a derivative is wrong, is not finite where the function is, or none of the modes exists. It is
-            an AssertionError, and its ``report`` is the same object.
+        GradientError: a derivative is wrong, is not finite where the function is, or none of the modes
+            exists. It is an AssertionError, and its ``report`` is the same object.
         ArgumentTypeError, ArgumentValueError: an argument of this function cannot work.
 
     >>> import jax, jax.numpy as jnp
@@ -67,8 +72,8 @@ def check_grads(
     Traceback (most recent call last):
     cnnjax._errors.GradientError: The gradient of <lambda> DISAGREES...
 
-    Source: Richardson extrapolation with error control after Ridders, Advances in Engineering Software 4 (1982);
-    docs/gradients.md derives the rest.
+    Source: Richardson extrapolation with error control after Ridders, Advances in Engineering Software 4
+    (1982); docs/gradients.md derives the rest.
     """
     arguments, modes, slack = _validated(f, args, order, modes, atol, rtol)
     flat = flatten_function(f, arguments)

@@ -1,8 +1,8 @@
 """Say what a wrong gradient looks like, by comparing it with the usual suspects.
 
-The suspects are simple images of the right gradient: a multiple of it, its transpose, its reverse, a shift by one,
-its first sample alone. Where none fits, the wrong elements themselves often form a pattern: the border, one channel,
-the places where the argument is negative or where several arguments are equal.
+The suspects are simple images of the right gradient: a multiple of it, its transpose, its reverse, a shift by
+one, its first sample alone. Where none fits, the wrong elements themselves often form a pattern: the border,
+one channel, the places where the argument is negative or where several arguments are equal.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["LAW_DIAGNOSES", "diagnose"]
 _CLOSE = 1e-6  # of the largest number: two gradients this close are the same suspect
 
 LAW_DIAGNOSES = {
-    NOT_FINITE: "the derivative of sqrt or of a norm at zero, or of the branch that jnp.where did not take: its "
-    "argument has to be made safe before the function, not its result after it",
-    "linearity": "a rule that is not linear: it clips, drops or normalises what comes in, or adds something to it",
+    NOT_FINITE: "the derivative of sqrt or of a norm at zero, or of the branch that jnp.where did not take: "
+    "its argument has to be made safe before the function, not its result after it",
+    "linearity": "a rule that is not linear: it clips, drops or normalises what comes in, or adds to it",
     "repetition": "a rule that depends on what ran before, or on random numbers",
-    "jit equals eager": "a rule that is another one when it is traced (it looks at values, or remembers them), or that "
-    "goes through a narrower dtype",
+    "jit equals eager": "a rule that is another one when it is traced (it looks at values, or remembers "
+    "them), or that goes through a narrower dtype",
     "vmap equals loop": "a batching rule that mixes up samples",
     "value": "a forward rule that returns another value than the function",
     "own dtype": "a rule that overflows or loses digits in the function's own dtype",
@@ -100,7 +100,8 @@ def _factor(factor: float, sizes: dict[int, str]) -> str:
     ):
         n = round(abs(ratio))
         if n > 2 and abs(abs(ratio) - n) < _CLOSE * n and n in sizes:
-            return f"{factor:.6g} times the right gradient: {what} over {n} (a size of {sizes[n]}), or a missing 1/{n}"
+            text = f"{factor:.6g} times the right gradient: {what} over {n}"
+            return f"{text} (a size of {sizes[n]}), or a missing 1/{n}"
     return f"{factor:.6g} times the right gradient everywhere"
 
 

@@ -1,7 +1,8 @@
 """Compare every single element of the gradient with a finite difference of its own.
 
-Each element is moved once up and once down. How far such a plain difference can be off is measured on a sample of
-each leaf, with a second step; an element outside that is given the full ladder before anything is said about it.
+Each element is moved once up and once down. How far such a plain difference can be off is measured on a
+sample of each leaf, with a second step; an element outside that is given the full ladder before anything is
+said about it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Compare the derivatives that the rules give with those of the referee, and find which elements are wrong.
 
-A stretch of a leaf is compared as a whole first: with an error bar of 1e-10 of the sum, one wrong element in 10^5 is
-seen. A comparison that fails is repeated with the function's round-off measured, with finer steps, and with the rule's
-own round-off added to the bar; only then is the stretch cut in two until the wrong element is alone.
+A stretch of a leaf is compared as a whole first: with an error bar of 1e-10 of the sum, one wrong element in
+10^5 is seen. A comparison that fails is repeated with the function's round-off measured, with finer steps,
+and with the rule's own round-off added to the bar; only then is the stretch cut in two until the wrong
+element is alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the rule claims along some stretches and what the referee says, arrays of shape (stretches, outputs)."""
+    """What the rule claims and what the referee says, arrays of shape (stretches, outputs)."""
 
     claimed: np.ndarray
     referee: Derivative
@@ -38,7 +39,7 @@ class Verdict:
 
     @property
     def ratio(self) -> np.ndarray:
-        """The distance of the claim from the referee's interval over what the bars allow; above 1 is wrong."""
+        """The distance of the claim from the referee's interval over what the bars allow."""
         with np.errstate(invalid="ignore", divide="ignore"):
             allowed = np.maximum(SIGNIFICANT * (self.referee.bar + self.own), self.slack)
             ratio = np.where(allowed > 0, self.referee.miss(self.claimed) / allowed, 0.0)
@@ -51,13 +52,13 @@ class Verdict:
         size = np.maximum(abs(self.claimed), np.nan_to_num(abs(self.referee.value)))
         return ~(self.referee.bar <= 1e-3 * size) & (self.claimed != 0)
 
-    def replaced(self, rows: Sequence[int], other: Verdict) -> Verdict:
+    def replaced(self, rows: np.ndarray, other: Verdict) -> Verdict:
         """Return a copy with some rows from another verdict."""
         mine = (self.claimed, *self.referee.fields, self.own, self.slack)
         theirs = (other.claimed, *other.referee.fields, other.own, other.slack)
         merged = [column.copy() for column in mine]
         for column, new in zip(merged, theirs, strict=True):
-            column[list(rows)] = new
+            column[rows] = new
         return Verdict(merged[0], Derivative(*merged[1:5]), merged[5], merged[6])
 
 
@@ -128,14 +129,14 @@ class Judge:
         return Derivative(numerical.value, bar, numerical.low, numerical.high)
 
     def every_claim(self) -> np.ndarray:
-        """Return the gradient of the weighted sum of the outputs by the rule, an element at a time if need be."""
+        """Return the whole gradient by the rule, an element at a time if need be."""
         if self.mode == "rev":
             return self.gradient
         program, ones = self.subject.derivative(self.mode), np.eye(len(self.referee.x))
         return np.array([program(self.referee.x, one) @ self.weights for one in ones])
 
     def gradients(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the gradient by the rule and the right one, for a diagnosis; None where that would take long."""
+        """Return the gradient by the rule and the right one; None where that would take long."""
         elements = [Stretch(1, i, i + 1) for i in range(len(self.referee.x))]
         if self.mode == "rev" and self.plain is not None and np.isfinite(self.plain).all():
             named = self.verdict(elements[:: max(1, len(elements) // 16)])
@@ -166,7 +167,7 @@ class Judge:
         return found
 
     def agrees_with_plain(self, stretch: Stretch) -> bool:
-        """Whether the rule is JAX's own derivative on a stretch, so that only a convention at a kink can differ."""
+        """Whether the rule is JAX's own derivative on a stretch, so that only conventions can differ."""
         if not self.subject.has_rules:
             return True
         if self.plain is None:
@@ -203,8 +204,9 @@ class Judge:
     def _unseen(self, stretches: Sequence[Stretch], verdict: Verdict) -> list[Wrong]:
         """Return the elements where differences see nothing and the rule is far from JAX's own.
 
-        The sum of a huge and a tiny term in one output hides the tiny one from any difference. Away from kinks JAX's
-        own rules are then the only witness; a disagreement of more than round-off and 0.1 % is taken as wrong.
+        The sum of a huge and a tiny term in one output hides the tiny one from any difference. Away from
+        kinks JAX's own rules are then the only witness; a disagreement of more than round-off and 0.1 % is
+        taken as wrong.
         """
         if self.plain is None or not self.subject.plain_gradient:
             return []
@@ -265,7 +267,7 @@ class Judge:
         return [] if self._is_convention(stretch) else [stretch]
 
     def _is_convention(self, stretch: Stretch) -> bool:
-        """Whether a stretch fails as a whole only because several kinks meet in it, each by its own convention."""
+        """Whether a stretch fails only because several kinks meet in it, each by a convention."""
         verdict = self.verdict([stretch], careful=True)
         return bool(verdict.referee.kink[verdict.ratio > 1].all()) or self.agrees_with_plain(stretch)
 

@@ -1,9 +1,10 @@
 """Laws of a derivative that finite differences of a compiled program cannot see.
 
-A derivative is linear, its two modes are adjoint to each other, it does not depend on what was computed before, on
-compilation or on batching, it loses no more digits than the function does, and the value that comes with it is the
-value of the function. Each law compares two computations of the same numbers, so its error bar is the round-off of
-the computation, which is measured as soon as two numbers differ by more than their last places.
+A derivative is linear, its two modes are adjoint to each other, it does not depend on what was computed
+before, on compilation or on batching, it loses no more digits than the function does, and the value that
+comes with it is the value of the function. Each law compares two computations of the same numbers, so its
+error bar is the round-off of the computation, which is measured as soon as two numbers differ by more than
+their last places.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _NATIVE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through
 
 @dataclass(frozen=True)
 class _Mode:
-    """One derivative program with a weight vector for it: "rev" with a cotangent, the others with a tangent."""
+    """One derivative program with weights for it: a cotangent for "rev", else a tangent."""
 
     name: str
     flat: FlatFunction
@@ -54,7 +55,7 @@ class _Mode:
         return self.flat.inputs if self.name == "rev" else self.flat.outputs
 
     def compare(self, law: str, pairs: Sequence[_Pair], unit: float | None = None) -> Check:
-        """Compare what should be equal up to the round-off of the derivative, measured in units of ``unit``."""
+        """Compare what should be equal up to the derivative's round-off, in units of ``unit``."""
         unit = unit or self.subject.setting.epsilon
         worst, wrong = 0.0, None
         for found, expected, x, w in pairs:
@@ -170,7 +171,7 @@ def _value(bench: _Mode, setting: Setting, unit: float, value: np.ndarray) -> Ch
 
 
 def _native(bench: _Mode, finite: np.ndarray) -> Iterator[Check | tuple[str, str]]:
-    """Run the rule in the function's own dtype: finite where the function is, and with no more digits lost."""
+    """Run the rule in the function's own dtype: it must be finite and lose no digits."""
     name = f"own dtype ({bench.name})"
     native = Subject(bench.flat.native, bench.points[0], NATIVE)
     try:
@@ -298,7 +299,7 @@ def _leaf_maximum(values: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
 
 
 def _ratio(found: np.ndarray, expected: np.ndarray, bar: np.ndarray) -> np.ndarray:
-    """Return |found - expected| over what the bar allows; numbers that are not finite must be so on both sides."""
+    """Return |found - expected| over what the bar allows; NaN must meet NaN."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(found == expected, 0.0, abs(found - expected) / (SIGNIFICANT * bar))
     both = np.isnan(found) & np.isnan(expected)

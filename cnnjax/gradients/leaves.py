@@ -1,4 +1,4 @@
-"""A function of any pytree seen as a function from one real vector to another, with a name for every element."""
+"""A function of pytrees as a function from one real vector to another, every element with its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "wide_dtype"
 
 
 def wide_dtype(dtype: Any) -> Any:
-    """Return float64 for a real floating dtype, complex128 for a complex one, and any other dtype unchanged."""
+    """Return float64 for a floating dtype, complex128 for a complex one, any other unchanged."""
     if jnp.issubdtype(dtype, jnp.floating):
         return np.dtype(np.float64)
     if jnp.issubdtype(dtype, jnp.complexfloating):
@@ -156,7 +156,8 @@ class FlatFunction:
 
 
 def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFunction:
-    """View ``f(*args)`` as a function from the vector of its inexact inputs to the vector of its inexact outputs.
+    """View ``f(*args)`` as a function from the vector of its inexact inputs to the vector of its inexact
+    outputs.
 
     Integer, boolean, PRNG-key and non-array leaves keep the values they came with; outputs of those kinds are
     left out. Both are listed in ``skipped``, and so are arrays with no elements.
@@ -178,7 +179,7 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
 
     skipped = [(name, "not a floating or complex array") for name in other_inputs + other_outputs]
     skipped += [(leaf.name, "no elements") for leaf in inputs + outputs if leaf.size == 0]
-    numbers = [np.asarray(values[position]) for position in where]
+    numbers: list[Any] = [np.asarray(values[position]) for position in where]
     parts = [p for a in numbers for p in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
     point = np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
     return FlatFunction(call, tuple(inputs), tuple(outputs), point, tuple(skipped))

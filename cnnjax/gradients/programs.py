@@ -1,8 +1,9 @@
 """The function under test and its derivatives as programs on float64 vectors, however they have to be run.
 
-Python numbers in a function become constants of its working dtype when it is traced, so the best way to have it in
-float64 is to trace it with float64 arguments. A function that insists on its own dtype is traced as it is and its
-jaxpr evaluated in float64. A function that looks at values (``if x > 0``) cannot be traced and is called step by step.
+Python numbers in a function become constants of its working dtype when it is traced, so the best way to have
+it in float64 is to trace it with float64 arguments. A function that insists on its own dtype is traced as it
+is and its jaxpr evaluated in float64. A function that looks at values (``if x > 0``) cannot be traced and is
+called step by step.
 """
 
 from __future__ import annotations
@@ -103,9 +104,11 @@ NATIVE = SETTINGS[-1]
 def choose_subject(
     flat: FlatFunction, modes: tuple[str, ...]
 ) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
-    """Return the function in the first setting in which it and its rules run and mean what they mean natively.
+    """Return the function in the first setting in which it and its rules run and mean what they mean
+    natively.
 
-    Also returns which of the modes have no derivative, with JAX's reason, and why better settings were passed over.
+    Also returns which of the modes have no derivative, with JAX's reason, and why better settings were passed
+    over.
 
     Raises:
         RuleRaised: a rule raises an exception in every setting.
@@ -185,7 +188,7 @@ class Program:
         stop: np.ndarray,
         t: np.ndarray,
     ) -> np.ndarray:
-        """Evaluate at x + t * lines[which], the line cut to the positions [start, stop); a row for each entry."""
+        """Evaluate at x + t * lines[which], the line cut to [start, stop); a row for each entry."""
         count, size = len(t), self.size_at(x)
         out = np.empty((count, size))
         if not self.setting.traced:
@@ -245,7 +248,8 @@ class Program:
             with np.errstate(invalid="ignore"):
                 moved = np.max([abs(t - exact) for t in tries], axis=0)
             return np.where(np.isfinite(moved), moved, 0.0) / _AMPLIFIED
-        # Fourth differences at close points: what is smooth cancels (Moré and Wild, Estimating computational noise).
+        # Fourth differences at close points: what is smooth cancels (Moré and Wild, Estimating computational
+        # noise).
         line = vectors[0] * np.random.default_rng(0).uniform(-1, 1, vectors[0].shape)
         noise = self.setting.epsilon * abs(self(*vectors))
         for spacing in (2.0**-20, 2.0**-30, 2.0**-40):
@@ -264,7 +268,7 @@ _AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to sta
 
 
 def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
-    """Return a function that changes each element of an array by plus or minus ``_AMPLIFIED`` units, by a hash."""
+    """Return a function that changes each element by plus or minus ``_AMPLIFIED`` units."""
     places = itertools.count(1)
 
     def disturb(value: jax.Array, unit: float) -> jax.Array:
@@ -280,7 +284,8 @@ def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
 
 
 def derive(mode: str, call: Callable[[Any], Any], x: Any, weights: Any) -> tuple[Any, Any]:
-    """Return a derivative of ``call`` at ``x`` and the value that comes with it, through the rules under test.
+    """Return a derivative of ``call`` at ``x`` and the value that comes with it, through the rules under
+    test.
 
     ``weights`` is a cotangent for "rev" and a tangent for "fwd" (``jax.jvp``) and "lin" (``jax.linearize``).
     """
@@ -391,7 +396,7 @@ class Subject:
 
 
 def coarsest_unit(flat: FlatFunction) -> float | None:
-    """Return the rounding unit of the narrowest float in a function run in its own dtype; None if it has no trace."""
+    """Return the rounding unit of the narrowest float in a function; None if it has no trace."""
     try:
         jaxpr = Program(flat.native, (len(flat.point),), SETTINGS[1]).jaxpr
     except Exception:  # the user's code cannot be traced

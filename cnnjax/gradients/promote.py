@@ -1,10 +1,11 @@
 """Evaluate a traced function again: in float64 throughout, and without its custom derivative rules.
 
-A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and all) can
-be evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries the function it
-belongs to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own rules.
-The same walk can disturb each rounded operation by a random relative amount, which measures the round-off of a whole
-computation (Parker, Monte Carlo arithmetic, 1997).
+A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and
+all) can be evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries
+the function it
+belongs to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own
+rules. The same walk can disturb each rounded operation by a random relative amount, which measures the
+round-off of a whole computation (Parker, Monte Carlo arithmetic, 1997).
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ _EXACT = frozenset(
     | {"cummax", "cummin", "select_and_scatter_add", "select_and_gather_add", "optimization_barrier"}
 )
 
-# Operations that add up many terms: their round-off is in proportion to the terms, so it is the inputs that are disturbed.
+# Operations that add up many terms: their round-off is in proportion to the terms, so it is the inputs that
+# are disturbed.
 _ACCUMULATING = frozenset(
     {
         "dot_general",
@@ -104,7 +106,7 @@ _ACCUMULATING = frozenset(
 )
 
 Rounding = Callable[[jax.Array, float], jax.Array]
-"""What to do with the result of a rounded operation: it takes the value and the machine epsilon it was made with."""
+"""What to do with the result of a rounded operation: takes the value and its machine epsilon."""
 
 
 def _parts(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
@@ -198,7 +200,7 @@ def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) 
 
 
 def _literal_epsilon(literal: Any) -> float:
-    """Return the error unit of a number that was written in Python and rounded to a narrow dtype, 0 if exact."""
+    """Return the error unit of a Python number that was rounded to a narrow dtype, 0 if exact."""
     if not jnp.issubdtype(literal.aval.dtype, jnp.floating) or literal.aval.dtype == np.float64:
         return 0.0
     value = float(np.asarray(literal.val, np.float64))

@@ -22,7 +22,7 @@ __all__ = ["check_gradients"]
 
 @pytest.fixture
 def check_gradients(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
-    """``check_grads`` with the same arguments; its report is added to what pytest shows for a failing test."""
+    """``check_grads``, whose report is added to what pytest shows for a failing test."""
 
     def check(f: Callable[..., Any], args: Any, *rest: Any, **options: Any) -> GradientReport:
         try:

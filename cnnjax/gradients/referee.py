@@ -18,7 +18,7 @@ _BLOCK = 2**20  # numbers in one table of differences
 
 @dataclass(frozen=True)
 class Stretch:
-    """The direction that is line number ``line`` between positions ``start`` and ``stop`` and zero elsewhere."""
+    """The direction that is line number ``line`` from ``start`` to ``stop`` and zero elsewhere."""
 
     line: int
     start: int
@@ -38,7 +38,8 @@ class Stretch:
 def magnitudes(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
     """Return the scale of each number: its own magnitude, or its leaf's median where it is zero, or 1.
 
-    Scales are powers of two, so that adding a power-of-two part of one to a number rounds as little as possible.
+    Scales are powers of two, so that adding a power-of-two part of one to a number rounds as little as
+    possible.
     """
     scale = np.ones_like(x)
     for leaf in leaves:
@@ -50,7 +51,7 @@ def magnitudes(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
 
 
 def lines_through(x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator) -> np.ndarray:
-    """Return two dense directions: a random one in proportion to each number, and the same shift for a whole leaf."""
+    """Return two dense directions: random in proportion to each number, and one shift a leaf."""
     scale = magnitudes(x, leaves)
     mixed = scale * rng.choice([1.0, 1.25, 1.5, 1.75], x.shape) * rng.choice([-1.0, 1.0], x.shape)
     shift = np.ones_like(x)
@@ -70,7 +71,7 @@ class Referee:
         self.evaluations = 2
         size = np.nan_to_num(np.maximum(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
         self.output_scale = np.where(size > 0, size, 1.0)
-        """The magnitude of each output: cotangents in inverse proportion let small outputs be seen beside large."""
+        """The magnitude of each output: cotangents in inverse proportion show small beside large."""
         self._measured = False
         self.noise: np.ndarray = program.setting.epsilon * abs(self.centre)
 
@@ -82,7 +83,7 @@ class Referee:
             self._measured = True
 
     def finite_differences(self, stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
-        """Return f(x + t v) - f(x) for the steps of the ladder and their negatives, as arrays (steps, 1, outputs)."""
+        """Return f(x + t v) - f(x) for t = +LADDER and -LADDER, as arrays (steps, 1, outputs)."""
         return self._differences([stretch], LADDER)
 
     def direction(self, stretch: Stretch) -> np.ndarray:
@@ -92,7 +93,7 @@ class Referee:
         return v
 
     def derivatives(self, stretches: Sequence[Stretch], steps: np.ndarray = LADDER) -> Derivative:
-        """Return the derivative of every output along every stretch, as arrays of shape (stretches, outputs)."""
+        """Return the derivative of every output along every stretch, as arrays (stretches, outputs)."""
         per_block = max(1, _BLOCK // (len(steps) * max(len(self.centre), 1)))
         blocks = [
             self._block(stretches[first : first + per_block], steps)
@@ -103,10 +104,11 @@ class Referee:
         )
 
     def projected(self, stretches: Sequence[Stretch], weights: np.ndarray, steps: np.ndarray) -> Derivative:
-        """Return the derivative of the weighted sum of the outputs along every stretch, as arrays (stretches, 1).
+        """Return the derivative of the weighted sum of the outputs along every stretch, as arrays (stretches,
+        1).
 
-        The differences of the outputs are weighted and added up before they are extrapolated: that is cheap for
-        many outputs, and cannot tell whose kink it is.
+        The differences of the outputs are weighted and added up before they are extrapolated: that is cheap
+        for many outputs, and cannot tell whose kink it is.
         """
         used = weights != 0
         noise = float(np.nan_to_num(self.noise * abs(weights)).sum())
@@ -119,7 +121,8 @@ class Referee:
     def _block(self, stretches: Sequence[Stretch], steps: np.ndarray) -> Derivative:
         plus, minus = self._differences(stretches, steps)
         noise = np.broadcast_to(self.noise, plus.shape[1:])
-        # Most outputs do not feel a single element: nothing moves there, to within the noise at the largest step.
+        # Most outputs do not feel a single element: nothing moves there, to within the noise at the largest
+        # step.
         moved = (plus != 0).any(axis=0) | (minus != 0).any(axis=0)
         still = np.zeros(moved.shape)
         fields = [still, noise / steps[0], still.copy(), still.copy()]
@@ -129,7 +132,7 @@ class Referee:
         return Derivative(*fields)
 
     def _differences(self, stretches: Sequence[Stretch], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays of shape (steps, stretches, outputs)."""
+        """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, stretches, outputs)."""
         columns = (
             np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop")
         )

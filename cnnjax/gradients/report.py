@@ -30,6 +30,7 @@ class Wrong:
     """The error bar of the comparison."""
 
     def __str__(self) -> str:
+        """Return one line: the element, both numbers and the error bar."""
         known = math.isfinite(self.referee) and math.isfinite(self.bar)
         referee = f"{self.referee:.9g} ± {self.bar:.1g}" if known else "no number"
         return f"{self.where}: the rule gives {self.rule:.9g}, the referee {referee}"
@@ -70,8 +71,8 @@ class Taylor:
     """The power of t in |f(x + t v) - f(x) - t f'|: 2 where the derivative is right, 1 where it is wrong.
     None where nothing but round-off remains: f is linear."""
     second_rate: float | None
-    """The same with t^2/2 f'' taken off too: 3 where the second derivative is right. None where it was not asked
-    for or nothing remains."""
+    """The same with t^2/2 f'' taken off too: 3 where the second derivative is right. None where it was not
+    asked for or nothing remains."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class GradientReport:
         return figure
 
     def __str__(self) -> str:
+        """Return one screen: the verdict, what failed and how, and what was checked."""
         verdict = "agrees with finite differences" if self.ok else "DISAGREES"
         lines = [f"The gradient of {self.function} {verdict}."]
         for check in self.failed[:4]:

@@ -13,7 +13,7 @@ __all__ = ["expand"]
 
 
 def expand(judge: Judge, second: float | None = None) -> Taylor:
-    """Measure the rates at the judge's point; ``second`` is the claimed second derivative along the direction."""
+    """Measure the rates at the judge's point; ``second`` is the claimed second derivative."""
     referee = judge.referee
     whole = Stretch(0, 0, len(referee.x))
     plus, minus = (d[:, 0] @ judge.weights for d in referee.finite_differences(whole))

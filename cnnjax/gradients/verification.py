@@ -86,7 +86,7 @@ class Verification:
         order: int,
         unavailable: dict[str, str],
     ) -> None:
-        """Verify the derivatives of one function, and then, up to the order asked for, the derivatives of those."""
+        """Verify the derivatives of one function, and then those of its derivatives."""
         modes = tuple(mode for mode in self.request.modes if mode not in unavailable)
         self.skipped += [(f'mode "{mode}", order {order}', reason) for mode, reason in unavailable.items()]
         if not modes:
@@ -104,7 +104,10 @@ class Verification:
         elif order == 1:
             near = [points[name] for name in ("nearby",) if name in points]
             for found in laws(self.flat, subject, modes, [x, *near], rng):
-                (self.checks if isinstance(found, Check) else self.skipped).append(found)  # type: ignore[arg-type]
+                if isinstance(found, Check):
+                    self.checks.append(found)
+                else:
+                    self.skipped.append(found)
         if order < self.request.order:
             for mode in modes:
                 self._verify_derived(stage, mode, rng)
@@ -130,7 +133,7 @@ class Verification:
         self.evaluations += referee.evaluations
 
     def _verify_derived(self, stage: _Stage, mode: str, rng: np.random.Generator) -> None:
-        """Verify the derivatives of a derivative, as a function of the point and of its cotangent or tangent."""
+        """Verify the derivatives of a derivative, a function of the point and its weights."""
         subject, x = stage.subject, stage.x
         along, kind = (stage.outputs, "cotangent") if mode == "rev" else (stage.inputs, "tangent")
         weights = rng.normal(size=subject.weights_size(mode))

@@ -1,7 +1,6 @@
 """The verifier on functions that have nothing to do with this package: one line each."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 

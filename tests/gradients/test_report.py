@@ -1,4 +1,4 @@
-"""The report: one screen, the same for success and failure, JSON, a figure; the command line and the fixture."""
+"""The report: one screen, the same for success and failure; JSON, figure, command line, fixture."""
 
 import json
 

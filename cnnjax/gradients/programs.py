@@ -23,7 +23,14 @@ import numpy as np
 from jax import lax
 
 from cnnjax.gradients.leaves import FlatFunction
-from cnnjax.gradients.promote import evaluate, float_dtypes_in, has_float_condition, has_rules, is_plain
+from cnnjax.gradients.promote import (
+    evaluate,
+    has_float_condition,
+    has_rules,
+    is_plain,
+    iterates_under_a_rule,
+    rounding_units_in,
+)
 
 __all__ = [
     "NATIVE",
@@ -372,6 +379,11 @@ class Subject:
         return self.setting.traced and is_plain(self.function.jaxpr)
 
     @cached_property
+    def iterates_under_a_rule(self) -> bool:
+        """Whether a custom rule stands for a loop, whose iteration may converge at some points only."""
+        return self.setting.traced and iterates_under_a_rule(self.function.jaxpr)
+
+    @cached_property
     def loops_on_values(self) -> bool:
         """Whether a while_loop inside decides by a float when to end."""
         return not self.setting.traced or has_float_condition(self.function.jaxpr)
@@ -402,4 +414,4 @@ def coarsest_unit(flat: FlatFunction) -> float | None:
     except Exception:  # the user's code cannot be traced
         return None
     leaves = [float(jnp.finfo(leaf.dtype).eps) for leaf in flat.inputs + flat.outputs]
-    return max(leaves + [float(jnp.finfo(dtype).eps) for dtype in float_dtypes_in(jaxpr)])
+    return max([*leaves, *rounding_units_in(jaxpr)])

@@ -21,7 +21,15 @@ from jax.extend.core import Primitive, primitives
 
 from cnnjax.gradients.leaves import wide_dtype
 
-__all__ = ["Rounding", "evaluate", "float_dtypes_in", "has_float_condition", "has_rules", "is_plain"]
+__all__ = [
+    "Rounding",
+    "evaluate",
+    "has_float_condition",
+    "has_rules",
+    "is_plain",
+    "iterates_under_a_rule",
+    "rounding_units_in",
+]
 
 # The equations that only wrap a jaxpr, and the parameter that holds it.
 _WRAPPERS = {
@@ -130,15 +138,27 @@ def _primitives_in(jaxpr: Any) -> set[str]:
     return names
 
 
-def float_dtypes_in(jaxpr: Any) -> set[Any]:
-    """Return the floating dtypes of all results in a jaxpr, however deep."""
-    dtypes: set[Any] = set()
+def rounding_units_in(jaxpr: Any) -> set[float]:
+    """Return the machine epsilons of all floats that a jaxpr rounds to, however deep."""
+    units: set[float] = set()
     for eqn in _parts(jaxpr)[0].eqns:
         found = (getattr(var.aval, "dtype", None) for var in eqn.outvars)
-        dtypes |= {dtype for dtype in found if dtype is not None and jnp.issubdtype(dtype, jnp.inexact)}
+        units |= {float(jnp.finfo(d).eps) for d in found if d is not None and jnp.issubdtype(d, jnp.inexact)}
+        if eqn.primitive.name == "reduce_precision":
+            units.add(2.0 ** -eqn.params["mantissa_bits"])
         for inner in _subjaxprs(eqn):
-            dtypes |= float_dtypes_in(inner)
-    return dtypes
+            units |= rounding_units_in(inner)
+    return units
+
+
+def iterates_under_a_rule(jaxpr: Any) -> bool:
+    """Whether a custom rule stands for a loop, as the implicit derivative of a root or a fixed point does."""
+    for eqn in _parts(jaxpr)[0].eqns:
+        for inner in _subjaxprs(eqn):
+            looped = eqn.primitive.name in _RULES and {"while", "scan"} & _primitives_in(inner)
+            if looped or iterates_under_a_rule(inner):
+                return True
+    return False
 
 
 def is_plain(jaxpr: Any) -> bool:
@@ -290,11 +310,20 @@ def _scan(params: dict[str, Any], values: list[Any], rounding: Rounding | None) 
 def _while(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
     n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
     for_cond, for_body, carry = values[:n_cond], values[n_cond : n_cond + n_body], values[n_cond + n_body :]
-    return lax.while_loop(
-        lambda carry: evaluate(params["cond_jaxpr"], [*for_cond, *carry])[0],
-        lambda carry: _strong(evaluate(params["body_jaxpr"], [*for_body, *carry], rounding)),
-        _strong(carry),
-    )
+
+    def goes_on(carry: list[Any]) -> Any:
+        return evaluate(params["cond_jaxpr"], [*for_cond, *carry])[0]
+
+    def body(carry: list[Any]) -> list[Any]:
+        after, going = _strong(evaluate(params["body_jaxpr"], [*for_body, *carry], rounding)), goes_on(carry)
+        if not going.ndim:
+            return after
+        return [  # a batched loop: samples that have ended stay as they are
+            jnp.where(lax.broadcast_in_dim(going, new.shape, range(going.ndim)), new, old)
+            for new, old in zip(after, carry, strict=True)
+        ]
+
+    return lax.while_loop(lambda carry: jnp.any(goes_on(carry)), body, _strong(carry))
 
 
 def _cond(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:

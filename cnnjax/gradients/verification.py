@@ -174,6 +174,9 @@ class Verification:
         if stage.subject.loops_on_values:
             reason = "a while_loop whose end depends on floats may not end there"
             self.skipped.append((f"the sign-flipped point, order {stage.order}", reason))
+        elif stage.subject.iterates_under_a_rule:
+            reason = "an iteration that a rule stands for may not converge there"
+            self.skipped.append((f"the sign-flipped point, order {stage.order}", reason))
         elif np.isfinite(function(-x)).any():
             points["sign-flipped"] = -x
         else:

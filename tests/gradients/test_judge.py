@@ -106,5 +106,32 @@ def test_a_derivative_that_has_no_derivative_itself():
         check_grads(f, (np.ones(3),), 2)
 
 
+def root(a, slope):
+    """The square root by Newton's iteration, with the rule of the implicit function."""
+    find = jax.custom_jvp(lambda a: jax.lax.fori_loop(0, 8, lambda i, s: (s + a / s) / 2, 1.0 + 0 * a))
+    find.defjvp(lambda p, t: (find(*p), slope * t[0] / find(*p)))
+    return find(a)
+
+
+def test_an_implicit_rule_is_not_judged_where_its_iteration_does_not_converge():
+    report = check_grads(lambda a: root(a, 0.5), (np.float64(2.0),))
+    assert any("sign-flipped" in what and "converge" in why for what, why in report.skipped)
+    assert wrong_elements(lambda a: root(a, 0.51), np.float64(2.0))
+
+
+def test_a_loop_is_as_exact_as_its_stopping():
+    def f(a, slope):
+        find = jax.custom_jvp(
+            lambda a: jax.lax.while_loop(
+                lambda s: abs(s**2 - a) > 1e-4, lambda s: (s + a / s) / 2, 1.0 + 0 * a
+            )
+        )
+        find.defjvp(lambda p, t: (find(*p), slope * t[0] / find(*p)))
+        return find(a)
+
+    assert check_grads(lambda a: f(a, 0.5), (np.float64(2.0),)).ok
+    assert wrong_elements(lambda a: f(a, 0.51), np.float64(2.0))
+
+
 def test_linearize_is_a_mode():
     assert check_grads(jnp.sin, (np.ones(3),), modes="lin").ok

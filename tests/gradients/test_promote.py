@@ -8,7 +8,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import linear_call
 
-from cnnjax.gradients.promote import evaluate, float_dtypes_in, has_float_condition, has_rules, is_plain
+from cnnjax.gradients.promote import evaluate, has_float_condition, has_rules, is_plain, rounding_units_in
 
 KEY = jax.random.key(0)
 X = np.array([0.5, 1.5, 2.0], np.float32)
@@ -34,6 +34,7 @@ PROGRAMS = {
     "scan with a closure": lambda x: lax.scan(lambda c, y: (c + x.sum() * y, c), x[0], x, reverse=True)[0],
     "fori_loop": lambda x: lax.fori_loop(0, 3, lambda i, c: c * x, x),
     "while_loop": lambda x: lax.while_loop(lambda c: c.sum() < 9, lambda c: c * 1.5, x),
+    "batched while_loop": jax.vmap(lambda x: lax.while_loop(lambda c: c < 9, lambda c: c * 1.5, x)),
     "cond": lambda x: lax.cond(x[0] > 0, jnp.sin, jnp.cos, x),
     "scatter": lambda x: jnp.asarray(x).at[jnp.array([0, 0])].add(x[:2]),
     "reduce with a function": lambda x: lax.reduce(x, jnp.float32(0), lambda a, b: a + b, (0,)),
@@ -109,5 +110,5 @@ def test_what_is_inside():
     assert has_float_condition(looping)
     assert not has_float_condition(counting)
     narrow = jax.make_jaxpr(lambda x: jax.jit(lambda x: x.astype(jnp.bfloat16))(x))(1.0)
-    assert np.dtype(jnp.bfloat16) in float_dtypes_in(narrow)
+    assert float(jnp.finfo(jnp.bfloat16).eps) in rounding_units_in(narrow)
     assert is_plain(counting)

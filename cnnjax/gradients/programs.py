@@ -24,6 +24,7 @@ from jax import lax
 
 from cnnjax.gradients.leaves import FlatFunction
 from cnnjax.gradients.promote import (
+    calls_the_host,
     evaluate,
     has_float_condition,
     has_rules,
@@ -218,7 +219,8 @@ class Program:
                 ]
 
         firsts = range(0, count, rows)
-        if len(firsts) < 3:
+        # Callbacks that run at the same time can wait for each other for ever on a machine with few cores.
+        if len(firsts) < 3 or calls_the_host(self.jaxpr):
             for first in firsts:
                 run(first)
         else:  # a compiled program of this size keeps one core busy

@@ -23,6 +23,7 @@ from cnnjax.gradients.leaves import wide_dtype
 
 __all__ = [
     "Rounding",
+    "calls_the_host",
     "evaluate",
     "has_float_condition",
     "has_rules",
@@ -169,6 +170,11 @@ def is_plain(jaxpr: Any) -> bool:
 def has_rules(jaxpr: Any) -> bool:
     """Whether a jaxpr carries a custom derivative or batching rule or a stopped gradient."""
     return bool(_RULES & _primitives_in(jaxpr))
+
+
+def calls_the_host(jaxpr: Any) -> bool:
+    """Whether a jaxpr calls back into Python."""
+    return bool({"pure_callback", "io_callback"} & _primitives_in(jaxpr))
 
 
 def has_float_condition(jaxpr: Any) -> bool:

@@ -35,7 +35,7 @@ def test_an_equinox_module():
 def test_an_optax_loss():
     optax = pytest.importorskip("optax")
     labels = np.array([0, 2, 1, 1])
-    check_grads(lambda x: optax.softmax_cross_entropy_with_integer_labels(x, labels).mean(), (X,), order=2)
+    check_grads(lambda x: optax.softmax_cross_entropy_with_integer_labels(x, labels).mean(), (X,))
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.001])

@@ -1,6 +1,6 @@
 """Gradient verification: is the derivative that JAX gives for a function the derivative of that function?"""
 
 from cnnjax.gradients.check import check_grads
-from cnnjax.gradients.report import Check, GradientReport, Wrong
+from cnnjax.gradients.report import Check, GradientReport, Taylor, Wrong
 
-__all__ = ["Check", "GradientReport", "Wrong", "check_grads"]
+__all__ = ["Check", "GradientReport", "Taylor", "Wrong", "check_grads"]

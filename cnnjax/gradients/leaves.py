@@ -1,4 +1,4 @@
-"""A function of any pytree seen as a function from one real vector to another, with a name for every element."""
+"""A function of pytrees as a function from one real vector to another, every element with its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "wide_dtype"
 
 
 def wide_dtype(dtype: Any) -> Any:
-    """Return float64 for a real floating dtype, complex128 for a complex one, and any other dtype unchanged."""
+    """Return float64 for a floating dtype, complex128 for a complex one, any other unchanged."""
     if jnp.issubdtype(dtype, jnp.floating):
         return np.dtype(np.float64)
     if jnp.issubdtype(dtype, jnp.complexfloating):
@@ -123,56 +123,63 @@ def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]
 
 @dataclass(frozen=True)
 class FlatFunction:
-    """A function of one real vector, and what its inputs and outputs are called.
+    """A function of one real vector, and what its inputs and outputs are called."""
 
-    ``native`` gives every leaf the dtype it came in and returns JAX's widest enabled float; ``wide`` gives every
-    leaf float64 or complex128. ``of_leaves`` takes the wide arrays one by one.
-    """
-
-    native: Callable[[Any], Any]
-    wide: Callable[[Any], Any]
-    of_leaves: Callable[..., Any]
+    call: Callable[[Sequence[Any]], list[Any]]
+    """From the arrays of the differentiable inputs to those of the differentiable outputs."""
     inputs: tuple[Leaf, ...]
     outputs: tuple[Leaf, ...]
     point: np.ndarray
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...]
+
+    def native(self, vector: Any) -> jax.Array:
+        """Evaluate with every leaf in the dtype it came in."""
+        return self.join(self.split(vector, widen=False), widen=False)
+
+    def wide(self, vector: Any) -> jax.Array:
+        """Evaluate with every leaf in float64 or complex128."""
+        return self.join(self.split(vector, widen=True), widen=True)
+
+    def split(self, vector: Any, widen: bool) -> list[jax.Array]:
+        """Cut a vector into the arrays it stands for."""
+        return _unpack(vector, self.inputs, widen)
+
+    def join(self, arrays: Sequence[Any], widen: bool) -> jax.Array:
+        """Evaluate on arrays and pack what comes out into a vector."""
+        return self.pack(self.call(arrays), widen)
+
+    def pack(self, arrays: Any, widen: bool = False) -> jax.Array:
+        """Pack arrays into one vector of JAX's widest enabled float."""
+        return _pack(
+            jax.tree.leaves(arrays), np.float64 if widen else jax.dtypes.canonicalize_dtype(np.float64)
+        )
 
 
 def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFunction:
-    """View ``f(*args)`` as a function from the vector of its inexact inputs to the vector of its inexact outputs.
+    """View ``f(*args)`` as a function from the vector of its inexact inputs to the vector of its inexact
+    outputs.
 
-    Integer, boolean, PRNG-key and non-array leaves keep the values they came with; outputs of those kinds are left
-    out. Both are listed in ``skipped``, and so are arrays with no elements.
+    Integer, boolean, PRNG-key and non-array leaves keep the values they came with; outputs of those kinds are
+    left out. Both are listed in ``skipped``, and so are arrays with no elements.
     """
     values, tree = jax.tree.flatten(args)
     inputs, where, other_inputs = _leaves("args", args)
 
-    def call(arrays: Sequence[Any]) -> Any:
+    def run(arrays: Sequence[Any]) -> Any:
         filled = list(values)
         for position, array in zip(where, arrays, strict=True):
             filled[position] = array
         return f(*jax.tree.unflatten(tree, filled))
 
-    first = call([values[position] for position in where])
-    outputs, kept, other_outputs = _leaves("output", first)
+    outputs, kept, other_outputs = _leaves("output", run([values[position] for position in where]))
 
-    def outputs_of(arrays: Sequence[Any]) -> list[Any]:
-        found = jax.tree.leaves(call(arrays))
+    def call(arrays: Sequence[Any]) -> list[Any]:
+        found = jax.tree.leaves(run(arrays))
         return [found[position] for position in kept]
 
-    def native(vector: Any) -> jax.Array:
-        widest = jax.dtypes.canonicalize_dtype(np.float64)
-        return _pack(outputs_of(_unpack(vector, inputs, widen=False)), widest)
-
-    def wide(vector: Any) -> jax.Array:
-        return of_leaves(*_unpack(vector, inputs, widen=True))
-
-    def of_leaves(*arrays: Any) -> jax.Array:
-        return _pack(outputs_of(arrays), np.float64)
-
-    skipped = [(name, "has no derivative: not a floating or complex array") for name in other_inputs + other_outputs]
-    skipped += [(leaf.name, "has no elements") for leaf in inputs + outputs if leaf.size == 0]
-    numbers = [np.asarray(values[position]) for position in where]
+    skipped = [(name, "not a floating or complex array") for name in other_inputs + other_outputs]
+    skipped += [(leaf.name, "no elements") for leaf in inputs + outputs if leaf.size == 0]
+    numbers: list[Any] = [np.asarray(values[position]) for position in where]
     parts = [p for a in numbers for p in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
     point = np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
-    return FlatFunction(native, wide, of_leaves, tuple(inputs), tuple(outputs), point, tuple(skipped))
+    return FlatFunction(call, tuple(inputs), tuple(outputs), point, tuple(skipped))

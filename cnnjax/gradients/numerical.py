@@ -1,24 +1,26 @@
 """Numerical directional derivatives, each with an estimate of its own error.
 
-Along a direction v the function is evaluated at x + t v and x - t v for a ladder of steps t. Three families of
-quotients come from the same evaluations,
+Along a direction v the function is evaluated at x + t v and x - t v for a ladder of steps t. Three families
+of quotients come from the same evaluations,
 
     central  (f(x + t v) - f(x - t v)) / 2t      error c1 t^2 + c2 t^4 + ...
     forward  (f(x + t v) - f(x)) / t             error c1 t + c2 t^2 + ...
     backward (f(x) - f(x - t v)) / t             the same
 
-and Richardson extrapolation removes the first terms of each series. The truncation error of an entry of the table is
-estimated by how far it moved from its neighbours, the round-off by the noise of f divided by t; the entry with the
-smallest sum is the derivative and that sum is its error bar (Ridders, Advances in Engineering Software 4, 1982;
-Fornberg's and FiniteDifferences.jl's round-off balance). No tolerance is chosen anywhere.
+and Richardson extrapolation removes the first terms of each series. The truncation error of an entry of the
+table is estimated by how far it moved from its neighbours, the round-off by the noise of f divided by t; the
+entry with the smallest sum is the derivative and that sum is its error bar (Ridders, Advances in Engineering
+Software 4, 1982; Fornberg's and FiniteDifferences.jl's round-off balance). No tolerance is chosen anywhere.
 
-Where the forward and the backward derivative differ by more than their bars the function has a kink there, and any
-number between the two is a derivative by convention. Where one side is not finite the other one decides.
+Where the forward and the backward derivative differ by more than their bars the function has a kink there,
+and any number between the two is a derivative by convention. Where one side is not finite the other one
+decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ __all__ = ["LADDER", "LONG_LADDER", "SIGNIFICANT", "Derivative", "derivative", "
 
 RATIO = 4.0
 LADDER = 2.0**-3 * RATIO ** -np.arange(13)
-"""Steps in units of the direction, from 1/8 to 7e-9: powers of two, so that x + t v rounds as little as possible."""
+"""Steps in units of the direction, from 1/8 to 7e-9: powers of two, so that x + t v rounds little."""
 
 LONG_LADDER = 2.0**20 * RATIO ** -np.arange(38)
 """From 1e6 to 6e-17, for a function whose own scale is far from that of its argument."""
@@ -43,8 +45,8 @@ _ONE_SIDED = (1, 2, 3, 4)
 class Derivative:
     """A directional derivative of every output.
 
-    ``low`` and ``high`` are the one-sided derivatives at a kink and both equal to ``value`` elsewhere; the true
-    derivative lies within ``bar`` of that interval. Where nothing finite was found ``bar`` is infinite.
+    ``low`` and ``high`` are the one-sided derivatives at a kink and both equal to ``value`` elsewhere; the
+    true derivative lies within ``bar`` of that interval. Where nothing finite was found ``bar`` is infinite.
     """
 
     value: np.ndarray
@@ -58,15 +60,16 @@ class Derivative:
         return self.low < self.high
 
     @property
-    def resolved(self) -> np.ndarray:
-        """Where the bar is small beside the derivative, or the derivative is zero to within round-off."""
-        return self.bar <= 1e-3 * np.maximum(abs(self.low), abs(self.high))
+    def fields(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """All four arrays, in the order of the constructor."""
+        return self.value, self.bar, self.low, self.high
 
     def miss(self, claimed: np.ndarray) -> np.ndarray:
         """Return how far a claimed derivative lies outside the interval."""
         return np.maximum(np.maximum(self.low - claimed, claimed - self.high), 0.0)
 
-    def __getitem__(self, key: object) -> Derivative:
+    def __getitem__(self, key: Any) -> Derivative:
+        """Index all four arrays."""
         return Derivative(self.value[key], self.bar[key], self.low[key], self.high[key])
 
     def dot(self, weights: np.ndarray) -> Derivative:
@@ -103,7 +106,8 @@ def derivative(
         centre: (...) the values at the point itself.
         plus: (K, ...) the values at +steps.
         minus: (K, ...) the values at -steps.
-        noise: (...) the absolute round-off error of one value, where it is known to exceed that of its last place.
+        noise: (...) the absolute round-off error of one value, where it is known to exceed that of its last
+            place.
 
     >>> steps = LADDER
     >>> d = derivative(steps, np.exp(0.0), np.exp(steps), np.exp(-steps))
@@ -123,12 +127,17 @@ def derivative(
         return _combine(central, right, left)
 
 
-def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _extrapolate(
+    quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the entry of the Richardson table with the smallest error bar, and that bar.
 
-    An entry counts only while it agrees with every entry made with smaller steps: quotients of a function that
-    oscillates within the step agree with each other, and are wrong together.
+    The bar is infinite where that entry had not converged: where it still moved by a good part of itself, and
+    by more than round-off explains, as the quotients of a function do whose scale is far below the smallest
+    step. An entry counts only while it agrees with every entry made with smaller steps: quotients of a
+    function that oscillates within the step agree with each other, and are wrong together.
     """
+    known = rough[-1]
     rough = np.maximum(rough, _seen_below(quotients))
     best = np.full(quotients.shape, np.nan)
     bars = np.full(quotients.shape, np.inf)
@@ -140,17 +149,21 @@ def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ..
         if len(table) < 3:
             break
         moved = abs(np.diff(table, axis=0))
-        # The last move bounds the error of a converging sequence; the one before, divided by what a step of the
-        # ladder gains at least, guards against two entries that are equal by accident.
-        bar = np.maximum(moved[1:], moved[:-1] / RATIO**2) + rough[2:]
+        # If each move is r times the one before, the moves still to come add up to r / (1 - r) of the last
+        # one. The move before, divided by what a step of the ladder gains at least, guards against accidental
+        # equality.
+        r = np.minimum(moved[1:] / moved[:-1], 0.98)
+        bar = np.maximum(moved[1:] * np.fmax(1.0, r / (1 - r)), moved[:-1] / RATIO**2) + rough[2:]
         rows = slice(len(quotients) - len(bar), None)
         better = np.isfinite(bar) & (bar < bars[rows])
         best[rows], bars[rows] = np.where(better, table[2:], best[rows]), np.where(better, bar, bars[rows])
-    return _smallest_consistent(best, bars)
+    value, bar = _smallest_consistent(best, bars)
+    adrift = (bar > 0.1 * abs(value)) & (abs(quotients[-1] - quotients[-2]) > SIGNIFICANT * known)
+    return value, np.where(adrift, np.inf, bar)
 
 
 def _smallest_consistent(values: np.ndarray, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Walk from the smallest step up, as long as the entries agree, and keep the one with the smallest bar."""
+    """Walk from the smallest step up while the entries agree, and keep the smallest bar."""
     low = np.full(values.shape[1:], -np.inf)
     high = np.full(values.shape[1:], np.inf)
     best, smallest = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.inf)
@@ -168,7 +181,8 @@ def _smallest_consistent(values: np.ndarray, bars: np.ndarray) -> tuple[np.ndarr
 def _seen_below(quotients: np.ndarray) -> np.ndarray:
     """Return the round-off of each quotient as the quotients with smaller steps show it.
 
-    There the quotients move by noise / t, so a move times its own t is a noise that was there at larger steps too.
+    There the quotients move by noise / t, so a move times its own t is a noise that was there at larger steps
+    too.
     """
     scaled = abs(np.diff(quotients, axis=0)) * RATIO ** -np.arange(1.0, len(quotients)).reshape(
         -1, *[1] * (quotients.ndim - 1)
@@ -184,7 +198,7 @@ def _combine(
     right: tuple[np.ndarray, np.ndarray],
     left: tuple[np.ndarray, np.ndarray],
 ) -> Derivative:
-    """Decide between the two-sided derivative, an interval at a kink, and one side at the edge of a domain."""
+    """Decide between both sides, the interval at a kink, and one side at the edge of a domain."""
     kink = abs(right[0] - left[0]) > SIGNIFICANT * (right[1] + left[1])
     value, bar = central
     for side_value, side_bar in (right, left):

@@ -1,10 +1,11 @@
 """Evaluate a traced function again: in float64 throughout, and without its custom derivative rules.
 
-A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and all) can
-be evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries the function it
-belongs to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own rules.
-The same walk can disturb each rounded operation by a random relative amount, which measures the round-off of a whole
-computation (Parker, Monte Carlo arithmetic, 1997).
+A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and
+all) can be evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries
+the function it
+belongs to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own
+rules. The same walk can disturb each rounded operation by a random relative amount, which measures the
+round-off of a whole computation (Parker, Monte Carlo arithmetic, 1997).
 """
 
 from __future__ import annotations
@@ -16,10 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.extend.core import Primitive, primitives
 
 from cnnjax.gradients.leaves import wide_dtype
 
-__all__ = ["Rounding", "evaluate", "has_float_condition", "primitives_in", "subjaxprs"]
+__all__ = [
+    "Rounding",
+    "calls_the_host",
+    "evaluate",
+    "has_float_condition",
+    "has_rules",
+    "is_plain",
+    "iterates_under_a_rule",
+    "rounding_units_in",
+]
 
 # The equations that only wrap a jaxpr, and the parameter that holds it.
 _WRAPPERS = {
@@ -34,9 +45,15 @@ _WRAPPERS = {
     "custom_vmap_call": "call",
     "linear_call": "callee",
 }
+_EPSILON = float(np.finfo(np.float64).eps)
 _IDENTITIES = frozenset({"stop_gradient", "reduce_precision"})
 # Their meaning is tied to the bits of a dtype, so they keep the one they were traced with.
 _BITWISE = frozenset({"bitcast_convert_type", "nextafter", "pure_callback", "io_callback", "ffi_call"})
+_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", "stop_gradient"})
+_OWN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - {
+    "pure_callback",
+    "io_callback",
+}
 # Operations that round nothing.
 _EXACT = frozenset(
     {
@@ -69,8 +86,36 @@ _EXACT = frozenset(
     | {"cummax", "cummin", "select_and_scatter_add", "select_and_gather_add", "optimization_barrier"}
 )
 
+# Operations that add up many terms: their round-off is in proportion to the terms, so it is the inputs that
+# are disturbed.
+_ACCUMULATING = frozenset(
+    {
+        "dot_general",
+        "conv_general_dilated",
+        "reduce_sum",
+        "cumsum",
+        "reduce_window_sum",
+        "scatter-add",
+        "fft",
+        "lu",
+    }
+    | {
+        "cholesky",
+        "qr",
+        "geqrf",
+        "householder_product",
+        "eigh",
+        "eig",
+        "svd",
+        "schur",
+        "triangular_solve",
+        "reduce",
+    }
+    | {"tridiagonal_solve", "scatter_add"}
+)
+
 Rounding = Callable[[jax.Array, float], jax.Array]
-"""What to do with the result of a rounded operation: it takes the value and the machine epsilon it was made with."""
+"""What to do with the result of a rounded operation: takes the value and its machine epsilon."""
 
 
 def _parts(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
@@ -78,20 +123,58 @@ def _parts(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
 
 
-def subjaxprs(eqn: Any) -> list[Any]:
+def _subjaxprs(eqn: Any) -> list[Any]:
     """Return the jaxprs among the parameters of an equation."""
     values = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns"))
     return [value for value in values if hasattr(value, "eqns")]
 
 
-def primitives_in(jaxpr: Any) -> set[str]:
+def _primitives_in(jaxpr: Any) -> set[str]:
     """Return the names of all primitives that a jaxpr uses, however deep."""
     names: set[str] = set()
     for eqn in _parts(jaxpr)[0].eqns:
         names.add(eqn.primitive.name)
-        for inner in subjaxprs(eqn):
-            names |= primitives_in(inner)
+        for inner in _subjaxprs(eqn):
+            names |= _primitives_in(inner)
     return names
+
+
+def rounding_units_in(jaxpr: Any) -> set[float]:
+    """Return the machine epsilons of all floats that a jaxpr rounds to, however deep."""
+    units: set[float] = set()
+    for eqn in _parts(jaxpr)[0].eqns:
+        found = (getattr(var.aval, "dtype", None) for var in eqn.outvars)
+        units |= {float(jnp.finfo(d).eps) for d in found if d is not None and jnp.issubdtype(d, jnp.inexact)}
+        if eqn.primitive.name == "reduce_precision":
+            units.add(2.0 ** -eqn.params["mantissa_bits"])
+        for inner in _subjaxprs(eqn):
+            units |= rounding_units_in(inner)
+    return units
+
+
+def iterates_under_a_rule(jaxpr: Any) -> bool:
+    """Whether a custom rule stands for a loop, as the implicit derivative of a root or a fixed point does."""
+    for eqn in _parts(jaxpr)[0].eqns:
+        for inner in _subjaxprs(eqn):
+            looped = eqn.primitive.name in _RULES and {"while", "scan"} & _primitives_in(inner)
+            if looped or iterates_under_a_rule(inner):
+                return True
+    return False
+
+
+def is_plain(jaxpr: Any) -> bool:
+    """Whether a jaxpr consists of JAX's own primitives and carries no rule that somebody wrote."""
+    return all(name in _OWN and name not in _RULES for name in _primitives_in(jaxpr))
+
+
+def has_rules(jaxpr: Any) -> bool:
+    """Whether a jaxpr carries a custom derivative or batching rule or a stopped gradient."""
+    return bool(_RULES & _primitives_in(jaxpr))
+
+
+def calls_the_host(jaxpr: Any) -> bool:
+    """Whether a jaxpr calls back into Python."""
+    return bool({"pure_callback", "io_callback"} & _primitives_in(jaxpr))
 
 
 def has_float_condition(jaxpr: Any) -> bool:
@@ -102,7 +185,7 @@ def has_float_condition(jaxpr: Any) -> bool:
             atoms = [atom for inner in inside for atom in inner.invars]
             if any(jnp.issubdtype(atom.aval.dtype, jnp.inexact) for atom in atoms):
                 return True
-        if any(has_float_condition(inner) for inner in subjaxprs(eqn)):
+        if any(has_float_condition(inner) for inner in _subjaxprs(eqn)):
             return True
     return False
 
@@ -136,16 +219,18 @@ def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) 
     for eqn in jaxpr.eqns:
         if not eqn.outvars and eqn.effects:  # printing; it would run at every step of every difference
             continue
-        known.update(zip(eqn.outvars, _equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True))
+        known.update(
+            zip(eqn.outvars, _equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True)
+        )
     return [read(atom) for atom in jaxpr.outvars]
 
 
 def _literal_epsilon(literal: Any) -> float:
-    """Return the error unit of a number that was written in Python and rounded to a narrow dtype, 0 if exact."""
+    """Return the error unit of a Python number that was rounded to a narrow dtype, 0 if exact."""
     if not jnp.issubdtype(literal.aval.dtype, jnp.floating) or literal.aval.dtype == np.float64:
         return 0.0
     value = float(np.asarray(literal.val, np.float64))
-    short = not np.isfinite(value) or float(np.float16(value)) == value
+    short = not np.isfinite(value) or (np.frexp(value)[0] * 2**11).is_integer()
     return 0.0 if short else float(jnp.finfo(literal.aval.dtype).eps)
 
 
@@ -158,10 +243,12 @@ def _equation(eqn: Any, values: list[Any], rounding: Rounding | None) -> Sequenc
         return values
     if name in _STRUCTURED:
         return _STRUCTURED[name](params, values, rounding)
-    if name in _BITWISE or (subjaxprs(eqn) and not name.startswith("scatter")):
+    if rounding and name in _ACCUMULATING:
+        values = [rounding(v, _EPSILON) if jnp.issubdtype(v.dtype, jnp.inexact) else v for v in values]
+    if name in _BITWISE or (_subjaxprs(eqn) and not name.startswith("scatter")):
         results, unit = _as_traced(eqn, values), _traced_epsilon(eqn)
     else:
-        results, unit = _first_order(eqn, values), float(jnp.finfo(np.float64).eps)
+        results, unit = _first_order(eqn, values), _EPSILON
     if rounding is None or name in _EXACT:
         return results
     return [rounding(r, unit) if jnp.issubdtype(r.dtype, jnp.inexact) else r for r in results]
@@ -170,7 +257,9 @@ def _equation(eqn: Any, values: list[Any], rounding: Rounding | None) -> Sequenc
 def _first_order(eqn: Any, values: list[Any]) -> list[Any]:
     """Bind a primitive again, with its dtype parameters widened."""
     params = dict(eqn.params)
-    if eqn.primitive.name.startswith("scatter"):  # its update function was traced for one dtype: let JAX make a new one
+    if eqn.primitive.name.startswith(
+        "scatter"
+    ):  # its update function was traced for one dtype: let JAX make a new one
         scatter = getattr(lax, eqn.primitive.name.replace("-", "_"))
         kept = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
         return [scatter(*values, **{key: params[key] for key in kept})]
@@ -186,7 +275,9 @@ def _first_order(eqn: Any, values: list[Any]) -> list[Any]:
 def _as_traced(eqn: Any, values: list[Any]) -> list[Any]:
     """Bind a primitive in the dtypes it was traced with, and widen what comes out."""
     narrow = [
-        lax.convert_element_type(value, atom.aval.dtype) if jnp.issubdtype(value.dtype, jnp.inexact) else value
+        lax.convert_element_type(value, atom.aval.dtype)
+        if jnp.issubdtype(value.dtype, jnp.inexact)
+        else value
         for value, atom in zip(values, eqn.invars, strict=True)
     ]
     results = eqn.primitive.bind(*narrow, **eqn.params)
@@ -201,7 +292,9 @@ def _traced_epsilon(eqn: Any) -> float:
 
 def _strong(values: Sequence[Any]) -> list[Any]:
     """Drop weak types, so that what enters a loop has the type of what the loop's body returns."""
-    return [lax.convert_element_type(v, v.dtype) if jnp.issubdtype(v.dtype, jnp.number) else v for v in values]
+    return [
+        lax.convert_element_type(v, v.dtype) if jnp.issubdtype(v.dtype, jnp.number) else v for v in values
+    ]
 
 
 def _scan(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
@@ -223,11 +316,20 @@ def _scan(params: dict[str, Any], values: list[Any], rounding: Rounding | None) 
 def _while(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
     n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
     for_cond, for_body, carry = values[:n_cond], values[n_cond : n_cond + n_body], values[n_cond + n_body :]
-    return lax.while_loop(
-        lambda carry: evaluate(params["cond_jaxpr"], [*for_cond, *carry])[0],
-        lambda carry: _strong(evaluate(params["body_jaxpr"], [*for_body, *carry], rounding)),
-        _strong(carry),
-    )
+
+    def goes_on(carry: list[Any]) -> Any:
+        return evaluate(params["cond_jaxpr"], [*for_cond, *carry])[0]
+
+    def body(carry: list[Any]) -> list[Any]:
+        after, going = _strong(evaluate(params["body_jaxpr"], [*for_body, *carry], rounding)), goes_on(carry)
+        if not going.ndim:
+            return after
+        return [  # a batched loop: samples that have ended stay as they are
+            jnp.where(lax.broadcast_in_dim(going, new.shape, range(going.ndim)), new, old)
+            for new, old in zip(after, carry, strict=True)
+        ]
+
+    return lax.while_loop(lambda carry: jnp.any(goes_on(carry)), body, _strong(carry))
 
 
 def _cond(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:

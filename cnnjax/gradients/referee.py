@@ -18,7 +18,7 @@ _BLOCK = 2**20  # numbers in one table of differences
 
 @dataclass(frozen=True)
 class Stretch:
-    """The direction that is line number ``line`` between positions ``start`` and ``stop`` and zero elsewhere."""
+    """The direction that is line number ``line`` from ``start`` to ``stop`` and zero elsewhere."""
 
     line: int
     start: int
@@ -38,7 +38,8 @@ class Stretch:
 def magnitudes(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
     """Return the scale of each number: its own magnitude, or its leaf's median where it is zero, or 1.
 
-    Scales are powers of two, so that adding a power-of-two part of one to a number rounds as little as possible.
+    Scales are powers of two, so that adding a power-of-two part of one to a number rounds as little as
+    possible.
     """
     scale = np.ones_like(x)
     for leaf in leaves:
@@ -50,7 +51,7 @@ def magnitudes(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
 
 
 def lines_through(x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator) -> np.ndarray:
-    """Return two dense directions: a random one in proportion to each number, and the same shift for a whole leaf."""
+    """Return two dense directions: random in proportion to each number, and one shift a leaf."""
     scale = magnitudes(x, leaves)
     mixed = scale * rng.choice([1.0, 1.25, 1.5, 1.75], x.shape) * rng.choice([-1.0, 1.0], x.shape)
     shift = np.ones_like(x)
@@ -66,13 +67,24 @@ class Referee:
     def __init__(self, program: Program, x: np.ndarray, lines: np.ndarray) -> None:
         self.program, self.x, self.lines = program, x, lines
         self.centre = program(x)
-        self.evaluations = 1
-        self._noise: np.ndarray | float = program.setting.epsilon * abs(self.centre)
+        moved = program(x + LADDER[0] * lines[0])
+        self.evaluations = 2
+        size = np.nan_to_num(np.maximum(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
+        self.output_scale = np.where(size > 0, size, 1.0)
+        """The magnitude of each output: cotangents in inverse proportion show small beside large."""
+        self._measured = False
+        self.noise: np.ndarray = program.setting.epsilon * abs(self.centre)
 
     def measure_noise(self) -> None:
         """Replace the least possible round-off of the function by what it is measured to be."""
-        self._noise = np.maximum(self.program.noise(self.x), self._noise)
-        self.evaluations += 7
+        if not self._measured:
+            self.noise = np.maximum(self.program.noise(self.x), self.noise)
+            self.evaluations += 7
+            self._measured = True
+
+    def finite_differences(self, stretch: Stretch) -> tuple[np.ndarray, np.ndarray]:
+        """Return f(x + t v) - f(x) for t = +LADDER and -LADDER, as arrays (steps, 1, outputs)."""
+        return self._differences([stretch], LADDER)
 
     def direction(self, stretch: Stretch) -> np.ndarray:
         """Return a stretch as a vector."""
@@ -81,27 +93,58 @@ class Referee:
         return v
 
     def derivatives(self, stretches: Sequence[Stretch], steps: np.ndarray = LADDER) -> Derivative:
-        """Return the derivative of every output along every stretch, as arrays of shape (stretches, outputs)."""
+        """Return the derivative of every output along every stretch, as arrays (stretches, outputs)."""
         per_block = max(1, _BLOCK // (len(steps) * max(len(self.centre), 1)))
         blocks = [
-            self._block(stretches[first : first + per_block], steps) for first in range(0, len(stretches), per_block)
+            self._block(stretches[first : first + per_block], steps)
+            for first in range(0, len(stretches), per_block)
         ]
-        return Derivative(*(np.concatenate([getattr(b, name) for b in blocks]) for name in _FIELDS))
+        return Derivative(
+            *(np.concatenate(column) for column in zip(*(b.fields for b in blocks), strict=True))
+        )
+
+    def projected(self, stretches: Sequence[Stretch], weights: np.ndarray, steps: np.ndarray) -> Derivative:
+        """Return the derivative of the weighted sum of the outputs along every stretch, as arrays (stretches,
+        1).
+
+        The differences of the outputs are weighted and added up before they are extrapolated: that is cheap
+        for many outputs, and cannot tell whose kink it is.
+        """
+        used = weights != 0
+        noise = float(np.nan_to_num(self.noise * abs(weights)).sum())
+        found = []
+        for stretch in stretches:
+            plus, minus = (d[:, 0, used] @ weights[used, None] for d in self._differences([stretch], steps))
+            found.append(derivative(steps, np.zeros(1), plus, minus, noise))
+        return Derivative(*(np.stack(column) for column in zip(*(d.fields for d in found), strict=True)))
 
     def _block(self, stretches: Sequence[Stretch], steps: np.ndarray) -> Derivative:
-        columns = (np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop"))
+        plus, minus = self._differences(stretches, steps)
+        noise = np.broadcast_to(self.noise, plus.shape[1:])
+        # Most outputs do not feel a single element: nothing moves there, to within the noise at the largest
+        # step.
+        moved = (plus != 0).any(axis=0) | (minus != 0).any(axis=0)
+        still = np.zeros(moved.shape)
+        fields = [still, noise / steps[0], still.copy(), still.copy()]
+        found = derivative(steps, np.zeros(moved.sum()), plus[:, moved], minus[:, moved], noise[moved])
+        for field, values in zip(fields, found.fields, strict=True):
+            field[moved] = values
+        return Derivative(*fields)
+
+    def _differences(self, stretches: Sequence[Stretch], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, stretches, outputs)."""
+        columns = (
+            np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop")
+        )
         which, start, stop = (np.repeat(column, 2 * len(steps)) for column in columns)
         t = np.tile(np.concatenate([steps, -steps]), len(stretches))
         values = self.program.along(self.x, self.lines, which, start, stop, t)
         self.evaluations += len(t)
-        values = values.reshape(len(stretches), 2, len(steps), -1).transpose(1, 2, 0, 3)
-        centre = np.broadcast_to(self.centre, values.shape[2:])
-        return derivative(steps, centre, values[0], values[1], self._noise)
+        with np.errstate(invalid="ignore"):
+            values = values.reshape(len(stretches), 2, len(steps), -1).transpose(1, 2, 0, 3) - self.centre
+        return values[0], values[1]
 
     @property
     def fine_steps(self) -> np.ndarray:
         """Steps from 1/4 down to the resolution of the numbers."""
         return LONG_LADDER[11:]
-
-
-_FIELDS = ("value", "bar", "low", "high")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Check", "GradientReport", "Wrong"]
+from cnnjax._errors import ArgumentValueError, MissingExtraError
+
+__all__ = ["Check", "GradientReport", "Taylor", "Wrong"]
+
+
+NOT_FINITE = "not finite where the function is"
+"""The note on a check that found an infinity or a NaN."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,10 @@ class Wrong:
     """The error bar of the comparison."""
 
     def __str__(self) -> str:
-        return f"{self.where}: the rule gives {self.rule:.9g}, the referee {self.referee:.9g} ± {self.bar:.1g}"
+        """Return one line: the element, both numbers and the error bar."""
+        known = math.isfinite(self.referee) and math.isfinite(self.bar)
+        referee = f"{self.referee:.9g} ± {self.bar:.1g}" if known else "no number"
+        return f"{self.where}: the rule gives {self.rule:.9g}, the referee {referee}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,21 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Taylor:
+    """The behaviour of a function along one direction through all arguments, against what its rule claims."""
+
+    steps: tuple[float, ...]
+    errors: tuple[float, ...]
+    """|central difference - claimed derivative| at each step: falls as t^2 and rises as round-off / t."""
+    rate: float | None
+    """The power of t in |f(x + t v) - f(x) - t f'|: 2 where the derivative is right, 1 where it is wrong.
+    None where nothing but round-off remains: f is linear."""
+    second_rate: float | None
+    """The same with t^2/2 f'' taken off too: 3 where the second derivative is right. None where it was not
+    asked for or nothing remains."""
+
+
+@dataclass(frozen=True)
 class GradientReport:
     """Everything that ``check_grads`` checked; the same object for success and failure.
 
@@ -66,7 +90,9 @@ class GradientReport:
     evaluations: int
     seed: int
     diagnosis: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
+    """What the wrong gradient looks like."""
+    taylor: Taylor | None = None
+    """How the error of a difference falls with the step, and at what rates Taylor's remainders do."""
 
     @property
     def ok(self) -> bool:
@@ -80,8 +106,8 @@ class GradientReport:
 
     @property
     def wrong(self) -> tuple[Wrong, ...]:
-        """Every wrong derivative that was named."""
-        return tuple(wrong for check in self.checks for wrong in check.wrong)
+        """Every wrong derivative that was named, each once."""
+        return tuple({wrong.where: wrong for check in self.checks for wrong in check.wrong}.values())
 
     @property
     def kinks(self) -> int:
@@ -100,11 +126,50 @@ class GradientReport:
             entry["ok"] = check.ok
         return json.dumps(_jsonable(data), indent=1)
 
+    def figure(self) -> Any:
+        """Draw the error of a central difference against its step: the V between truncation and round-off.
+
+        Returns:
+            A matplotlib figure. matplotlib is imported here and nowhere else.
+
+        Raises:
+            ArgumentValueError: there is no such curve, because nothing was differentiated.
+            MissingExtraError: matplotlib is not installed.
+        """
+        if self.taylor is None:
+            raise ArgumentValueError(
+                "GradientReport.figure: nothing was differentiated, so there is no curve to draw"
+            )
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise MissingExtraError(
+                "GradientReport.figure needs matplotlib: pip install cnnjax[experiments]"
+            ) from error
+        steps, errors = self.taylor.steps, self.taylor.errors
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
+        axes.loglog(steps, errors, "o-", label="|difference - derivative|")
+        anchor = next((i for i, error in enumerate(errors) if error > 0), None)
+        if anchor is not None:
+            guide = [errors[anchor] * (t / steps[anchor]) ** 2 for t in steps]
+            floor = min(error for error in errors if error > 0)
+            shown = [(t, g) for t, g in zip(steps, guide, strict=True) if g > floor / 10]
+            axes.loglog(*zip(*shown, strict=True), "--", color="grey", label="slope 2: truncation")
+        axes.set_xlabel("step, relative to the arguments")
+        axes.set_ylabel("error of the central difference")
+        axes.set_title(f"{self.function}: derivative by its rule against differences")
+        axes.legend()
+        return figure
+
     def __str__(self) -> str:
+        """Return one screen: the verdict, what failed and how, and what was checked."""
         verdict = "agrees with finite differences" if self.ok else "DISAGREES"
         lines = [f"The gradient of {self.function} {verdict}."]
         for check in self.failed[:4]:
-            lines.append(f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip())
+            lines.append(
+                f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip()
+            )
             lines += [f"    {wrong}" for wrong in check.wrong[:4]]
             if len(check.wrong) > 4:
                 lines.append(f"    and {len(check.wrong) - 4} more")
@@ -120,6 +185,10 @@ class GradientReport:
             mark = "" if all(check.ok for check in group) else "  <- failed"
             compared, kinks = sum(c.compared for c in group), sum(c.kinks for c in group)
             lines.append(f"  {name:<36}{point:<14}{order:>5}{compared:>9}{kinks:>7}{worst:>10.2g}{mark}")
+        if self.taylor and self.taylor.rate is not None:
+            second = self.taylor.second_rate
+            more = "" if second is None else f", and as t^{second:.2f} with the Hessian too (3 is right)"
+            lines.append(f"  Taylor's remainder shrinks as t^{self.taylor.rate:.2f} (2 is right){more}")
         unresolved = sum(check.unresolved for check in self.checks)
         if unresolved:
             lines.append(f"  {unresolved} differences were too uncertain to judge by (see docs/gradients.md)")

@@ -1,0 +1,203 @@
+"""Say what a wrong gradient looks like, by comparing it with the usual suspects.
+
+The suspects are simple images of the right gradient: a multiple of it, its transpose, its reverse, a shift by
+one, its first sample alone. Where none fits, the wrong elements themselves often form a pattern: the border,
+one channel, the places where the argument is negative or where several arguments are equal.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from cnnjax.gradients.leaves import Leaf
+from cnnjax.gradients.report import NOT_FINITE
+
+__all__ = ["LAW_DIAGNOSES", "diagnose"]
+
+_CLOSE = 1e-6  # of the largest number: two gradients this close are the same suspect
+
+LAW_DIAGNOSES = {
+    NOT_FINITE: "the derivative of sqrt or of a norm at zero, or of the branch that jnp.where did not take: "
+    "its argument has to be made safe before the function, not its result after it",
+    "linearity": "a rule that is not linear: it clips, drops or normalises what comes in, or adds to it",
+    "repetition": "a rule that depends on what ran before, or on random numbers",
+    "jit equals eager": "a rule that is another one when it is traced (it looks at values, or remembers "
+    "them), or that goes through a narrower dtype",
+    "vmap equals loop": "a batching rule that mixes up samples",
+    "value": "a forward rule that returns another value than the function",
+    "own dtype": "a rule that overflows or loses digits in the function's own dtype",
+    "adjointness": "a forward and a reverse rule that belong to different functions",
+}
+"""What a broken law, or a note on a check, looks like."""
+
+
+def diagnose(
+    claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequence[Leaf]
+) -> tuple[str, ...]:
+    """Return one sentence for every leaf whose gradient is wrong.
+
+    Args:
+        claimed: (n,) what the rule gives.
+        right: (n,) what it should give.
+        x: (n,) the point.
+        leaves: whose they are.
+
+    >>> leaf = Leaf("args[0]", (2, 2), np.float32, 0)
+    >>> right = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> diagnose(-right, right, 0 * right, [leaf])
+    ('args[0]: the wrong sign',)
+    >>> diagnose(np.array([1.0, 3.0, 2.0, 4.0]), right, 0 * right, [leaf])
+    ('args[0]: axes transposed to (1, 0)',)
+    """
+    sizes = {n: leaf.name for leaf in leaves for n in (*leaf.shape, leaf.size) if n > 1}
+    found = []
+    for leaf in leaves:
+        part = slice(leaf.start, leaf.stop)
+        shape = (2, *leaf.shape) if leaf.complex else leaf.shape
+        mine, truth, at = (values[part].reshape(shape) for values in (claimed, right, x))
+        if leaf.size == 0 or _same(mine, truth) or not (np.isfinite(mine).all() and np.isfinite(truth).all()):
+            continue
+        others = [(other.name, right[other.start : other.stop]) for other in leaves if other is not leaf]
+        text = _whole(mine, truth, leaf, sizes) or _exchanged(mine, others) or _pattern(mine, truth, at, leaf)
+        found.append(f"{leaf.name}: {text}")
+    return tuple(found)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(
+        a.shape == b.shape and np.max(abs(a - b), initial=0.0) <= _CLOSE * np.max(abs(b), initial=0.0)
+    )
+
+
+def _whole(mine: np.ndarray, truth: np.ndarray, leaf: Leaf, sizes: dict[int, str]) -> str | None:
+    """Return which image of the right gradient the whole leaf is, if any."""
+    if not mine.any():
+        return "no gradient at all: it is stopped, or its term is missing"
+    if not truth.any():
+        return "a gradient where there should be none"
+    factor = float((mine * truth).sum() / (truth * truth).sum())
+    if _same(mine, factor * truth):
+        return _factor(factor, sizes)
+    if leaf.complex:
+        if _same(mine * np.array([1, -1]).reshape(2, *[1] * (mine.ndim - 1)), truth):
+            return "the conjugate (JAX's gradient of a real f is df/dx - i df/dy)"
+        return None
+    for name, image in _images(truth):
+        if _same(mine, image):
+            return name
+    return None
+
+
+def _factor(factor: float, sizes: dict[int, str]) -> str:
+    if abs(factor + 1) < _CLOSE:
+        return "the wrong sign"
+    for ratio, what in (
+        (factor, "a sum where it should be a mean"),
+        (1 / factor, "a mean where it should be a sum"),
+    ):
+        n = round(abs(ratio))
+        if n > 2 and abs(abs(ratio) - n) < _CLOSE * n and n in sizes:
+            text = f"{factor:.6g} times the right gradient: {what} over {n}"
+            return f"{text} (a size of {sizes[n]}), or a missing 1/{n}"
+    return f"{factor:.6g} times the right gradient everywhere"
+
+
+def _images(truth: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield simple images of an array, of its own shape."""
+    axes = range(truth.ndim)
+    for order in itertools.permutations(axes):
+        if order != tuple(axes) and tuple(truth.shape[a] for a in order) == truth.shape:
+            yield f"axes transposed to {order}", truth.transpose(order)
+    for count in range(1, truth.ndim + 1):
+        for chosen in itertools.combinations(axes, count):
+            yield (
+                f"reversed along axis {', '.join(map(str, chosen))} (a kernel not flipped?)",
+                np.flip(truth, chosen),
+            )
+    for axis in axes:
+        for by in (1, -1):
+            yield f"shifted by {by} along axis {axis} (a padding off by one?)", np.roll(truth, by, axis)
+        first = np.zeros_like(truth)
+        start = tuple(slice(1) if a == axis else slice(None) for a in axes)
+        first[start] = truth[start]
+        yield f"only the first index of axis {axis}: one sample of the batch?", first
+        mean = np.broadcast_to(truth.mean(axis, keepdims=True), truth.shape)
+        yield f"the mean over axis {axis}, spread out again", mean
+        yield f"the sum over axis {axis}, spread out again", mean * truth.shape[axis]
+        yield f"summed up along axis {axis}", np.cumsum(truth, axis)
+
+
+def _exchanged(mine: np.ndarray, others: Sequence[tuple[str, np.ndarray]]) -> str | None:
+    for name, other in others:
+        if other.size == mine.size and _same(mine.reshape(-1), other):
+            return f"the gradient of {name}: two are exchanged"
+    return None
+
+
+def _pattern(mine: np.ndarray, truth: np.ndarray, at: np.ndarray, leaf: Leaf) -> str:
+    """Return which elements are wrong and by what."""
+    if leaf.complex:
+        mine, truth, at = mine.reshape(2, -1), truth.reshape(2, -1), at.reshape(2, -1)
+    size = np.max(abs(truth), initial=0.0)
+    wrong = abs(mine - truth) > _CLOSE * np.maximum(abs(truth), 1e-3 * size)
+    where = _where(wrong, mine, truth, at)
+    count = (
+        f"{wrong.sum()} of {wrong.size} elements wrong, {where}" if not wrong.all() else "every element wrong"
+    )
+    if not mine[wrong].any():
+        return f"{count}: zero there"
+    if (truth[wrong] != 0).all():
+        ratios = mine[wrong] / truth[wrong]
+        if np.ptp(ratios) <= _CLOSE * abs(ratios).max():
+            return f"{count}: {ratios[0]:.6g} times the right gradient there"
+    offsets = (mine - truth)[wrong]
+    if np.ptp(offsets) <= _CLOSE * abs(offsets).max():
+        return f"{count}: {offsets[0]:.6g} too much there"
+    return count
+
+
+def _where(wrong: np.ndarray, mine: np.ndarray, truth: np.ndarray, at: np.ndarray) -> str:
+    """Return what the wrong elements have in common."""
+    if wrong.sum() == 1:
+        return f"at {[int(i) for i in np.argwhere(wrong)[0]]}"
+    tests: list[tuple[str, Callable[[], np.ndarray]]] = [
+        ("where the argument is negative", lambda: at < 0),
+        ("where the argument is positive", lambda: at > 0),
+        ("where the argument is zero", lambda: at == 0),
+    ]
+    for text, test in tests:
+        places = test()
+        if not places.all() and (wrong == places).all():
+            return text
+    indices = [np.unique(column) for column in np.argwhere(wrong).T]
+    block = np.zeros_like(wrong)
+    block[np.ix_(*indices)] = True
+    partial = [axis for axis, found in enumerate(indices) if len(found) < wrong.shape[axis]]
+    if (block == wrong).all() and partial:
+        return "at index " + " and ".join(f"{_short(indices[axis])} of axis {axis}" for axis in partial)
+    for axes in itertools.chain.from_iterable(itertools.combinations(range(wrong.ndim), n) for n in (1, 2)):
+        border = np.zeros_like(wrong)
+        for axis in axes:
+            for edge in (0, -1):
+                border[tuple(edge if a == axis else slice(None) for a in range(wrong.ndim))] = True
+        if wrong[border].any() and not wrong[~border].any() and not border.all():
+            return f"on the border of axis {', '.join(map(str, axes))}"
+    values, counts = np.unique(at, return_counts=True)
+    if (
+        np.isin(at[wrong], values[counts > 1]).all()
+        and (truth[wrong] == 0).any()
+        and (mine[wrong] != 0).any()
+    ):
+        return "among equal arguments: every tie rewarded?"
+    for text, test in tests[:2]:
+        if not wrong[~test()].any():
+            return "only " + text
+    return "without a simple pattern"
+
+
+def _short(indices: np.ndarray) -> str:
+    shown = ", ".join(map(str, indices[:4]))
+    return f"{shown}, ..." if len(indices) > 4 else shown

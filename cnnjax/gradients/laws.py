@@ -1,0 +1,309 @@
+"""Laws of a derivative that finite differences of a compiled program cannot see.
+
+A derivative is linear, its two modes are adjoint to each other, it does not depend on what was computed
+before, on compilation or on batching, it loses no more digits than the function does, and the value that
+comes with it is the value of the function. Each law compares two computations of the same numbers, so its
+error bar is the round-off of the computation, which is measured as soon as two numbers differ by more than
+their last places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax.gradients.judge import UNCONVERGED
+from cnnjax.gradients.leaves import FlatFunction, Leaf, find_leaf
+from cnnjax.gradients.numerical import SIGNIFICANT
+from cnnjax.gradients.programs import NATIVE, Program, Setting, Subject, coarsest_unit, derive, first_line
+from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
+
+__all__ = ["laws"]
+
+_SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
+_NATIVE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through half precision loses 2^-11
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """One derivative program with weights for it: a cotangent for "rev", else a tangent."""
+
+    name: str
+    flat: FlatFunction
+    subject: Subject
+    points: tuple[np.ndarray, ...]
+    weights: np.ndarray
+
+    @cached_property
+    def program(self) -> Program:
+        return self.subject.derivative(self.name)
+
+    @property
+    def inside(self) -> Sequence[Leaf]:
+        """What the weights are for."""
+        return self.flat.outputs if self.name == "rev" else self.flat.inputs
+
+    @property
+    def outside(self) -> Sequence[Leaf]:
+        """What comes out."""
+        return self.flat.inputs if self.name == "rev" else self.flat.outputs
+
+    def compare(self, law: str, pairs: Sequence[_Pair], unit: float | None = None) -> Check:
+        """Compare what should be equal up to the derivative's round-off, in units of ``unit``."""
+        unit = unit or self.subject.setting.epsilon
+        if self.subject.loops_on_values and self.subject.setting.traced:
+            unit = max(unit, UNCONVERGED / 32)
+        worst, wrong = 0.0, None
+        for found, expected, x, w in pairs:
+            bar = 4 * unit * _leaf_maximum(expected, self.outside)
+            ratio = _ratio(found, expected, bar)
+            if (ratio > 1).any():
+                bar = bar + self.program.noise(x, w) * (unit / self.subject.setting.epsilon)
+                ratio = _ratio(found, expected, bar)
+                place = int(ratio.argmax())
+                if ratio[place] > 1 and wrong is None:
+                    name = find_leaf(self.outside, place).element(place)
+                    wrong = Wrong(name, float(found[place]), float(expected[place]), float(bar[place]))
+            worst = max(worst, float(ratio.max(initial=0.0)))
+        compared = sum(len(pair[0]) for pair in pairs)
+        return Check(f"{law} ({self.name})", "given", 1, compared, worst, (wrong,) if wrong else ())
+
+
+_Pair = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""What was found, what it should be, and the point and weights at which."""
+
+
+def laws(
+    flat: FlatFunction,
+    subject: Subject,
+    modes: Sequence[str],
+    points: Sequence[np.ndarray],
+    rng: np.random.Generator,
+) -> Iterator[Check | tuple[str, str]]:
+    """Yield a check for every law that applies, and for every law that cannot be tested what it is and why.
+
+    Args:
+        flat: the function.
+        subject: the same with its derivative programs.
+        modes: those of "rev", "fwd" and "lin" that exist.
+        points: the point to check at, and others near it.
+        rng: for the cotangents and tangents.
+    """
+    finite = np.isfinite(subject.function(points[0]))
+    cotangent = np.where(finite, rng.normal(size=subject.m), 0.0)
+    tangent = rng.normal(size=subject.n)
+    benches = [
+        _Mode(name, flat, subject, tuple(points), cotangent if name == "rev" else tangent) for name in modes
+    ]
+    for bench in benches:
+        yield _linearity(bench, rng)
+        yield from _repetition(bench)
+        yield from _native(bench, finite)
+    yield from _batching(benches[-1])
+    tests = {bench.name: bench for bench in benches}
+    if "rev" in tests and "fwd" in tests:
+        yield _adjointness(tests["rev"], tests["fwd"])
+
+
+def _linearity(bench: _Mode, rng: np.random.Generator) -> Check:
+    """Scale, add and cancel cotangents (or tangents); zero must give zero."""
+    x, w = bench.points[0], bench.weights
+    other = rng.normal(size=w.shape) * (w != 0)
+    base, second = bench.program(x, w), bench.program(x, other)
+    found = [bench.program(x, s * w) / s for s in _SCALES]
+    found += [bench.program(x, w + other) - second, bench.program(x, 0 * w) + base]
+    return bench.compare("linearity", [(f, base, x, abs(w) + abs(other)) for f in found])
+
+
+def _repetition(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
+    """Run the rule as plain Python: twice with another call between, and against the compiled program."""
+    x, w = bench.points[0], bench.weights
+    setting = replace(bench.subject.setting, traced=False)
+    eager = bench.subject.valued(bench.name, setting)
+    try:
+        first = eager(x, w)
+        elsewhere = [eager(point, w) for point in bench.points[1:2]]
+        again = eager(x, w)
+        once_more = eager(x, w)
+    except Exception as error:  # the user's code: whatever it raises, this law cannot be tested
+        yield f"repetition ({bench.name})", first_line(error)
+        return
+    size = len(first) - bench.subject.m
+    if np.array_equal(first, again, equal_nan=True):
+        again = once_more
+    place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
+    wrong = ()
+    if len(place) and (jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4)):
+        at = int(place[0])
+        name = find_leaf(bench.outside, at).element(at) if at < size else "the value of the function"
+        wrong = (Wrong(f"{name}, called again", float(again[at]), float(first[at]), 0.0),)
+    yield Check(f"repetition ({bench.name})", "given", 1, len(first), np.inf if wrong else 0.0, wrong)
+    # Casts to a narrower dtype round when they are called and are left out of the compiled program.
+    unit = max(setting.epsilon, coarsest_unit(bench.flat) or 0.0)
+    if bench.subject.setting.traced:
+        runs = zip(bench.points, [first, *elsewhere], strict=False)
+        pairs = [(bench.program(point, w), run[:size], point, w) for point, run in runs]
+        yield bench.compare("jit equals eager", pairs, unit)
+    yield _value(bench, setting, unit, first[size:])
+
+
+def _value(bench: _Mode, setting: Setting, unit: float, value: np.ndarray) -> Check:
+    """Compare the value that comes with the derivative with the value of the function."""
+    function = Program(bench.subject.call, (bench.subject.n,), setting)
+    expected = function(bench.points[0])
+    outputs = bench.flat.outputs
+    bar = 4 * unit * _leaf_maximum(expected, outputs)
+    ratio = _ratio(value, expected, bar)
+    if (ratio > 1).any():
+        noise = bench.subject.function.noise(bench.points[0])
+        bar = bar + noise * (unit / bench.subject.setting.epsilon)
+        ratio = _ratio(value, expected, bar)
+    wrong = ()
+    if (ratio > 1).any():
+        at = int(ratio.argmax())
+        name = f"the value {find_leaf(outputs, at).element(at)} that comes with the derivative"
+        wrong = (Wrong(name, float(value[at]), float(expected[at]), float(bar[at])),)
+    return Check(f"value ({bench.name})", "given", 1, len(value), float(ratio.max(initial=0.0)), wrong)
+
+
+def _native(bench: _Mode, finite: np.ndarray) -> Iterator[Check | tuple[str, str]]:
+    """Run the rule in the function's own dtype: it must be finite and lose no digits."""
+    name = f"own dtype ({bench.name})"
+    native = Subject(bench.flat.native, bench.points[0], NATIVE)
+    try:
+        program = native.derivative(bench.name)
+        found = [program(point, bench.weights) for point in bench.points[:2]]
+        value = native.function(bench.points[0])
+    except Exception as error:  # the user's code: whatever it raises, this law cannot be tested
+        yield name, first_line(error)
+        return
+    if not np.isfinite(value).all():
+        yield name, "the function is not finite in its own dtype"
+        return
+    bad = np.flatnonzero(~np.isfinite(found[0]))
+    if len(bad):
+        wrong = tuple(
+            Wrong(
+                find_leaf(bench.outside, int(i)).element(int(i)) + " in the function's own dtype",
+                float(found[0][i]),
+                float(bench.program(bench.points[0], bench.weights)[i]),
+                0.0,
+            )
+            for i in bad[:8]
+        )
+        yield Check(name, "given", 1, len(found[0]), np.inf, wrong, note=NOT_FINITE)
+        return
+    unit = coarsest_unit(bench.flat)
+    if unit is None or bench.subject.loops_on_values:
+        return
+    # Next to a kink the two precisions may be on different sides of it, but not at two points.
+    w = bench.weights
+    checks = [
+        bench.compare("own dtype", [(f, bench.program(p, w), p, w)], max(unit, _NATIVE_LOSS / 32))
+        for f, p in zip(found, bench.points, strict=False)
+    ]
+    yield min(checks, key=lambda check: check.worst)
+
+
+def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
+    """Compare ``jax.vmap`` over distinct points with a loop over them: all leaves batched, and only some."""
+    flat, setting = bench.flat, bench.subject.setting
+    name = f"vmap equals loop ({bench.name})"
+    rows = np.stack(bench.points[:3])
+    if len(rows) < 2 or not setting.traced:
+        yield name, "it takes two points in the domain and a function that can be traced"
+        return
+    weights = np.stack([bench.weights * (k + 1) for k in range(len(rows))])
+    widened, shared = setting.widened, range(1, len(flat.inputs), 2)
+
+    def along(arrays: Sequence[Any], w: Any) -> Any:
+        if bench.name != "rev":
+            w = flat.split(w, widened)
+        found = derive(bench.name, lambda arrays: flat.join(arrays, widened), arrays, w)[0]
+        # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
+        return flat.pack([lax.conj(a) if jnp.iscomplexobj(a) else a for a in jax.tree.leaves(found)])
+
+    def arrays_of(rows: Any) -> tuple[list[Any], list[Any]]:
+        return jax.vmap(lambda v: flat.split(v, widened))(rows), flat.split(rows[0], widened)
+
+    def all_batched(rows: Any, weights: Any) -> Any:
+        return jax.vmap(along)(arrays_of(rows)[0], weights)
+
+    def some_batched(rows: Any, weights: Any) -> Any:
+        batched, first = arrays_of(rows)
+        some = [first[i] if i in shared else array for i, array in enumerate(batched)]
+        axes = [None if i in shared else 0 for i in range(len(some))]
+        return jax.vmap(along, in_axes=(axes, None))(some, weights[0])
+
+    def weights_batched(rows: Any, weights: Any) -> Any:
+        return jax.vmap(along, in_axes=(None, 0))(arrays_of(rows)[1], weights)
+
+    mixed = rows.copy()
+    for i in shared:
+        leaf = flat.inputs[i]
+        mixed[:, leaf.start : leaf.stop] = rows[0, leaf.start : leaf.stop]
+    ways = {some_batched: [(x, weights[0]) for x in mixed]}
+    if not bench.subject.is_plain:
+        ways |= {
+            all_batched: [*zip(rows, weights, strict=True)],
+            weights_batched: [(rows[0], w) for w in weights],
+        }
+    pairs: list[_Pair] = []
+    for way, cases in ways.items():
+        try:
+            run = Program(
+                lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)).reshape(-1),
+                (rows.size, weights.size),
+                setting,
+            )
+            found = run(rows.reshape(-1), weights.reshape(-1)).reshape(len(cases), -1)
+        except Exception as error:  # no batching rule, or one that raises
+            yield f"{name}, {way.__name__}", first_line(error)
+        else:
+            pairs += [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
+    if pairs:
+        yield bench.compare("vmap equals loop", pairs)
+
+
+def _adjointness(rev: _Mode, fwd: _Mode) -> Check:
+    """Compare <y, J v> with <J^T y, v>, leaf by leaf of v."""
+    x, y, v = rev.points[0], rev.weights, fwd.weights
+    gradient = rev.program(x, y)
+    worst, wrong, compared = 0.0, None, 0
+    for leaf in rev.flat.inputs:
+        part = np.zeros_like(v)
+        part[leaf.start : leaf.stop] = v[leaf.start : leaf.stop]
+        image = fwd.program(x, part)
+        left, right = float(y @ image), float(gradient @ part)
+        bar = 4 * rev.subject.setting.epsilon * float(abs(y) @ abs(image) + abs(gradient) @ abs(part))
+        if abs(left - right) > SIGNIFICANT * bar:
+            bar += float(rev.program.noise(x, y) @ abs(part) + abs(y) @ fwd.program.noise(x, part))
+        ratio = abs(left - right) / (SIGNIFICANT * bar) if bar else 0.0
+        if ratio > 1 and wrong is None:
+            wrong = Wrong(f"<vjp, v> over {leaf.name}, against <y, jvp>", right, left, bar)
+        worst, compared = max(worst, ratio), compared + 1
+    return Check("adjointness", "given", 1, compared, worst, (wrong,) if wrong else ())
+
+
+def _leaf_maximum(values: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
+    """Return for each number the largest finite magnitude in its leaf."""
+    out = np.zeros(len(values))
+    for leaf in leaves:
+        part = abs(values[leaf.start : leaf.stop])
+        out[leaf.start : leaf.stop] = np.max(part[np.isfinite(part)], initial=0.0)
+    return out
+
+
+def _ratio(found: np.ndarray, expected: np.ndarray, bar: np.ndarray) -> np.ndarray:
+    """Return |found - expected| over what the bar allows; NaN must meet NaN."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(found == expected, 0.0, abs(found - expected) / (SIGNIFICANT * bar))
+    both = np.isnan(found) & np.isnan(expected)
+    return np.where(both, 0.0, np.nan_to_num(ratio, nan=np.inf, posinf=np.inf))

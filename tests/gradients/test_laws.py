@@ -1,0 +1,115 @@
+"""Each law catches the rule that breaks it, where finite differences alone see nothing."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+from cnnjax._errors import GradientError
+from cnnjax.gradients import check_grads
+
+X = np.array([0.3, -1.2, 0.8, 2.0], np.float32)
+
+
+def sine(bwd):
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, y: (bwd(x, y),))
+    return f
+
+
+def right(x, y):
+    return jnp.cos(x) * y
+
+
+def failed_laws(f, args=(X,), **options):
+    with pytest.raises(GradientError) as caught:
+        check_grads(f, args, **options)
+    report = caught.value.report
+    assert report.diagnosis
+    return {check.name.split(" (")[0] for check in report.failed}
+
+
+def test_a_right_rule_keeps_every_law():
+    report = check_grads(sine(right), (X,))
+    names = {check.name.split(" (")[0] for check in report.checks}
+    assert names >= {"linearity", "repetition", "jit equals eager", "value", "own dtype", "vmap equals loop"}
+
+
+@pytest.mark.parametrize(
+    "bwd",
+    [
+        lambda x, y: jnp.clip(right(x, y), -100.0, 100.0),
+        lambda x, y: jnp.where(abs(y) < 2e-3, 0.0, right(x, y)),
+    ],
+)
+def test_linearity(bwd):
+    assert failed_laws(sine(bwd)) == {"linearity"}
+
+
+def test_the_second_call():
+    calls = itertools.count()
+    assert "repetition" in failed_laws(sine(lambda x, y: right(x, y) * (1 + next(calls) % 2)))
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_jit_against_eager(traced):
+    def bwd(x, y):
+        return right(x, y) * (2.0 if isinstance(x, jax.core.Tracer) == traced else 1.0)
+
+    assert "jit equals eager" in failed_laws(sine(bwd))
+
+
+def test_a_batching_rule():
+    slope = custom_vmap(right)
+    slope.def_vmap(lambda size, is_batched, x, y: (right(x, y) * (2.0 if is_batched[0] else 1.0), True))
+    assert failed_laws(sine(slope)) == {"vmap equals loop"}
+
+
+def test_the_value_of_the_forward_rule():
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(lambda x: (jnp.sin(x) + 1e-3, x), lambda x, y: (right(x, y),))
+    assert failed_laws(f) == {"value"}
+
+
+def test_digits_lost_in_the_rule():
+    broken = failed_laws(sine(lambda x, y: right(x, y).astype(jnp.float16).astype(y.dtype)))
+    assert broken & {"own dtype", "jit equals eager"}
+
+
+@pytest.mark.usefixtures("float32_world")
+def test_an_overflow_in_the_function_s_own_dtype():
+    def bwd(x, y):
+        return y * jnp.exp(x) / (1 + jnp.exp(x))
+
+    f = jax.custom_vjp(lambda x: jnp.logaddexp(x, 0.0))
+    f.defvjp(lambda x: (jnp.logaddexp(x, 0.0), x), lambda x, y: (bwd(x, y),))
+    assert failed_laws(f, (np.array([1.0, 200.0], np.float32),)) == {"own dtype"}
+
+
+def test_adjointness():
+    """A transpose that somebody wrote is the one thing that separates the two modes."""
+
+    def f(x):
+        def apply(r, x):
+            return r * x
+
+        return jax.custom_derivatives.linear_call(
+            apply, lambda r, y: 1.001 * r * y, jnp.asarray(2.0, x.dtype), x
+        )
+
+    assert "adjointness" in failed_laws(f)
+
+
+def test_what_cannot_be_tested_is_listed_with_the_reason():
+    def f(x):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    g = jax.custom_vjp(f)
+    g.defvjp(lambda x: (f(x), x), lambda x, y: (right(x, y),))
+    report = check_grads(lambda x: lax.cond(x[0] > 100, jnp.cos, g, x), (X,))
+    assert report.ok
+    assert any("vmap" in what and "vectorized" in why for what, why in report.skipped)

@@ -209,7 +209,12 @@ class Judge:
         worst = float(ratio.max(initial=0.0) if wrong else ratio[ratio <= 1].max(initial=0.0))
         kinks = int(verdict.referee.kink.any(axis=1).sum())
         unresolved = int(verdict.uncertain.all(axis=1).sum())
-        return Check(name, point, order, verdict.claimed.size, worst, _unique(wrong), kinks, unresolved)
+        leaves: dict[str, float] = {}
+        for stretch, r in zip(stretches, ratio.tolist(), strict=True):
+            leaf = find_leaf(self.inputs, stretch.start).name
+            leaves[leaf] = max(r, leaves.get(leaf, 0.0))
+        found = (_unique(wrong), kinks, unresolved)
+        return Check(name, point, order, verdict.claimed.size, worst, *found, leaves=tuple(leaves.items()))
 
     def _unseen(self, stretches: Sequence[Stretch], verdict: Verdict) -> list[Wrong]:
         """Return the elements where differences see nothing and the rule is far from JAX's own.

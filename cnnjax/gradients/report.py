@@ -53,6 +53,8 @@ class Check:
     unresolved: int = 0
     """How many finite differences were too uncertain to say anything."""
     note: str = ""
+    leaves: tuple[tuple[str, float], ...] = ()
+    """For a comparison with differences: the largest ratio along each leaf, by its name."""
 
     @property
     def ok(self) -> bool:
@@ -108,6 +110,15 @@ class GradientReport:
     def wrong(self) -> tuple[Wrong, ...]:
         """Every wrong derivative that was named, each once."""
         return tuple({wrong.where: wrong for check in self.checks for wrong in check.wrong}.values())
+
+    @property
+    def leaves(self) -> dict[str, float]:
+        """For each leaf of the arguments, as ``args[0]['c3']['w']``, the largest ratio found at order 1."""
+        found: dict[str, float] = {}
+        for check in self.checks:
+            for name, ratio in check.leaves if check.order == 1 else ():
+                found[name] = max(ratio, found.get(name, 0.0))
+        return found
 
     @property
     def kinks(self) -> int:

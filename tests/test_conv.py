@@ -4,6 +4,7 @@ Where a law is an identity of sums, the numbers are small integers in float64: e
 two sides must be equal to the last bit.
 """
 
+import functools
 import itertools
 
 import jax
@@ -41,7 +42,7 @@ from cnnjax import explain, reference
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 each_method = pytest.mark.parametrize("method", GENERAL)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-WRITTEN_OUT = 30  # the traced definition has a product for each tap and input map; differentiated, it compiles slowly
+WRITTEN_OUT = 20  # the traced definition has a product for each tap and input map; differentiated, it compiles slowly
 each_case_and_method = pytest.mark.parametrize(
     ("case", "method"),
     [
@@ -61,6 +62,7 @@ FEW = (
     "causal, dilated",
     "volume, circular, groups",
 )
+each_small = pytest.mark.parametrize("case", [BY_NAME[name] for name in SMALL], ids=SMALL)
 each_of_few_and_method = pytest.mark.parametrize(
     ("case", "method"),
     [
@@ -94,17 +96,17 @@ def test_equals_the_sum_written_out_in_loops(case, method, dtype):
 
 @each_case
 @each_method
-def test_sums_of_integers_are_exact_with_and_without_jit(case, method):
+def test_sums_of_integers_are_exact(case, method):
     x, w, b = (case.draw_integers(what) for what in "xwb")
     exact = case.one(reference.convolve(x, w, b, **case.for_oracle))
-    np.testing.assert_array_equal(jitted(case, method)(case.one(x), w, b), exact)
-    if method != "definition" or case.name in SMALL:  # eager, the definition compiles every one of its steps
-        np.testing.assert_array_equal(case.convolve(case.one(x), w, b, method=method), exact)
+    one_by_one = method != "definition" or case.name in SMALL  # without jit, each of its many steps is compiled
+    convolve = functools.partial(case.convolve, method=method) if one_by_one else jitted(case, method)
+    np.testing.assert_array_equal(convolve(case.one(x), w, b), exact)
 
 
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 def test_drawn_convolutions_and_their_gradients_equal_the_oracle(spatial):
-    @settings(max_examples=40 if spatial < 3 else 20)
+    @settings(max_examples=30 if spatial < 3 else 15)
     @given(case=convolutions(spatial))
     def check(case):
         x, w, y = (case.draw_integers(what) for what in "xwy")
@@ -255,7 +257,7 @@ def test_both_modes_of_differentiation_equal_the_oracle(case, method):
 
 
 @each_of_few_and_method
-@each_dtype
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "float64"])
 def test_gradients_are_as_exact_as_their_dtype(case, method, dtype):
     x, w, y = (case.draw(what, dtype) for what in "xwy")
     back = jax.jit(lambda x, w, y: jax.vjp(lambda x, w: case.convolve(x, w, method=method), x, w)[1](y))
@@ -267,7 +269,8 @@ def test_gradients_are_as_exact_as_their_dtype(case, method, dtype):
         assert_within(mine, right, bound)
 
 
-@each_of_few_and_method
+@each_small
+@each_method
 def test_derivatives_of_a_curved_loss_equal_central_differences(case, method):
     """The two step sizes give the error of the difference; rounding adds eps * (size of the loss) / h."""
     x, w, b, y = (case.draw(what) for what in "xwby")
@@ -289,7 +292,8 @@ def test_derivatives_of_a_curved_loss_equal_central_differences(case, method):
         assert abs(fine - coarse) < 1e-2 * abs(derivative)  # the yardstick is worth something
 
 
-@each_of_few_and_method
+@each_small
+@each_method
 def test_the_hessian_of_half_the_square_equals_the_oracle(case, method):
     """L = |conv(x, w)|^2 / 2 has the Hessian of two bilinear forms, which the oracle can write down."""
     x, w = case.draw_integers("x"), case.draw_integers("w")
@@ -537,7 +541,7 @@ TRANSPOSES = [
     {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "output_padding": extra}
     for padding in ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT", 1, ((1, 0), (0, 2)))
     for stride, extra in ((1, 0), (2, 0), (2, 1), ((2, 3), (0, 2)))
-    for dilation, groups in ((1, 1), (2, 2), ((1, 2), 1))
+    for dilation, groups in ((1, 1), ((1, 2), 2))
 ]
 
 
@@ -601,7 +605,11 @@ def test_transpose_is_as_exact_as_its_dtype(dtype):
 
 # Relatives
 
-SPATIAL = product(stride=[1, (2, 1)], padding=["VALID", "SAME", "CIRCULAR", ((1, 0), (0, 1))], dilation=[1, (1, 2)])
+SPATIAL = [
+    {"stride": stride, "padding": padding, "dilation": dilation}
+    for padding in ("VALID", "SAME", "CIRCULAR", ((1, 0), (0, 1)))
+    for stride, dilation in ((1, (1, 2)), ((2, 1), 1))
+]
 
 
 @pytest.mark.parametrize("options", SPATIAL, ids=str)
@@ -651,12 +659,12 @@ def test_local_has_a_kernel_for_each_position(options):
     x = integers((2, 5, 6, 2), "x")
     _, output = reference._reading((5, 6), (3, 2), **options)
     w, b = integers((*output, 3, 2, 2, 3), "w"), integers((*output, 3), "b")
-    local = jax.jit(lambda x, w, b: cnnjax.local_conv2d(x, w, b, **options))
+    local = jax.jit(lambda x, w, b=None: cnnjax.local_conv2d(x, w, b, **options))
     exact = reference.local_convolve(x, w, b, **options)
     np.testing.assert_array_equal(local(x, w, b), exact)
     np.testing.assert_array_equal(local(x[1], w, b), exact[1])
     shared = np.broadcast_to(w[0, 0], w.shape)
-    np.testing.assert_array_equal(cnnjax.local_conv2d(x, shared, **options), cnnjax.conv2d(x, w[0, 0], **options))
+    np.testing.assert_array_equal(local(x, shared, np.zeros_like(b)), cnnjax.conv2d(x, w[0, 0], **options))
 
 
 @each_dtype

@@ -71,15 +71,18 @@ def test_pools_equal_torch(where):
     functions = torch.nn.functional
     window, stride, pad = where["window"], where["stride"], where["pad"]
     shown = lambda y: np.moveaxis(y.numpy(), 1, -1)  # noqa: E731
-    ours = {"stride": stride, "padding": pad}
-    np.testing.assert_array_equal(
-        cnnjax.max_pool2d(x, window, **ours), shown(functions.max_pool2d(theirs, window, stride, pad))
-    )
-    mean = shown(functions.avg_pool2d(theirs, window, stride, pad, count_include_pad=False))
-    np.testing.assert_allclose(cnnjax.avg_pool2d(x, window, **ours), mean, rtol=0, atol=8 * np.finfo(float).eps)
-    if pad == 0:
-        norm = shown(functions.lp_pool2d(abs(theirs), 3, window, stride))
-        np.testing.assert_allclose(cnnjax.lp_pool2d(x, window, p=3, stride=stride), norm, rtol=64 * np.finfo(float).eps)
+
+    @jax.jit
+    def ours(x):
+        largest, mean = (pool(x, window, stride=stride, padding=pad) for pool in (cnnjax.max_pool2d, cnnjax.avg_pool2d))
+        return largest, mean, cnnjax.lp_pool2d(x, window, p=3, stride=stride)
+
+    largest, mean, norm = ours(x)
+    np.testing.assert_array_equal(largest, shown(functions.max_pool2d(theirs, window, stride, pad)))
+    their_mean = shown(functions.avg_pool2d(theirs, window, stride, pad, count_include_pad=False))
+    np.testing.assert_allclose(mean, their_mean, rtol=0, atol=8 * np.finfo(float).eps)
+    their_norm = shown(functions.lp_pool2d(abs(theirs), 3, window, stride))
+    np.testing.assert_allclose(norm, their_norm, rtol=64 * np.finfo(float).eps)
 
 
 def test_the_tutorials_pool():
@@ -174,8 +177,8 @@ W, B = normal((3,), "w"), normal((3,), "b")
 
 
 @pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("where", [WHERE[7], WHERE[14]], ids=str)
-def test_gradients_and_second_derivatives_equal_differences(pool, where):
+def test_gradients_and_second_derivatives_equal_differences(pool):
+    where = WHERE[14]  # windows that overlap, over an edge that is mirrored
     x = normal(SHAPE, "smooth point")
     x = np.sign(x) * (np.abs(x) + 0.1)  # away from the kink of the modulus
     direction, weights = normal(SHAPE, "direction"), normal(POOLS[pool](x, where).shape, "weights")
@@ -185,7 +188,7 @@ def test_gradients_and_second_derivatives_equal_differences(pool, where):
     assert abs(jnp.vdot(gradient(x), direction) - expected) <= error
     assert abs(jax.jvp(loss, (x,), (direction,))[1] - expected) <= error
     curvature, error = central_difference(lambda x: jnp.vdot(gradient(x), weights_of(direction)), x, direction)
-    ours = jnp.vdot(jax.jvp(gradient, (x,), (direction,))[1], weights_of(direction))
+    ours = jnp.vdot(jax.jit(lambda x, d: jax.jvp(gradient, (x,), (d,))[1])(x, direction), weights_of(direction))
     assert abs(ours - curvature) <= error
 
 
@@ -223,9 +226,12 @@ def test_16_bit_windows_are_added_up_in_float32(dtype):
     """2048 + 1 is 2048 in float16, and 256 + 1 is 256 in bfloat16: kept there, a sum of ones would stop growing."""
     first = 256 if dtype == "bfloat16" else 2048
     x = jnp.ones((5, 5, 1), dtype).at[0, 0].set(first)
-    assert cnnjax.subsample2d(x, jnp.ones(1, dtype), window=5).item() == first + 24
-    assert cnnjax.avg_pool2d(x, 5).item() == jnp.asarray((first + 24) / 25, dtype)
-    assert cnnjax.avg_pool2d(x, 5).dtype == dtype
+    total, mean = jax.jit(lambda x, w: (cnnjax.subsample2d(x, w, window=5), cnnjax.avg_pool2d(x, 5)))(
+        x, jnp.ones(1, dtype)
+    )
+    assert total.item() == first + 24
+    assert mean.item() == jnp.asarray((first + 24) / 25, dtype)
+    assert mean.dtype == dtype
     assert cnnjax.max_pool2d(x, 2).dtype == cnnjax.lp_pool2d(x, 2).dtype == dtype
     y = normal((4, 4, 1), "16", dtype)
     exact = reference.avg_pool(wide(y)[None], (2, 2), stride=2)[0]

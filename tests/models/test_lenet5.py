@@ -35,8 +35,9 @@ TABLE = [
 
 
 @pytest.fixture(scope="module")
-def params(drawn_six_times):
-    return jax.tree.map(lambda drawn: drawn[0].astype(jnp.float32), drawn_six_times)
+def params():
+    """Any numbers, of about the sizes that the network starts with."""
+    return parameters_of(NETWORK, "float32", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,8 @@ def test_with_trainable_codes_there_are_840_parameters_more():
     np.testing.assert_array_equal(network.apply(params, x), NETWORK.apply(fixed, x))
 
 
-def test_the_parameters_are_the_ones_that_are_counted(params):
+def test_the_parameters_are_the_ones_that_are_counted():
+    params = jax.eval_shape(NETWORK.init, jax.random.key(0))
     shapes = {f"{layer}.{key}": value.shape for layer, arrays in params.items() for key, value in arrays.items()}
     assert shapes == {
         "c1.w": (5, 5, 1, 6), "c1.b": (6,), "s2.w": (6,), "s2.b": (6,), "c3.w": (5, 5, 6, 16), "c3.b": (16,),
@@ -81,7 +83,6 @@ def test_the_parameters_are_the_ones_that_are_counted(params):
     }  # fmt: skip
     unconnected = 25 * (96 - 60)
     assert sum(value.size for value in jax.tree.leaves(params)) - unconnected == 60_000
-    assert np.count_nonzero(params["c3"]["w"]) == 1_500
 
 
 def test_the_modern_variant_is_another_network():
@@ -164,20 +165,19 @@ BOUNDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def drawn_six_times():
-    return jax.jit(jax.vmap(lambda key: NETWORK.init(key, jnp.float64)))(jax.random.split(jax.random.key(0), 6))
-
-
-@pytest.mark.parametrize("layer", BOUNDS)
-def test_weights_and_biases_start_uniform_within_the_bounds_of_the_paper(layer, drawn_six_times):
-    for values in drawn_six_times[layer].values():
-        relative = np.abs(values) / np.broadcast_to(BOUNDS[layer], values.shape[-1:])
-        assert relative.max() <= 1 + 1e-12
-        inside = relative[relative > 0]
-        # n uniform values leave the top 20 / n of their range empty with probability e^-20.
-        assert inside.max() > 1 - 20 / inside.size
-        assert abs(inside.mean() - 0.5) < 6 / np.sqrt(12 * inside.size)
+def test_weights_and_biases_start_uniform_within_the_bounds_of_the_paper():
+    keys = jax.random.split(jax.random.key(0), 6)
+    params = jax.jit(jax.vmap(lambda key: NETWORK.init(key, jnp.float64)))(keys)
+    assert params.keys() == BOUNDS.keys()
+    for layer, bounds in BOUNDS.items():
+        for values in params[layer].values():
+            relative = np.abs(values) / np.broadcast_to(bounds, values.shape[-1:])
+            assert relative.max() <= 1 + 1e-12
+            inside = relative[relative > 0]
+            # n uniform values leave the top 20 / n of their range empty with probability e^-20.
+            assert inside.max() > 1 - 20 / inside.size
+            assert abs(inside.mean() - 0.5) < 6 / np.sqrt(12 * inside.size)
+    assert np.count_nonzero(params["c3"]["w"][0]) == 1_500
 
 
 def test_input_is_scaled_as_in_the_paper():

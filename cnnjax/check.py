@@ -39,12 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Verify the derivatives of a JAX function against finite differences with an error bar.",
     )
     parser.add_argument("function", help="module:name, for example mypackage.losses:cross_entropy")
-    parser.add_argument(
-        "--args", nargs="*", default=[], metavar="EXPR", help="a Python expression for each argument"
-    )
-    parser.add_argument(
-        "--order", type=int, default=1, help="verify derivatives up to this order (default: 1)"
-    )
+    parser.add_argument("--args", nargs="*", default=[], metavar="EXPR", help="a Python expression for each argument")
+    parser.add_argument("--order", type=int, default=1, help="verify derivatives up to this order (default: 1)")
     parser.add_argument("--modes", nargs="+", default=["fwd", "rev"], choices=["fwd", "rev", "lin"])
     parser.add_argument("--seed", type=int, default=0, help="of normal() and of the random directions")
     parser.add_argument("--exhaustive", action="store_true", help="compare every single element")

@@ -115,7 +115,7 @@ def make_step(
 
         def objective(params: Any) -> tuple[jax.Array, jax.Array]:
             scores = network.apply(params, x)
-            return loss(scores, labels), scores
+            return loss(scores, jnp.asarray(labels)), scores
 
         (value, scores), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)

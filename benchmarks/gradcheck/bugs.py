@@ -211,9 +211,7 @@ def written() -> Iterator[Bug]:
         lambda r, y: (y * (r[0] - r[1]) / r[0].size, -2 * y * (r[0] - r[1]) / r[0].size),
         (X, Y),
     )
-    yield bug(
-        "softmax: diagonal only", softmax, lambda r, y: (softmax(r[0]) * (1 - softmax(r[0])) * y,), (LOGITS,)
-    )
+    yield bug("softmax: diagonal only", softmax, lambda r, y: (softmax(r[0]) * (1 - softmax(r[0])) * y,), (LOGITS,))
     yield Bug(
         "cross entropy: not divided by the batch",
         lambda x: ruled(
@@ -279,9 +277,7 @@ def written() -> Iterator[Bug]:
         return (jnp.where(r[0] == up(pool(r[0])), up(y), 0.0).astype(y.dtype),)
 
     yield bug("pool: every tie rewarded", pool, pool_all, (TIED,))
-    yield bug(
-        "pool: average's rule", pool, lambda r, y: (jnp.repeat(jnp.repeat(y, 2, 1), 2, 2) / 4,), (TIED,)
-    )
+    yield bug("pool: average's rule", pool, lambda r, y: (jnp.repeat(jnp.repeat(y, 2, 1), 2, 2) / 4,), (TIED,))
     yield bug(
         "max: every tie rewarded",
         lambda x: jnp.max(x),
@@ -403,9 +399,7 @@ def written() -> Iterator[Bug]:
         lambda r, y: right(lambda a, b: jnp.sin(a) * b**2)(r, y)[::-1],
         (X, Y),
     )
-    yield bug(
-        "one of 100000", square, lambda r, y: ((2 * r[0] * y).at[54321].multiply(1.01),), (normal(100_000),)
-    )
+    yield bug("one of 100000", square, lambda r, y: ((2 * r[0] * y).at[54321].multiply(1.01),), (normal(100_000),))
     yield bug("huge scale", lambda x: x**2, lambda r, y: (2.001 * r[0] * y,), (1e12 * normal(4),))
     yield bug("tiny scale", lambda x: x**2, lambda r, y: (2.001 * r[0] * y,), (1e-12 * normal(4),))
     yield bug(
@@ -502,9 +496,7 @@ def lawless() -> Iterator[Bug]:
         return jnp.cos(r[0]) * y
 
     yield bug("cotangent clipped at 100", jnp.sin, lambda r, y: (jnp.clip(cos(r, y), -100, 100),), (X,))
-    yield bug(
-        "small cotangents dropped", jnp.sin, lambda r, y: (jnp.where(abs(y) < 1e-2, 0.0, cos(r, y)),), (X,)
-    )
+    yield bug("small cotangents dropped", jnp.sin, lambda r, y: (jnp.where(abs(y) < 1e-2, 0.0, cos(r, y)),), (X,))
     yield bug(
         "gradient clipped by its norm",
         jnp.sin,
@@ -560,9 +552,7 @@ def lawless() -> Iterator[Bug]:
     )
     yield Bug(
         "first sample for all under vmap",
-        with_vmap_rule(
-            lambda n, b, r, y: (jnp.cos(jnp.broadcast_to(r[:1], y.shape) if b[0] else r) * y, True)
-        ),
+        with_vmap_rule(lambda n, b, r, y: (jnp.cos(jnp.broadcast_to(r[:1], y.shape) if b[0] else r) * y, True)),
         with_vmap_rule(lambda n, b, r, y: (jnp.cos(r) * y, True)),
         (X,),
     )

@@ -93,12 +93,8 @@ def oscillations() -> Iterator[Hard]:
         lambda x: lax.fori_loop(0, 20, lambda i, c: 3.9 * c * (1 - c), x),
         (f32(0.3, 0.6),),
     )
-    yield Hard(
-        "deep tanh chain", lambda x: lax.fori_loop(0, 50, lambda i, c: jnp.tanh(1.5 * c + 0.1), x), (X,)
-    )
-    yield Hard(
-        "deep exploding chain", lambda x: lax.fori_loop(0, 30, lambda i, c: 2 * jnp.sin(c) + c, x), (X,)
-    )
+    yield Hard("deep tanh chain", lambda x: lax.fori_loop(0, 50, lambda i, c: jnp.tanh(1.5 * c + 0.1), x), (X,))
+    yield Hard("deep exploding chain", lambda x: lax.fori_loop(0, 30, lambda i, c: 2 * jnp.sin(c) + c, x), (X,))
 
 
 def kinks() -> Iterator[Hard]:
@@ -122,12 +118,8 @@ def kinks() -> Iterator[Hard]:
     yield Hard("sort of ties", lambda x: jnp.sort(x) * jnp.arange(4, dtype=x.dtype), (f32(2, 1, 2, 1),))
     yield Hard("median", jnp.median, (f32(3, 1, 2, 5),))
     yield Hard("hinge at its margin", lambda x: jnp.maximum(0, 1 - x).sum(), (f32(1, 0, 2),))
-    yield Hard(
-        "huber at its edge", lambda x: jnp.where(abs(x) < 1, 0.5 * x**2, abs(x) - 0.5), (f32(1, -1, 0.2),)
-    )
-    yield Hard(
-        "relu network, kinks nearby", lambda x, w: jax.nn.relu(jax.nn.relu(conv(x, w))).sum(), (IMAGE, KERNEL)
-    )
+    yield Hard("huber at its edge", lambda x: jnp.where(abs(x) < 1, 0.5 * x**2, abs(x) - 0.5), (f32(1, -1, 0.2),))
+    yield Hard("relu network, kinks nearby", lambda x, w: jax.nn.relu(jax.nn.relu(conv(x, w))).sum(), (IMAGE, KERNEL))
     yield Hard(
         "relu network of zeros",
         lambda x, w: jax.nn.relu(x @ w) @ jnp.ones(5, x.dtype),
@@ -179,9 +171,9 @@ def algebra() -> Iterator[Hard]:
 def programs() -> Iterator[Hard]:
     def newton(a):
         root = jax.custom_jvp(
-            lambda a: lax.while_loop(
-                lambda s: abs(s[0] ** 2 - a) > 1e-6 * a, lambda s: ((s[0] + a / s[0]) / 2,), (a,)
-            )[0]
+            lambda a: lax.while_loop(lambda s: abs(s[0] ** 2 - a) > 1e-6 * a, lambda s: ((s[0] + a / s[0]) / 2,), (a,))[
+                0
+            ]
         )
         root.defjvp(lambda p, t: (root(*p), t[0] / (2 * root(*p))))
         return root(a)

@@ -105,9 +105,7 @@ def outcome(check: Callable[..., None], f: Any, args: Any, order: int) -> tuple[
         verdict = "rejected"
     except Exception as error:
         # torch's verdict is a RuntimeError of its own
-        verdict = (
-            "rejected" if type(error).__name__ == "GradcheckError" else f"crashed: {type(error).__name__}"
-        )
+        verdict = "rejected" if type(error).__name__ == "GradcheckError" else f"crashed: {type(error).__name__}"
     return verdict, time.perf_counter() - start
 
 

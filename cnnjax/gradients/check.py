@@ -104,9 +104,7 @@ def _validated(
     if not callable(f):
         raise wrong(ArgumentTypeError, "f", f, "a function", "pass the function itself, not its value")
     if not isinstance(args, (tuple, list)):
-        raise wrong(
-            ArgumentTypeError, "args", args, "the tuple of the arguments of f", "write (x,) for one argument"
-        )
+        raise wrong(ArgumentTypeError, "args", args, "the tuple of the arguments of f", "write (x,) for one argument")
     if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
         raise wrong(ArgumentValueError, "order", order, "an integer of at least 1", "use order=1")
     modes = (modes,) if isinstance(modes, str) else tuple(modes)

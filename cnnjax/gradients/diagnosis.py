@@ -34,9 +34,7 @@ LAW_DIAGNOSES = {
 """What a broken law, or a note on a check, looks like."""
 
 
-def diagnose(
-    claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequence[Leaf]
-) -> tuple[str, ...]:
+def diagnose(claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequence[Leaf]) -> tuple[str, ...]:
     """Return one sentence for every leaf whose gradient is wrong.
 
     Args:
@@ -67,9 +65,7 @@ def diagnose(
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(
-        a.shape == b.shape and np.max(abs(a - b), initial=0.0) <= _CLOSE * np.max(abs(b), initial=0.0)
-    )
+    return bool(a.shape == b.shape and np.max(abs(a - b), initial=0.0) <= _CLOSE * np.max(abs(b), initial=0.0))
 
 
 def _whole(mine: np.ndarray, truth: np.ndarray, leaf: Leaf, sizes: dict[int, str]) -> str | None:
@@ -144,9 +140,7 @@ def _pattern(mine: np.ndarray, truth: np.ndarray, at: np.ndarray, leaf: Leaf) ->
     size = np.max(abs(truth), initial=0.0)
     wrong = abs(mine - truth) > _CLOSE * np.maximum(abs(truth), 1e-3 * size)
     where = _where(wrong, mine, truth, at)
-    count = (
-        f"{wrong.sum()} of {wrong.size} elements wrong, {where}" if not wrong.all() else "every element wrong"
-    )
+    count = f"{wrong.sum()} of {wrong.size} elements wrong, {where}" if not wrong.all() else "every element wrong"
     if not mine[wrong].any():
         return f"{count}: zero there"
     if (truth[wrong] != 0).all():
@@ -186,11 +180,7 @@ def _where(wrong: np.ndarray, mine: np.ndarray, truth: np.ndarray, at: np.ndarra
         if wrong[border].any() and not wrong[~border].any() and not border.all():
             return f"on the border of axis {', '.join(map(str, axes))}"
     values, counts = np.unique(at, return_counts=True)
-    if (
-        np.isin(at[wrong], values[counts > 1]).all()
-        and (truth[wrong] == 0).any()
-        and (mine[wrong] != 0).any()
-    ):
+    if np.isin(at[wrong], values[counts > 1]).all() and (truth[wrong] == 0).any() and (mine[wrong] != 0).any():
         return "among equal arguments: every tie rewarded?"
     for text, test in tests[:2]:
         if not wrong[~test()].any():

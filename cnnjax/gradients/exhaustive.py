@@ -44,11 +44,7 @@ def check_every_element(judge: Judge, order: int) -> Check:
         ratio = abs(claimed - slopes) / (SIGNIFICANT * bar)
     doubtful = np.flatnonzero(~(ratio <= 1))
     doubtful = doubtful[np.argsort(-np.nan_to_num(ratio[doubtful], nan=np.inf), kind="stable")][:_MOST]
-    again = (
-        judge.check([Stretch(0, int(i), int(i) + 1) for i in doubtful], "given", order)
-        if len(doubtful)
-        else None
-    )
+    again = judge.check([Stretch(0, int(i), int(i) + 1) for i in doubtful], "given", order) if len(doubtful) else None
     wrong = again.wrong if again else ()
     worst = again.worst if again else float(ratio.max(initial=0.0))
     return Check(f"every element ({judge.mode})", "given", order, n, worst, wrong)

@@ -95,9 +95,7 @@ class Judge:
             parts = [(slice(s.start, s.stop), lines[s.line, s.start : s.stop]) for s in stretches]
             with np.errstate(invalid="ignore"):
                 claimed = np.array([[self.gradient[part] @ v] for part, v in parts])
-                own = np.array(
-                    [[(noise[part] + _EPS * abs(self.gradient[part])) @ abs(v)] for part, v in parts]
-                )
+                own = np.array([[(noise[part] + _EPS * abs(self.gradient[part])) @ abs(v)] for part, v in parts])
             return claimed, own + self._unconverged * abs(claimed)
         directions = [self.referee.direction(s) for s in stretches]
         program = self.subject.derivative(self.mode)
@@ -151,9 +149,7 @@ class Judge:
         if self.mode == "rev" and self.plain is not None and np.isfinite(self.plain).all():
             named = self.verdict(elements[:: max(1, len(elements) // 16)])
             at = [s.start for s in elements[:: max(1, len(elements) // 16)]]
-            told = Verdict(
-                (self.plain[at] * self.referee.lines[1, at])[:, None], named.referee, named.own, named.slack
-            )
+            told = Verdict((self.plain[at] * self.referee.lines[1, at])[:, None], named.referee, named.own, named.slack)
             if not (told.ratio > 1).any():
                 return self.gradient, self.plain
         if len(elements) > _FEW_INPUTS:
@@ -237,9 +233,7 @@ class Judge:
             noise = self._gradient_noise + self.subject.plain_gradient.noise(self.referee.x, self.weights)
             bar = SIGNIFICANT * noise[at] + 1e-3 * abs(plain)
             if apart > bar:
-                name = (
-                    find_leaf(self.inputs, at).element(at) + " (by JAX's own rules; differences see nothing)"
-                )
+                name = find_leaf(self.inputs, at).element(at) + " (by JAX's own rules; differences see nothing)"
                 found.append(Wrong(name, float(rule), float(plain), float(bar)))
         return found
 
@@ -261,9 +255,7 @@ class Judge:
             along = self.referee.derivatives([Stretch(0, int(place), int(place) + 1)]).dot(self.weights)
             size = self.referee.lines[0, place]
             name = find_leaf(self.inputs, int(place)).element(int(place))
-            found.append(
-                Wrong(name, float(claimed[place]), float(along.value[0] / size), float(along.bar[0] / size))
-            )
+            found.append(Wrong(name, float(claimed[place]), float(along.value[0] / size), float(along.bar[0] / size)))
         return tuple(found)
 
     def _localise(self, stretch: Stretch, budget: list[int]) -> list[Stretch]:

@@ -99,9 +99,7 @@ def laws(
     finite = np.isfinite(subject.function(points[0]))
     cotangent = np.where(finite, rng.normal(size=subject.m), 0.0)
     tangent = rng.normal(size=subject.n)
-    benches = [
-        _Mode(name, flat, subject, tuple(points), cotangent if name == "rev" else tangent) for name in modes
-    ]
+    benches = [_Mode(name, flat, subject, tuple(points), cotangent if name == "rev" else tangent) for name in modes]
     for bench in benches:
         yield _linearity(bench, rng)
         yield from _repetition(bench)

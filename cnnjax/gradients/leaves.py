@@ -150,9 +150,7 @@ class FlatFunction:
 
     def pack(self, arrays: Any, widen: bool = False) -> jax.Array:
         """Pack arrays into one vector of JAX's widest enabled float."""
-        return _pack(
-            jax.tree.leaves(arrays), np.float64 if widen else jax.dtypes.canonicalize_dtype(np.float64)
-        )
+        return _pack(jax.tree.leaves(arrays), np.float64 if widen else jax.dtypes.canonicalize_dtype(np.float64))
 
 
 def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFunction:

@@ -127,9 +127,7 @@ def derivative(
         return _combine(central, right, left)
 
 
-def _extrapolate(
-    quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the entry of the Richardson table with the smallest error bar, and that bar.
 
     The bar is infinite where that entry had not converged: where it still moved by a good part of itself, and

@@ -109,9 +109,7 @@ SETTINGS = (
 NATIVE = SETTINGS[-1]
 
 
-def choose_subject(
-    flat: FlatFunction, modes: tuple[str, ...]
-) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
+def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
     """Return the function in the first setting in which it and its rules run and mean what they mean
     natively.
 
@@ -166,9 +164,7 @@ class Program:
         self.call, self.setting, self.sizes = call, setting, sizes
         if setting.traced:
             with setting.context():
-                blanks = [
-                    jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes
-                ]
+                blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
                 self.jaxpr: Any = jax.make_jaxpr(call)(*blanks)
 
     def plain(self, *vectors: Any) -> Any:
@@ -214,9 +210,7 @@ class Program:
             for column, values in zip(columns, (which, start, stop, t), strict=True):
                 column[: last - first] = values[first:last]
             with _wide():
-                out[first:last] = np.asarray(self._sweep(x, lines, *columns, np.int32(last - first)))[
-                    : last - first
-                ]
+                out[first:last] = np.asarray(self._sweep(x, lines, *columns, np.int32(last - first)))[: last - first]
 
         firsts = range(0, count, rows)
         # Callbacks that run at the same time can wait for each other for ever on a machine with few cores.
@@ -364,9 +358,7 @@ class Subject:
         if not self.setting.traced:
             return None
         try:
-            return Program(
-                lambda x, w: derive("rev", self.function.plain, x, w)[0], (self.n, self.m), SETTINGS[0]
-            )
+            return Program(lambda x, w: derive("rev", self.function.plain, x, w)[0], (self.n, self.m), SETTINGS[0])
         except Exception:  # whatever JAX cannot differentiate: no second opinion, and none is needed
             return None
 

@@ -219,9 +219,7 @@ def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) 
     for eqn in jaxpr.eqns:
         if not eqn.outvars and eqn.effects:  # printing; it would run at every step of every difference
             continue
-        known.update(
-            zip(eqn.outvars, _equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True)
-        )
+        known.update(zip(eqn.outvars, _equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
@@ -257,9 +255,7 @@ def _equation(eqn: Any, values: list[Any], rounding: Rounding | None) -> Sequenc
 def _first_order(eqn: Any, values: list[Any]) -> list[Any]:
     """Bind a primitive again, with its dtype parameters widened."""
     params = dict(eqn.params)
-    if eqn.primitive.name.startswith(
-        "scatter"
-    ):  # its update function was traced for one dtype: let JAX make a new one
+    if eqn.primitive.name.startswith("scatter"):  # its update function was traced for one dtype: let JAX make a new one
         scatter = getattr(lax, eqn.primitive.name.replace("-", "_"))
         kept = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
         return [scatter(*values, **{key: params[key] for key in kept})]
@@ -275,9 +271,7 @@ def _first_order(eqn: Any, values: list[Any]) -> list[Any]:
 def _as_traced(eqn: Any, values: list[Any]) -> list[Any]:
     """Bind a primitive in the dtypes it was traced with, and widen what comes out."""
     narrow = [
-        lax.convert_element_type(value, atom.aval.dtype)
-        if jnp.issubdtype(value.dtype, jnp.inexact)
-        else value
+        lax.convert_element_type(value, atom.aval.dtype) if jnp.issubdtype(value.dtype, jnp.inexact) else value
         for value, atom in zip(values, eqn.invars, strict=True)
     ]
     results = eqn.primitive.bind(*narrow, **eqn.params)
@@ -292,9 +286,7 @@ def _traced_epsilon(eqn: Any) -> float:
 
 def _strong(values: Sequence[Any]) -> list[Any]:
     """Drop weak types, so that what enters a loop has the type of what the loop's body returns."""
-    return [
-        lax.convert_element_type(v, v.dtype) if jnp.issubdtype(v.dtype, jnp.number) else v for v in values
-    ]
+    return [lax.convert_element_type(v, v.dtype) if jnp.issubdtype(v.dtype, jnp.number) else v for v in values]
 
 
 def _scan(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:

@@ -96,12 +96,9 @@ class Referee:
         """Return the derivative of every output along every stretch, as arrays (stretches, outputs)."""
         per_block = max(1, _BLOCK // (len(steps) * max(len(self.centre), 1)))
         blocks = [
-            self._block(stretches[first : first + per_block], steps)
-            for first in range(0, len(stretches), per_block)
+            self._block(stretches[first : first + per_block], steps) for first in range(0, len(stretches), per_block)
         ]
-        return Derivative(
-            *(np.concatenate(column) for column in zip(*(b.fields for b in blocks), strict=True))
-        )
+        return Derivative(*(np.concatenate(column) for column in zip(*(b.fields for b in blocks), strict=True)))
 
     def projected(self, stretches: Sequence[Stretch], weights: np.ndarray, steps: np.ndarray) -> Derivative:
         """Return the derivative of the weighted sum of the outputs along every stretch, as arrays (stretches,
@@ -133,9 +130,7 @@ class Referee:
 
     def _differences(self, stretches: Sequence[Stretch], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, stretches, outputs)."""
-        columns = (
-            np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop")
-        )
+        columns = (np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop"))
         which, start, stop = (np.repeat(column, 2 * len(steps)) for column in columns)
         t = np.tile(np.concatenate([steps, -steps]), len(stretches))
         values = self.program.along(self.x, self.lines, which, start, stop, t)

@@ -148,9 +148,7 @@ class GradientReport:
             MissingExtraError: matplotlib is not installed.
         """
         if self.taylor is None:
-            raise ArgumentValueError(
-                "GradientReport.figure: nothing was differentiated, so there is no curve to draw"
-            )
+            raise ArgumentValueError("GradientReport.figure: nothing was differentiated, so there is no curve to draw")
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
@@ -178,9 +176,7 @@ class GradientReport:
         verdict = "agrees with finite differences" if self.ok else "DISAGREES"
         lines = [f"The gradient of {self.function} {verdict}."]
         for check in self.failed[:4]:
-            lines.append(
-                f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip()
-            )
+            lines.append(f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip())
             lines += [f"    {wrong}" for wrong in check.wrong[:4]]
             if len(check.wrong) > 4:
                 lines.append(f"    and {len(check.wrong) - 4} more")

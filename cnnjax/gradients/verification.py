@@ -66,12 +66,7 @@ class Verification:
         self.skipped += [("float64 evaluation", reason) for reason in reasons]
         self._verify(subject, flat.inputs, flat.outputs, flat.point, 1, unavailable)
         if not self.diagnosis:
-            broken = {
-                key
-                for check in self.checks
-                if not check.ok
-                for key in (check.name.split(" (")[0], check.note)
-            }
+            broken = {key for check in self.checks if not check.ok for key in (check.name.split(" (")[0], check.note)}
             self.diagnosis = tuple(text for law, text in LAW_DIAGNOSES.items() if law in broken)
 
     def _fail(self, name: str, order: int, note: str) -> None:
@@ -98,9 +93,7 @@ class Verification:
         for name, point in points.items():
             self._compare(stage, name, point, rng)
         if order == 1 and any(np.isinf(check.worst) for check in self.checks):
-            self.skipped.append(
-                ("the laws of a derivative", "the derivative is not finite, or infinitely wrong")
-            )
+            self.skipped.append(("the laws of a derivative", "the derivative is not finite, or infinitely wrong"))
         elif order == 1:
             near = [points[name] for name in ("nearby",) if name in points]
             for found in laws(self.flat, subject, modes, [x, *near], rng):
@@ -118,9 +111,7 @@ class Verification:
         stretches = _stretches(stage.inputs, rng, elements=2 if name == "given" else 0)
         for mode in stage.modes:
             weights = rng.normal(size=stage.subject.m) / referee.output_scale
-            judge = Judge(
-                stage.subject, referee, mode, weights, stage.inputs, stage.outputs, self.request.slack
-            )
+            judge = Judge(stage.subject, referee, mode, weights, stage.inputs, stage.outputs, self.request.slack)
             check = judge.check(stretches, name, stage.order)
             self.checks.append(check)
             if name == "given" and self.request.exhaustive and check.ok:
@@ -146,9 +137,7 @@ class Verification:
             return
         if stage.order == 1 and self.judge.mode == mode == "rev" and "rev" not in unavailable:
             line = self.judge.referee.lines[0]
-            hessian_line = derived.derivative("rev")(np.concatenate([x, self.judge.weights]), line)[
-                : subject.n
-            ]
+            hessian_line = derived.derivative("rev")(np.concatenate([x, self.judge.weights]), line)[: subject.n]
             self.taylor = expand(self.judge, float(hessian_line @ line))
         outputs = stage.inputs if mode == "rev" else stage.outputs
         point = np.concatenate([x, weights])
@@ -159,9 +148,7 @@ class Verification:
         x, function = stage.x, stage.subject.function
         finite = np.isfinite(function(x))
         points = {"given": x}
-        shift = (
-            magnitudes(x, stage.inputs) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
-        )
+        shift = magnitudes(x, stage.inputs) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
         for leaf in stage.inputs:
             _keep_symmetry(leaf, x, shift)
         for exponent in (-4, -8, -16):

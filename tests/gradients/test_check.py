@@ -139,9 +139,7 @@ def test_a_convention_at_a_kink_is_accepted_and_counted(f):
 
 
 def test_a_derivative_outside_the_one_sided_ones_is_rejected():
-    bad = with_rule(
-        jnp.abs, lambda x: (jnp.abs(x), x), lambda x, y: (jnp.where(x == 0, 2.0, jnp.sign(x)) * y,)
-    )
+    bad = with_rule(jnp.abs, lambda x: (jnp.abs(x), x), lambda x, y: (jnp.where(x == 0, 2.0, jnp.sign(x)) * y,))
     assert failure(bad, (np.array([0.0, 1.0], np.float32),)).wrong[0].where == "args[0][0]"
 
 

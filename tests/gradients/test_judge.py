@@ -122,9 +122,7 @@ def test_an_implicit_rule_is_not_judged_where_its_iteration_does_not_converge():
 def test_a_loop_is_as_exact_as_its_stopping():
     def f(a, slope):
         find = jax.custom_jvp(
-            lambda a: jax.lax.while_loop(
-                lambda s: abs(s**2 - a) > 1e-4, lambda s: (s + a / s) / 2, 1.0 + 0 * a
-            )
+            lambda a: jax.lax.while_loop(lambda s: abs(s**2 - a) > 1e-4, lambda s: (s + a / s) / 2, 1.0 + 0 * a)
         )
         find.defjvp(lambda p, t: (find(*p), slope * t[0] / find(*p)))
         return find(a)

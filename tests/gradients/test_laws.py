@@ -97,9 +97,7 @@ def test_adjointness():
         def apply(r, x):
             return r * x
 
-        return jax.custom_derivatives.linear_call(
-            apply, lambda r, y: 1.001 * r * y, jnp.asarray(2.0, x.dtype), x
-        )
+        return jax.custom_derivatives.linear_call(apply, lambda r, y: 1.001 * r * y, jnp.asarray(2.0, x.dtype), x)
 
     assert "adjointness" in failed_laws(f)
 

@@ -52,9 +52,7 @@ def test_a_torch_function_through_numpy(factor):
 
     def host(f, *arrays):
         dtype = arrays[0].dtype
-        return jax.pure_callback(
-            lambda *a: f(*a).astype(dtype), jax.ShapeDtypeStruct(X.shape, dtype), *arrays
-        )
+        return jax.pure_callback(lambda *a: f(*a).astype(dtype), jax.ShapeDtypeStruct(X.shape, dtype), *arrays)
 
     gelu = jax.custom_vjp(lambda x: host(forward, x))
     gelu.defvjp(lambda x: (host(forward, x), x), lambda x, y: (host(backward, x, y),))

@@ -101,12 +101,8 @@ def test_rounding_sees_the_rounded_operations_only():
 
 
 def test_what_is_inside():
-    looping = jax.make_jaxpr(
-        lambda x: jax.jit(lambda x: lax.while_loop(lambda c: c < 9, lambda c: 2 * c, x))(x)
-    )(1.0)
-    counting = jax.make_jaxpr(
-        lambda x: lax.while_loop(lambda c: c[0] < 9, lambda c: (c[0] + 1, c[1]), (0, x))
-    )(1.0)
+    looping = jax.make_jaxpr(lambda x: jax.jit(lambda x: lax.while_loop(lambda c: c < 9, lambda c: 2 * c, x))(x))(1.0)
+    counting = jax.make_jaxpr(lambda x: lax.while_loop(lambda c: c[0] < 9, lambda c: (c[0] + 1, c[1]), (0, x)))(1.0)
     assert has_float_condition(looping)
     assert not has_float_condition(counting)
     narrow = jax.make_jaxpr(lambda x: jax.jit(lambda x: x.astype(jnp.bfloat16))(x))(1.0)

@@ -112,10 +112,7 @@ def test_a_question_that_makes_no_sense(arguments, words, capsys):
 def test_the_figure_of_the_command_line(tmp_path):
     pytest.importorskip("matplotlib")
     picture = tmp_path / "v.png"
-    assert (
-        command.main(["jax.numpy:sin", "--args", "normal(2)", "--modes", "rev", "--figure", str(picture)])
-        == 0
-    )
+    assert command.main(["jax.numpy:sin", "--args", "normal(2)", "--modes", "rev", "--figure", str(picture)]) == 0
     assert picture.stat().st_size > 1000
 
 

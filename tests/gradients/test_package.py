@@ -1,0 +1,55 @@
+"""The package's own convolutions, pools, losses and layers, verified with its own verifier."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cnnjax
+from cnnjax import losses
+from cnnjax.connections import LENET5_C3
+from cnnjax.gradients import check_grads
+
+RANDOM = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return jnp.asarray(RANDOM.normal(size=shape))
+
+
+CASES = {
+    "circular, strided, with a bias": (
+        lambda x, w, b: cnnjax.conv2d(x, w, b, stride=2, padding="CIRCULAR"),
+        (normal(1, 5, 6, 2), normal(3, 2, 2, 3), normal(3)),
+    ),
+    "depthwise": (cnnjax.depthwise_conv2d, (normal(1, 4, 5, 3), normal(2, 3, 3, 2))),
+    "groups, dilated": (
+        lambda x, w: cnnjax.conv1d(x, w, groups=2, dilation=2, padding="SAME"),
+        (normal(2, 6, 4), normal(3, 2, 4)),
+    ),
+    "Table I": (
+        lambda x, w: cnnjax.conv2d(x, w, connections=LENET5_C3),
+        (normal(1, 3, 3, 6), normal(2, 2, 6, 16)),
+    ),
+    "transpose": (lambda y, w: cnnjax.conv2d_transpose(y, w, stride=2), (normal(1, 3, 3, 2), normal(3, 3, 2, 2))),
+    "local": (cnnjax.local_conv2d, (normal(1, 3, 3, 2), normal(2, 2, 2, 2, 2, 2))),
+    "max-pooling, with ties": (cnnjax.max_pool2d, (jnp.round(normal(1, 4, 4, 2)),)),
+    "L^3 pooling": (lambda x: cnnjax.lp_pool2d(x, 2, p=3.0), (normal(1, 4, 4, 2),)),
+    "sub-sampling": (cnnjax.subsample2d, (normal(1, 4, 4, 2), normal(2), normal(2))),
+    "MAP loss": (lambda y: losses.map_loss(y, jnp.array([1, 0])), (normal(2, 4) ** 2,)),
+    "Winograd's form": (
+        lambda x, w: cnnjax.conv2d(x, w, method="winograd4"),
+        (normal(1, 6, 6, 2), normal(3, 3, 2, 2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_derivative_of_the_package_passes(name):
+    function, arguments = CASES[name]
+    assert check_grads(function, arguments).ok
+
+
+def test_second_derivatives_of_a_convolution_pass():
+    report = check_grads(lambda x, w: cnnjax.conv2d(x, w, padding=1), (normal(1, 3, 3, 1), normal(2, 2, 1, 2)), order=2)
+    assert report.ok
+    assert {check.order for check in report.checks} == {1, 2}

@@ -30,14 +30,11 @@ def check_grads(
     seed: int = 0,
     exhaustive: bool = False,
 ) -> GradientReport:
-    """Verify every derivative that JAX gives for ``f`` at ``args`` against finite differences with an error
-    bar.
+    """Verify every derivative that JAX gives for ``f`` at ``args`` against finite differences with an error bar.
 
-    For a direction v and a cotangent y the claims ``jvp(v)`` and ``<vjp(y), v>`` are compared with the
-    numerical ``(f(x + t v) - f(x - t v)) / 2t``, extrapolated to t = 0 in float64 whatever the dtype of
-    ``f``. A claim is
-    wrong when it differs by several times the estimated error of the difference: there is no tolerance to
-        choose.
+    For a direction v and a cotangent y the claims ``jvp(v)`` and ``<vjp(y), v>`` are compared with the numerical
+    ``(f(x + t v) - f(x - t v)) / 2t``, extrapolated to t = 0 in float64 whatever the dtype of ``f``. A claim is wrong
+    when it differs by several times the estimated error of the difference: there is no tolerance to choose.
 
     Args:
         f: the function; it may take and return any pytrees. Integer, boolean, key and non-array leaves are
@@ -47,8 +44,7 @@ def check_grads(
         modes: the kinds of differentiation to verify: "fwd" (``jax.jvp``), "rev" (``jax.vjp``), "lin"
             (``jax.linearize``). A mode that ``f`` does not have, as forward mode of a ``custom_vjp``, is
             reported.
-        atol, rtol: accepted for code written for ``jax.test_util.check_grads``. They only widen what the
-            error bar
+        atol, rtol: accepted for code written for ``jax.test_util.check_grads``. They only widen what the error bar
             allows: a difference of at most ``atol + rtol * |derivative|`` an element passes too.
         eps: accepted for the same reason and not used: the steps follow from the function.
         seed: of the random directions, cotangents and the nearby point.

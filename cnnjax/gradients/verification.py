@@ -63,7 +63,7 @@ class Verification:
             self._fail("the rule runs", 1, str(error))
             return
         self.precision = subject.setting.name
-        self.skipped += [("float64 evaluation", reason) for reason in reasons]
+        self.skipped += [("f called with float64 arguments", reason) for reason in reasons]
         self._verify(subject, flat.inputs, flat.outputs, flat.point, 1, unavailable)
         if not self.diagnosis:
             broken = {key for check in self.checks if not check.ok for key in (check.name.split(" (")[0], check.note)}

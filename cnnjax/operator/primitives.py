@@ -54,33 +54,6 @@ _INPUT_GRADIENT = _make("input_gradient", "x_shape")
 _WEIGHT_GRADIENT = _make("weight_gradient", "w_shape")
 
 
-# --- transposes
-
-
-def _forward_in_x(y: jax.Array, w: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
-    return input_gradient(w, y, call, dtype_of_result)
-
-
-def _forward_in_w(y: jax.Array, x: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
-    return weight_gradient(x, y, call, dtype_of_result)
-
-
-def _input_gradient_in_w(x: jax.Array, y: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
-    return weight_gradient(x, y, call, dtype_of_result)
-
-
-def _input_gradient_in_y(x: jax.Array, w: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
-    return forward(x, w, call, dtype_of_result)
-
-
-def _weight_gradient_in_x(w: jax.Array, y: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
-    return input_gradient(w, y, call, dtype_of_result)
-
-
-def _weight_gradient_in_y(w: jax.Array, x: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
-    return forward(x, w, call, dtype_of_result)
-
-
 # --- batching: x and y fold a batch into N, w into C_in or C_out, two into groups
 
 Batched = tuple[jax.Array, int]
@@ -173,6 +146,17 @@ def _batch_first(args: Any, dims: Any) -> tuple[list[jax.Array], list[bool], int
     return moved, batched, next(a.shape[0] for a, b in zip(moved, batched, strict=True) if b)
 
 
-set_rules(_FORWARD, _forward_in_x, _forward_in_w, _batch_forward)
-set_rules(_INPUT_GRADIENT, _input_gradient_in_w, _input_gradient_in_y, _batch_input_gradient)
-set_rules(_WEIGHT_GRADIENT, _weight_gradient_in_x, _weight_gradient_in_y, _batch_weight_gradient)
+def _transpose(direction: Any, cotangent_first: bool) -> Any:
+    """The transpose of a primitive in one argument: a direction of the cotangent and the other argument."""
+
+    def transpose(cotangent: jax.Array, other: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+        operands = (cotangent, other) if cotangent_first else (other, cotangent)
+        return direction(*operands, call, dtype_of_result)
+
+    return transpose
+
+
+# The cotangent of the forward pass is a y, that of the input gradient an x, that of the weight gradient a w.
+set_rules(_FORWARD, _transpose(input_gradient, False), _transpose(weight_gradient, False), _batch_forward)
+set_rules(_INPUT_GRADIENT, _transpose(weight_gradient, True), _transpose(forward, True), _batch_input_gradient)
+set_rules(_WEIGHT_GRADIENT, _transpose(input_gradient, True), _transpose(forward, False), _batch_weight_gradient)

@@ -1,5 +1,6 @@
 """The package's own convolutions, pools, losses and layers, verified with its own verifier."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import cnnjax
 from cnnjax import losses
 from cnnjax.connections import LENET5_C3
 from cnnjax.gradients import check_grads
+from cnnjax.layers import Conv2D, Dense, Input, Network
 
 RANDOM = np.random.default_rng(0)
 
@@ -53,3 +55,13 @@ def test_second_derivatives_of_a_convolution_pass():
     report = check_grads(lambda x, w: cnnjax.conv2d(x, w, padding=1), (normal(1, 3, 3, 1), normal(2, 2, 1, 2)), order=2)
     assert report.ok
     assert {check.order for check in report.checks} == {1, 2}
+
+
+def test_the_report_says_how_each_tensor_of_a_network_fared():
+    layers = {"c1": Conv2D(2, 3, activation="tanh"), "out": Dense(2)}
+    network = Network("toy", Input((5, 5, 1)), layers)
+    params = network.init(jax.random.key(0), jnp.float64)
+    report = check_grads(lambda p: network.apply(p, normal(2, 5, 5, 1)).sum(), (params,), modes=("rev",))
+    names = {f"args[0][{name!r}][{key!r}]" for name, tensors in params.items() for key in tensors}
+    assert set(report.leaves) == names
+    assert all(0 <= worst <= 1 for worst in report.leaves.values())

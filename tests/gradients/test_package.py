@@ -61,7 +61,8 @@ def test_the_report_says_how_each_tensor_of_a_network_fared():
     layers = {"c1": Conv2D(2, 3, activation="tanh"), "out": Dense(2)}
     network = Network("toy", Input((5, 5, 1)), layers)
     params = network.init(jax.random.key(0), jnp.float64)
-    report = check_grads(lambda p: network.apply(p, normal(2, 5, 5, 1)).sum(), (params,), modes=("rev",))
+    images = normal(2, 5, 5, 1)
+    report = check_grads(lambda p: network.apply(p, images).sum(), (params,), modes=("rev",))
     names = {f"args[0][{name!r}][{key!r}]" for name, tensors in params.items() for key in tensors}
     assert set(report.leaves) == names
     assert all(0 <= worst <= 1 for worst in report.leaves.values())

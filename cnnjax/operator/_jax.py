@@ -17,13 +17,14 @@ from jax.interpreters import ad, batching, mlir
 
 __all__ = ["bilinear_primitive", "set_rules"]
 
-PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-
 
 def bilinear_primitive(
     name: str, compute: Callable[..., jax.Array], shape: Callable[..., tuple[int, ...]]
 ) -> Primitive:
-    """Make a primitive (a, b, **params) -> array; `compute` also gets `platform`, `shape` the params alone."""
+    """Make a primitive (a, b, **params) -> array.
+
+    `compute` is called with `platform`, "cpu" or "accelerator", besides; `shape` with the params alone.
+    """
     primitive = Primitive(name)
 
     @primitive.def_abstract_eval
@@ -34,9 +35,11 @@ def bilinear_primitive(
     def run(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
         return _compiled(primitive, tuple(sorted(params.items())))(a, b)
 
-    for platform in PLATFORMS:
-        lowering = mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
-        mlir.register_lowering(primitive, lowering, platform=platform)
+    def lowering(platform: str) -> Any:
+        return mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
+
+    mlir.register_lowering(primitive, lowering("accelerator"))
+    mlir.register_lowering(primitive, lowering("cpu"), platform="cpu")
     return primitive
 
 

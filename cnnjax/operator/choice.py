@@ -22,7 +22,8 @@ __all__ = ["choose", "compute"]
 
 def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
     """Return the name of the method for a direction ("forward", "input_gradient", "weight_gradient"), and why."""
-    if call.method != "auto":
+    # What was asked for has been checked; but under vmap a batch of weights becomes groups, which it may not serve.
+    if call.method != "auto" and BY_NAME[call.method].refuses(call) is None:
         return call.method, "asked for"
     if platform != "cpu":
         return "lax", "on GPU and TPU XLA calls the vendor's convolution"

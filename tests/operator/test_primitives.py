@@ -11,6 +11,9 @@ import pytest
 from jax import export, lax
 
 import cnnjax
+from cnnjax._shapes import geometry
+from cnnjax.operator import primitives
+from cnnjax.operator.calls import Call
 
 SETTINGS = {"stride": 2, "padding": ((1, 0), (1, 2)), "dilation": (1, 2), "groups": 2}
 RANDOM = np.random.default_rng(0)
@@ -132,3 +135,37 @@ def test_batch_spatial_and_channel_sharding_give_the_result_of_one_device():
     devices = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", MESH], env=devices, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "equal on 8 devices", done.stderr[-2000:]
+
+
+CALL = Call(geometry("test", (6, 7), (3, 2), stride=2, padding=((1, 0), (1, 2)), dilation=(1, 2)), 2, 4, 6, 2)
+OPERANDS = {
+    "forward": (primitives.forward, CALL.x_shape, CALL.w_shape),
+    "input_gradient": (primitives.input_gradient, CALL.w_shape, CALL.y_shape),
+    "weight_gradient": (primitives.weight_gradient, CALL.x_shape, CALL.y_shape),
+}
+
+
+@pytest.mark.parametrize("direction", OPERANDS)
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (2, 1)])
+def test_every_direction_under_vmap_is_the_loop(direction, axes):
+    primitive, *shapes = OPERANDS[direction]
+    a, b = (
+        RANDOM.normal(size=shape if axis is None else (*shape[:axis], 3, *shape[axis:]))
+        for shape, axis in zip(shapes, axes, strict=True)
+    )
+    compute = jax.jit(lambda a, b: primitive(a, b, CALL, jnp.float64))
+    together = jax.jit(jax.vmap(compute, in_axes=axes))(a, b)
+    for i in range(3):
+        one = (v if axis is None else np.take(v, i, axis) for v, axis in zip((a, b), axes, strict=True))
+        np.testing.assert_allclose(together[i], compute(*one), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in cnnjax.METHODS if name not in ("depthwise", "grouped", "block_diagonal")]
+)
+def test_a_batch_of_weights_is_served_whatever_was_asked_for(method):
+    size = (3, 3) if method == "matmul" else (5, 4)
+    x, w = RANDOM.normal(size=(2, 1, *size, 2)), RANDOM.normal(size=(2, 3, 3, 2, 2))
+    together = jax.jit(jax.vmap(lambda x, w: cnnjax.conv2d(x, w, method=method)))(x, w)
+    for i in range(2):
+        np.testing.assert_allclose(together[i], cnnjax.conv2d(x[i], w[i]), rtol=1e-9, atol=1e-9)

@@ -22,7 +22,7 @@ try:
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
-    from matplotlib.ticker import LogFormatter, MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 except ImportError as error:  # pragma: no cover - the tests install matplotlib
     raise MissingExtraError(
         "cnnjax.figures needs matplotlib; install it with: pip install 'cnnjax[experiments]'"
@@ -193,13 +193,13 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
     figure.suptitle(title)
     loss_axes, error_axes = figure.subplots(1, 2)
     loss_axes.plot(epochs, [entry["loss"] for entry in history], color=_INK, marker="o", markersize=3)
-    loss_axes.set(xlabel="epoch", ylabel="training loss (mean over the epoch)", yscale="log")
+    loss_axes.set(xlabel="epoch", ylabel="training loss (mean over the epoch)")
     for key, colour, name in (
         ("train_error", _INK, "training, while the weights change"),
         ("test_error", _ACCENT, "test"),
     ):
         error_axes.plot(epochs, [entry[key] for entry in history], color=colour, marker="o", markersize=3, label=name)
-    error_axes.set(xlabel="epoch", ylabel="error rate (%)", yscale="log")
+    error_axes.set(xlabel="epoch", ylabel="error rate (%)")
     last = history[-1]
     error_axes.annotate(
         f"{last['test_error']:.2f} %",
@@ -212,10 +212,13 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
     for axes in (loss_axes, error_axes):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=_FAINT, linewidth=0.6)
-        axes.margins(x=0.14)
+        axes.set_xlim(0, 1.16 * last["epoch"])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        if all(value > 0 for line in axes.lines for value in line.get_ydata()):  # an error rate may reach 0
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 

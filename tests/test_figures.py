@@ -102,6 +102,12 @@ def test_learning_curve_draws_what_it_is_given():
     assert figure.get_suptitle() == "A title"
 
 
+def test_an_error_rate_of_zero_is_drawn_too():
+    history = [{"epoch": e, "loss": 8 / e, "train_error": 1.0, "test_error": 1.0 - e} for e in (0.5, 1)]
+    loss_axes, error_axes = figures.learning_curve(history).axes
+    assert (loss_axes.get_yscale(), error_axes.get_yscale()) == ("log", "linear")
+
+
 def test_hard_cases_are_those_where_the_right_class_loses_by_most(network, params):
     figure = figures.hard_cases(network, params, IMAGES, LABELS)
     scores = np.asarray(network.apply(params, network.input.prepare(IMAGES)))

@@ -10,7 +10,7 @@ import jax
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import AXES, check_maps, geometry
-from cnnjax.operator import check_method, choices
+from cnnjax.operator import Call, check_method, choices
 
 __all__ = ["Explanation", "explain"]
 
@@ -80,7 +80,8 @@ def explain(
     groups = check_maps(call, x_shape, w_shape, groups)
     reading = geometry(call, x_shape[1:-1], w_shape[:-2], stride=stride, padding=padding, dilation=dilation)
     platform = platform or {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
-    chosen, refused = choices(call, tuple(x_shape), tuple(w_shape), reading, groups, method, platform)
+    convolution = Call(reading, x_shape[0], x_shape[-1], w_shape[-1], groups, method)
+    chosen, refused = choices(call, convolution, platform)
     used = {name for name, _ in chosen.values()}
     serving = tuple(name for name, reason in refused.items() if reason is None and name not in used)
     return Explanation(platform, chosen, {name: r for name, r in refused.items() if r is not None}, serving)

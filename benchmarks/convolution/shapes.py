@@ -23,16 +23,6 @@ class Shape:
     groups: int = 1
     sixteen: bool = True
 
-    @property
-    def x_shape(self) -> tuple[int, ...]:
-        """(N, *size, C_in)."""
-        return (self.batch, *self.size, self.c_in)
-
-    @property
-    def w_shape(self) -> tuple[int, ...]:
-        """(*kernel, C_in / groups, C_out)."""
-        return (*self.kernel, self.c_in // self.groups, self.c_out)
-
 
 SHAPES = (
     Shape("LeNet-5 C1", 256, (32, 32), 1, (5, 5), 6),

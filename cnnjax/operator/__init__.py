@@ -17,7 +17,7 @@ from cnnjax.operator.choice import choose
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.primitives import forward
 
-__all__ = ["METHODS", "check_method", "choices", "convolve"]
+__all__ = ["METHODS", "Call", "check_method", "choices", "convolve"]
 
 METHODS: tuple[str, ...] = tuple(BY_NAME)
 
@@ -39,44 +39,29 @@ def convolve(
 
     Raises ArgumentValueError, for the function called `name`, when the method does not serve this call.
     """
-    return forward(x, w, _checked(name, x.shape, w.shape, geometry, groups, method, precision), dtype)
+    call = Call(geometry, x.shape[0], x.shape[-1], w.shape[-1], groups, method, precision)
+    _check_served(name, call)
+    return forward(x, w, call, dtype)
 
 
-def choices(
-    name: str,
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    geometry: Geometry,
-    groups: int,
-    method: str,
-    platform: str,
-) -> tuple[dict[str, tuple[str, str]], dict[str, str | None]]:
+def choices(name: str, call: Call, platform: str) -> tuple[dict[str, tuple[str, str]], dict[str, str | None]]:
     """For each direction the chosen method and why; for each method the reason why it does not serve, or None."""
-    call = _checked(name, x_shape, w_shape, geometry, groups, method, None)
+    _check_served(name, call)
     chosen = {direction: choose(direction, call, platform) for direction in DIRECTIONS}
     return chosen, {other.name: other.refuses(call) for other in BY_NAME.values()}
 
 
-def _checked(
-    name: str,
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    geometry: Geometry,
-    groups: int,
-    method: str,
-    precision: Any,
-) -> Call:
-    call = Call(geometry, x_shape[0], x_shape[-1], w_shape[-1], groups, method, precision)
-    reason = None if method == "auto" else BY_NAME[method].refuses(call)
+def _check_served(name: str, call: Call) -> None:
+    """Raise ArgumentValueError unless the method of a call serves it."""
+    reason = None if call.method == "auto" else BY_NAME[call.method].refuses(call)
     if reason is not None:
         serving = ", ".join(f'"{other.name}"' for other in BY_NAME.values() if other.refuses(call) is None)
         raise ArgumentValueError(
             complaint(
                 name,
                 "method",
-                got=f"{method!r}, which does not serve this call: {reason}",
+                got=f"{call.method!r}, which does not serve this call: {reason}",
                 expected=f'"auto" or one that does: {serving}',
                 fix='use method="auto"',
             )
         )
-    return call

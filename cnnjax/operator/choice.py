@@ -1,8 +1,8 @@
-"""Which method computes a direction of a call: a rule on static shapes, dtype and platform, and no measurement.
+"""Which method computes a direction of a call: a rule on static shapes and the platform, and no measurement.
 
 The same call gives the same program every time. On GPU and TPU it is XLA's convolution, which is the vendor's. On a
-CPU the rule below was read off measurements (docs/operator.md); a method whose error exceeds that of XLA's convolution
-by more than a factor of four is never chosen.
+CPU the rule below was read off measurements (docs/operator.md); the methods that transform (Winograd, FFT), whose error
+is larger than that of a sum of products, are never chosen.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import Geometry
@@ -39,7 +40,8 @@ def convolve(
 
     Raises ArgumentValueError, for the function called `name`, when the method does not serve this call.
     """
-    call = Call(geometry, x.shape[0], x.shape[-1], w.shape[-1], groups, method, precision)
+    widest = max(x.dtype, w.dtype, jnp.dtype(dtype), key=lambda candidate: candidate.itemsize)
+    call = Call(geometry, x.shape[0], x.shape[-1], w.shape[-1], groups, method, precision, widest)
     _check_served(name, call)
     return forward(x, w, call, dtype)
 

@@ -23,7 +23,8 @@ def bilinear_primitive(
 ) -> Primitive:
     """Make a primitive (a, b, **params) -> array.
 
-    `compute` is called with `platform`, "cpu" or "accelerator", besides; `shape` with the params alone.
+    `compute` is called with `platform` besides: "accelerator"; "cpu" where the program is compiled for one device of this
+    process; "any cpu" where it is exported or spread over several devices. `shape` is called with the params alone.
     """
     primitive = Primitive(name)
 
@@ -38,9 +39,23 @@ def bilinear_primitive(
     def lowering(platform: str) -> Any:
         return mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
 
+    def lowering_on_cpu(context: Any, *operands: Any, **params: Any) -> Any:
+        return lowering("cpu" if _runs_here_alone(context) else "any cpu")(context, *operands, **params)
+
     mlir.register_lowering(primitive, lowering("accelerator"))
-    mlir.register_lowering(primitive, lowering("cpu"), platform="cpu")
+    mlir.register_lowering(primitive, lowering_on_cpu, platform="cpu")
     return primitive
+
+
+def _runs_here_alone(context: Any) -> bool:
+    """Whether a program is for one device of this process; within `shard_map`, whether all axes are mapped."""
+    module = context.module_context
+    if module.lowering_parameters.for_export or len(module.platforms) > 1:
+        return False
+    axes = module.axis_context
+    if hasattr(axes, "manual_axes"):
+        return axes.manual_axes == frozenset(axes.mesh.axis_names)
+    return getattr(axes, "num_devices", None) == 1
 
 
 def set_rules(

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from cnnjax._shapes import Geometry
+from cnnjax._windows import accumulation_dtype
 
 __all__ = ["DIRECTIONS", "Call", "Method", "transposed_in_w", "transposed_in_x"]
 
@@ -20,7 +22,8 @@ DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
 class Call:
     """The static side of T(x, w, y): x (N, *size, C_in), w (*kernel, C_in / groups, C_out), y (N, *output, C_out).
 
-    The boundary of the geometry is "zero": what is wrapped or mirrored has been written out before.
+    The boundary of the geometry is "zero": what is wrapped or mirrored has been written out before. `dtype` is the
+    widest of the arrays'.
     """
 
     geometry: Geometry
@@ -30,6 +33,12 @@ class Call:
     groups: int = 1
     method: str = "auto"
     precision: Any = None
+    dtype: Any = jnp.dtype("float32")
+
+    @property
+    def accumulation(self) -> Any:
+        """The dtype in which sums are kept."""
+        return accumulation_dtype(self.dtype)
 
     @property
     def maps_in_group(self) -> int:

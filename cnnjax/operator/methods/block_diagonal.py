@@ -2,11 +2,13 @@
 
     w_block[t, c, o] = w[t, c mod (C_in / g), o]  where c and o are of the same group, else 0
 
-A block takes as many groups as make about 32 input maps: wide enough for the machine's multipliers, narrow enough that
-the zeros cost less than they save.
+The weight gradient takes the patches of all blocks in one batched product, as `im2col` does, and keeps the diagonal.
+(Eight of XLA's own weight gradients side by side in one program crash jaxlib 0.10.2.)
 
-Cost: (groups in a block) times the multiply-accumulates of the definition, by XLA's convolution. It serves calls with
-more than one group.
+A block takes as many groups as make about 32 input maps, 16 for the weight gradient: wide enough for the machine's
+multipliers, narrow enough that the zeros cost less than they save.
+
+Cost: (groups in a block) times the multiply-accumulates of the definition. It serves calls with more than one group.
 
 Source: the observation that a grouped convolution is a dense one with a block-diagonal table; for the slowness that it
 goes around, jax issues 13800 and 26266.
@@ -19,28 +21,27 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
-from cnnjax.operator.methods import xla
+from cnnjax.operator.calls import Call, Method, transposed_in_x
+from cnnjax.operator.methods import im2col, xla
 
 __all__ = ["METHOD"]
 
 _MAPS_IN_BLOCK = 32
+_MAPS_IN_BLOCK_OF_PATCHES = 16
 
 
 def _refuses(call: Call) -> str | None:
     return None if call.groups > 1 else "there is only one group"
 
 
-def _groups_in_block(call: Call) -> int:
-    """The most groups, out of the divisors of all of them, that have at most 32 input maps together."""
-    fitting = (
-        n for n in range(1, call.groups + 1) if call.groups % n == 0 and n * call.maps_in_group <= _MAPS_IN_BLOCK
-    )
+def _groups_in_block(call: Call, maps: int) -> int:
+    """The most groups, out of the divisors of all of them, that have at most so many input maps together."""
+    fitting = (n for n in range(1, call.groups + 1) if call.groups % n == 0 and n * call.maps_in_group <= maps)
     return max(fitting, default=1)
 
 
 def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    together = _groups_in_block(call)
+    together = _groups_in_block(call, _MAPS_IN_BLOCK)
     blocks = call.groups // together
     c_in, c_out = call.c_in // blocks, call.c_out // blocks
     of_block = replace(call, c_in=c_in, c_out=c_out, groups=1)
@@ -52,4 +53,13 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     return jnp.concatenate(results, axis=-1)
 
 
-METHOD = Method("block_diagonal", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)
+def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    together = _groups_in_block(call, _MAPS_IN_BLOCK_OF_PATCHES)
+    blocks = call.groups // together
+    pairs = im2col.products_of_patches(x, y, call, blocks)
+    pairs = pairs.reshape(blocks, call.taps, together, call.maps_in_group, together, -1)
+    of_same_group = jnp.diagonal(pairs, axis1=2, axis2=4)  # (blocks, taps, C_in / g, C_out / g, together)
+    return of_same_group.transpose(1, 2, 0, 4, 3).reshape(call.w_shape)
+
+
+METHOD = Method("block_diagonal", _convolve, transposed_in_x(_convolve), _weight_gradient, _refuses)

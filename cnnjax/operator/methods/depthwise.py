@@ -3,8 +3,8 @@
     y[n, p, c m + r] = sum over taps t of  x[n, p s + t d, c] * w[t, c, r]
 
 The input gradient is the same sum over the gradient, spread out by the stride, with the kernel flipped. The weight
-gradient goes row by row through the image, and adds the columns of each row up by halving: a reduction over the
-leading axes of a channels-last array is what XLA does slowest on a CPU.
+gradient goes row by row through each image, so that its sums (one for each tap and column) stay in the cache, and adds
+the columns up by halving: a reduction over the leading axes of a channels-last array is what XLA does slowest on a CPU.
 
 Cost: one multiply-add for each position, tap and output map. It serves calls with a group for each input map.
 
@@ -64,24 +64,28 @@ def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
     geometry, multiplier = call.geometry, call.c_out // call.c_in
     stride, *strides = geometry.stride
     dilation, *dilations = geometry.dilation
-    _, *others = geometry.output
-    x = jnp.moveaxis(pad_zeros(x, geometry), 1, 0)
-    y = jnp.moveaxis(y.reshape(call.n, *geometry.output, call.c_in, multiplier), 1, 0)
+    rows, *others = geometry.output
+    x = pad_zeros(x, geometry)
+    y = y.reshape(call.n, *geometry.output, call.c_in, multiplier)
 
-    def add_row(sums: tuple[jax.Array, ...], i: jax.Array) -> tuple[tuple[jax.Array, ...], None]:
-        """Add the products of row i of y, for each tap, (N, *other positions, C_in, multiplier)."""
-        row = lax.dynamic_index_in_dim(y, i, keepdims=False)
+    def row_of(a: jax.Array, image: jax.Array, row: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(a, (image, row, *(0,) * (a.ndim - 2)), (1, 1, *a.shape[2:]))[0, 0]
+
+    def add_row(sums: tuple[jax.Array, ...], step: jax.Array) -> tuple[tuple[jax.Array, ...], None]:
+        """Add the products of one row of y, for each tap, (*other positions, C_in, multiplier)."""
+        image, row = step // rows, step % rows
+        given = row_of(y, image, row)
         added = []
         for total, (u, *rest) in zip(sums, _taps(call), strict=True):
-            read = lax.dynamic_index_in_dim(x, i * stride + u * dilation, keepdims=False)
             start = [t * d for t, d in zip(rest, dilations, strict=True)]
             stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, others, strides, strict=True)]
-            seen = lax.slice(read, (0, *start, 0), (call.n, *stop, call.c_in), (1, *strides, 1))
-            added.append(total + seen[..., None] * row)
+            read = row_of(x, image, row * stride + u * dilation)
+            seen = lax.slice(read, (*start, 0), (*stop, call.c_in), (*strides, 1))
+            added.append(total + seen[..., None] * given)
         return tuple(added), None
 
-    zeros = jnp.zeros(y.shape[1:], y.dtype)
-    sums, _ = lax.scan(add_row, (zeros,) * call.taps, jnp.arange(geometry.output[0]))
+    zeros = jnp.zeros(y.shape[2:], y.dtype)
+    sums, _ = lax.scan(add_row, (zeros,) * call.taps, jnp.arange(call.n * rows))
     columns = jnp.stack(sums).reshape(call.taps, -1, call.c_in, multiplier)
     return _add_up(columns).reshape(call.w_shape)
 

@@ -1,0 +1,113 @@
+"""oneDNN's convolution, which jaxlib carries on x86-64 Linux, reached through `jax.ffi`.
+
+XLA has a custom call "__onednn$convolution" for its own use. It takes arrays in any order of their axes, with the order
+in its configuration, and runs at the speed of PyTorch, which calls the same library. It is used only where all of this
+holds (`refuses`):
+
+- jaxlib is a release with which the tests of this file have run: the configuration is no stable interface;
+- the processor has AVX2, and the first call of the process gives the right numbers;
+- the arrays are float32, none is empty, and the implementation that oneDNN picks is one of its "brgemm" kernels. Its
+  fallback, "gemm", starts a parallel loop within a parallel loop, and XLA's thread pool then hangs or corrupts memory:
+  seen for depthwise calls whose maps are no multiple of the vector width, and for "__onednn$matmul", which for that
+  reason is not used at all. ONEDNN_VERBOSE=1 in the environment prints what is picked.
+
+The custom call is opaque to XLA's partitioner and unknown to other machines, so exported programs and programs for
+several devices do without it (`choice`).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+
+from cnnjax._shapes import Geometry
+
+__all__ = ["convolve", "refuses"]
+
+# The releases of jaxlib that the tests have run with: from the first, up to but without the second.
+_TESTED = ((0, 10, 2), (0, 13, 0))
+
+
+def refuses(geometry: Geometry, shapes: tuple[tuple[int, ...], ...], groups: int, dtype: Any) -> str | None:
+    """Why a call with arrays x, w and y of these shapes is not served, or None."""
+    if dtype != jnp.float32:
+        return "oneDNN is used for float32 alone"
+    if not all(size > 0 for shape in shapes for size in shape):
+        return "an array is empty"
+    x_shape, w_shape, _ = shapes
+    depthwise = groups > 1 and groups == x_shape[-1] == w_shape[-1]
+    if depthwise and (len(geometry.kernel) != 2 or groups % 16):
+        return "oneDNN's depthwise kernels are for two axes and a multiple of 16 maps"
+    return unavailable()
+
+
+@functools.cache
+def unavailable() -> str | None:
+    """Why this process cannot use oneDNN, or None."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return "jaxlib carries oneDNN on x86-64 Linux alone"
+    if not _TESTED[0] <= tuple(map(int, re.findall(r"\d+", jaxlib.__version__)[:3])) < _TESTED[1]:
+        return f"jaxlib {jaxlib.__version__} is not among the releases that this was tested with"
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists() or " avx2 " not in cpuinfo.read_text():
+        return "the processor has no AVX2"
+    return None if _gives_the_right_numbers() else "oneDNN's convolution is missing from this jaxlib, or differs"
+
+
+def _gives_the_right_numbers() -> bool:
+    """Whether a small call through the library gives what NumPy gives."""
+    reading = Geometry((4, 5), (2, 3), (1, 2), (1, 1), ((1, 0), (0, 1)))
+    x = np.arange(40, dtype=np.float32).reshape(1, 4, 5, 2)
+    w = np.arange(36, dtype=np.float32).reshape(2, 3, 2, 3)
+    padded = np.pad(x, ((0, 0), (1, 0), (0, 1), (0, 0)))
+    patches = np.lib.stride_tricks.sliding_window_view(padded, (2, 3), axis=(1, 2))[:, :, ::2]
+    expected = np.einsum("npqchw,hwco->npqo", patches, w)
+    try:
+        with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
+            y = jax.jit(lambda x, w: convolve(x, w, reading, 1))(x, w)
+        return np.array_equal(np.asarray(y), expected)
+    except jax.errors.JaxRuntimeError:  # no such custom call in this build
+        return False
+
+
+def convolve(x: jax.Array, w: jax.Array, geometry: Geometry, groups: int, *, swapped: bool = False) -> jax.Array:
+    """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out).
+
+    With `swapped`, w is (*kernel, C_out, C_in): read in place, without a transposed copy. That takes one group.
+    """
+    axes = len(geometry.kernel)
+    images = {"batch_dim": 0, "feature_dim": axes + 1, "spatial_dims": list(range(1, axes + 1))}
+    inputs, outputs = (axes + 1, axes) if swapped else (axes, axes + 1)
+    kernels = {"input_feature_dim": inputs, "output_feature_dim": outputs, "spatial_dims": list(range(axes))}
+    config = {
+        "dims": axes + 2,
+        "input": {"dims": axes + 2, "data": images},
+        "kernel": {"dims": axes + 2, "filter": kernels},
+        "output": {"dims": axes + 2, "data": images},
+        "window": {
+            "size": list(geometry.kernel),
+            "pad_left": [before for before, _ in geometry.pads],
+            "pad_right": [after for _, after in geometry.pads],
+            "strides": list(geometry.stride),
+            "window_dilations": list(geometry.dilation),
+        },
+        "feature_groups": groups,
+    }
+    result = jax.ShapeDtypeStruct((x.shape[0], *geometry.output, w.shape[outputs]), x.dtype)
+    call = jax.ffi.ffi_call(
+        "__onednn$convolution",
+        result,
+        custom_call_api_version=2,
+        legacy_backend_config=json.dumps({"onednn_conv_config": config}),
+    )
+    return call(x, w)

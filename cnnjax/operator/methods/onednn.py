@@ -1,0 +1,111 @@
+"""oneDNN: the library's own convolution, for the forward pass and the input gradient, as PyTorch has it.
+
+The input gradient is a convolution of the gradient with the flipped kernel, its maps exchanged. With a stride the
+pixels fall into phases, one for each remainder: phase a sees only the taps that reach it, so each phase is a convolution
+without stride, and the phases are woven together. Where the maps are few, all phases are one convolution instead, with
+the stride folded into the maps.
+
+    x[a + s m] = sum over taps t with t d - before = a (mod s) of  w[t] y[m - (t d - before - a) / s]
+
+Cost: the multiply-accumulates of the definition. The weight gradient is that of `im2col`. It serves float32 on x86-64
+Linux (`operator/_onednn.py` says where, and why not everywhere), with padding narrower than the kernel.
+
+Source: oneDNN, "Convolution"; the phases are the polyphase decomposition of Vaidyanathan 1993, section 4.3.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnnjax._shapes import Geometry
+from cnnjax.operator import _onednn
+from cnnjax.operator.calls import Call, Method
+from cnnjax.operator.methods import block_diagonal, im2col, space_to_depth
+
+__all__ = ["METHOD"]
+
+# Below the width of a vector a phase has too few maps to fill it.
+_FEW_MAPS = 7
+
+
+def _refuses(call: Call) -> str | None:
+    geometry = call.geometry
+    if any(max(pads) >= extent for pads, extent in zip(geometry.pads, geometry.extent, strict=True)):
+        return "the padding is as wide as the kernel"
+    return _onednn.refuses(geometry, (call.x_shape, call.w_shape, call.y_shape), call.groups, call.accumulation)
+
+
+def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    return _onednn.convolve(x, w, call.geometry, call.groups)
+
+
+def _input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    geometry = call.geometry
+    if call.c_in <= _FEW_MAPS and space_to_depth.METHOD.refuses(call) is None:
+        return space_to_depth.input_gradient_by(_input_gradient)(w, y, call)
+    if call.groups > 1:
+        w = w.reshape(*geometry.kernel, call.maps_in_group, call.groups, -1)
+        w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, -1, call.c_in)
+    phases = {
+        remainders: _phase(w, y, call, remainders) for remainders in itertools.product(*map(range, geometry.stride))
+    }
+    return _weave(phases, geometry)
+
+
+def _phase(w: jax.Array, y: jax.Array, call: Call, remainders: tuple[int, ...]) -> jax.Array:
+    """The gradient by every stride-th pixel along each axis, from `remainders` on."""
+    geometry = call.geometry
+    axes = range(len(geometry.kernel))
+    pixels = [-(-(n - a) // s) for n, a, s in zip(geometry.size, remainders, geometry.stride, strict=True)]
+    nothing = jnp.zeros((call.n, *pixels, call.c_in), y.dtype)
+    kernel, dilation, pads = [], [], []
+    for axis in axes:
+        stride, step, start = geometry.stride[axis], geometry.dilation[axis], geometry.pads[axis][0] + remainders[axis]
+        taps = [t for t in range(geometry.kernel[axis]) if (t * step - start) % stride == 0]
+        if not taps or not pixels[axis]:
+            return nothing
+        common = math.gcd(step, stride)
+        w = lax.slice_in_dim(w, taps[0], taps[-1] + 1, stride // common, axis=axis)
+        nearest, farthest = ((t * step - start) // stride for t in (taps[0], taps[-1]))
+        kernel.append(len(taps))
+        dilation.append(step // common)
+        pads.append((farthest, pixels[axis] - nearest - geometry.output[axis]))
+    # Positions that no pixel of this phase is read from are cut off; pixels read from beyond the edge are padding.
+    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *((min(a, 0), min(b, 0), 0) for a, b in pads), (0, 0, 0)])
+    if 0 in y.shape:
+        return nothing
+    outside = tuple((max(a, 0), max(b, 0)) for a, b in pads)
+    reading = Geometry(y.shape[1:-1], tuple(kernel), (1,) * len(kernel), tuple(dilation), outside)
+    return _onednn.convolve(y, lax.rev(w, tuple(axes)), reading, call.groups, swapped=call.groups == 1)
+
+
+def _weave(phases: dict[tuple[int, ...], jax.Array], geometry: Geometry) -> jax.Array:
+    """Put the pixels of all phases back in their places, (N, *size, C_in)."""
+    for axis in reversed(range(len(geometry.stride))):
+        stride, size = geometry.stride[axis], geometry.size[axis]
+        pixels = -(-size // stride)
+        woven: dict[tuple[int, ...], jax.Array] = {}
+        for outer in dict.fromkeys(remainders[:axis] for remainders in phases):
+            parts = [_fill_up(phases[(*outer, a)], pixels, 1 + axis) for a in range(stride)]
+            whole = jnp.stack(parts, axis=2 + axis) if stride > 1 else parts[0]
+            shape = (*parts[0].shape[: 1 + axis], pixels * stride, *parts[0].shape[2 + axis :])
+            woven[outer] = lax.slice_in_dim(whole.reshape(shape), 0, size, axis=1 + axis)
+        phases = woven
+    return phases[()]
+
+
+def _fill_up(a: jax.Array, length: int, axis: int) -> jax.Array:
+    """Zeros at the end of one axis, up to `length`."""
+    return jnp.pad(a, [(0, length - a.shape[i] if i == axis else 0) for i in range(a.ndim)])
+
+
+def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    return (im2col if call.groups == 1 else block_diagonal).METHOD.weight_gradient(x, y, call)
+
+
+METHOD = Method("onednn", _convolve, _input_gradient, _weight_gradient, _refuses)

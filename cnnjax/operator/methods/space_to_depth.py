@@ -1,0 +1,98 @@
+"""Space to depth: a stride folded into the maps, so that a strided convolution becomes one without a stride.
+
+    x'[n, i, (a, c)] = x[n, i s + a - before, c]        w'[u, (a, c), o] = w[u s + a, c, o]        y = conv(x', w')
+
+With few maps and a stride, as in the first layer of a network, patches of three values are too short to copy and
+gradients by pixel too thin to compute; folded, there are s^2 times as many maps. Zeros fill w' up where the stride does
+not divide the kernel.
+
+Cost: (s ceil(k / s) / k)^2 times the multiply-accumulates of the definition. It serves ungrouped calls with a stride and
+without dilation.
+
+Source: Shi et al. 2016, "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
+neural network", section 3, for the input gradient (there called sub-pixel convolution).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnnjax.operator.calls import Call, Direction, Method
+from cnnjax.operator.methods import im2col, xla
+
+__all__ = ["METHOD", "folded", "input_gradient_by"]
+
+
+def _refuses(call: Call) -> str | None:
+    if call.groups != 1 or not call.unit_dilation:
+        return "it is for one group and taps that are neighbouring pixels"
+    return "there is no stride" if call.unit_stride else None
+
+
+def folded(call: Call) -> Call:
+    """The call without a stride that is left when the stride is folded into the maps."""
+    geometry = call.geometry
+    kernel = tuple(-(-k // s) for k, s in zip(geometry.kernel, geometry.stride, strict=True))
+    size = tuple(positions + k - 1 for positions, k in zip(geometry.output, kernel, strict=True))
+    ones, none = (1,) * len(kernel), ((0, 0),) * len(kernel)
+    reading = replace(geometry, size=size, kernel=kernel, stride=ones, pads=none)
+    return replace(call, geometry=reading, c_in=call.c_in * math.prod(geometry.stride))
+
+
+def _fold_image(x: jax.Array, call: Call) -> jax.Array:
+    """x (N, *size, C_in) -> x' of the folded call."""
+    geometry, inner = call.geometry, folded(call)
+    config = [
+        (before, blocks * s - before - size, 0)
+        for (before, _), blocks, s, size in zip(
+            geometry.pads, inner.geometry.size, geometry.stride, geometry.size, strict=True
+        )
+    ]
+    return _fold(lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *config, (0, 0, 0)]), geometry.stride)
+
+
+def _fold_kernel(w: jax.Array, call: Call) -> jax.Array:
+    """w (*kernel, C_in, C_out) -> w' of the folded call."""
+    missing = [(0, -k % s) for k, s in zip(call.geometry.kernel, call.geometry.stride, strict=True)]
+    w = jnp.moveaxis(jnp.pad(w, (*missing, (0, 0), (0, 0))), -1, 0)
+    return jnp.moveaxis(_fold(w, call.geometry.stride), 0, -1)
+
+
+def _fold(a: jax.Array, stride: tuple[int, ...]) -> jax.Array:
+    """(N, *blocks * stride, C) -> (N, *blocks, prod(stride) C)."""
+    axes = len(stride)
+    split = [part for size, s in zip(a.shape[1:-1], stride, strict=True) for part in (size // s, s)]
+    blocks, within = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
+    a = a.reshape(a.shape[0], *split, a.shape[-1]).transpose(0, *blocks, *within, 2 * axes + 1)
+    return a.reshape(*a.shape[: axes + 1], -1)
+
+
+def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    return xla.METHOD.forward(_fold_image(x, call), _fold_kernel(w, call), folded(call))
+
+
+def input_gradient_by(inner: Direction) -> Direction:
+    """The input gradient with the folded call's computed by `inner`."""
+
+    def input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+        image = jax.ShapeDtypeStruct(call.x_shape, y.dtype)
+        unfold = jax.linear_transpose(lambda x: _fold_image(x, call), image)
+        return unfold(inner(_fold_kernel(w, call), y, folded(call)))[0]
+
+    return input_gradient
+
+
+def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    kernel = jax.ShapeDtypeStruct(call.w_shape, y.dtype)
+    unfold = jax.linear_transpose(lambda w: _fold_kernel(w, call), kernel)
+    return unfold(im2col.METHOD.weight_gradient(_fold_image(x, call), y, folded(call)))[0]
+
+
+METHOD = Method(
+    "space_to_depth", _convolve, input_gradient_by(xla.METHOD.input_gradient), _weight_gradient, _refuses
+)

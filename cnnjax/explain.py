@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import AXES, check_maps, geometry
@@ -42,6 +43,7 @@ def explain(
     dilation: Any = 1,
     groups: int = 1,
     method: str = "auto",
+    dtype: Any = "float32",
     platform: str | None = None,
 ) -> Explanation:
     """Say which method a convolution is computed by in each direction: forward, input gradient, weight gradient.
@@ -50,12 +52,14 @@ def explain(
         x_shape: (N, *size, C_in), with one to three spatial axes.
         w_shape: (*kernel, C_in / groups, C_out).
         stride, padding, dilation, groups, method: as in `conv2d`.
-        platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default backend if None.
+        dtype: the widest dtype of the arrays.
+        platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default backend if None. "cpu" is one device of this
+            process; "any cpu" says what an exported program has, or one that is spread over several devices.
 
     Raises:
         TypeError, ValueError: as `conv2d`, for shapes and settings that do not fit.
 
-    >>> explanation = explain((8, 56, 56, 128), (3, 3, 1, 128), padding="SAME", groups=128, platform="cpu")
+    >>> explanation = explain((8, 56, 56, 128), (3, 3, 1, 128), padding="SAME", groups=128, platform="any cpu")
     >>> explanation.chosen["forward"][0]
     'depthwise'
 
@@ -80,7 +84,7 @@ def explain(
     groups = check_maps(call, x_shape, w_shape, groups)
     reading = geometry(call, x_shape[1:-1], w_shape[:-2], stride=stride, padding=padding, dilation=dilation)
     platform = platform or {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
-    convolution = Call(reading, x_shape[0], x_shape[-1], w_shape[-1], groups, method)
+    convolution = Call(reading, x_shape[0], x_shape[-1], w_shape[-1], groups, method, dtype=jnp.dtype(dtype))
     chosen, refused = choices(call, convolution, platform)
     used = {name for name, _ in chosen.values()}
     serving = tuple(name for name, reason in refused.items() if reason is None and name not in used)

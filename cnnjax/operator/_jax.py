@@ -23,8 +23,8 @@ def bilinear_primitive(
 ) -> Primitive:
     """Make a primitive (a, b, **params) -> array.
 
-    `compute` is called with `platform` besides: "accelerator"; "cpu" where the program is compiled for one device of this
-    process; "any cpu" where it is exported or spread over several devices. `shape` is called with the params alone.
+    `compute` is called with `platform` besides: "accelerator"; "cpu" where the program is compiled for one device of
+    this process; "any cpu" where it is exported or spread over several. `shape` is called with the params alone.
     """
     primitive = Primitive(name)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from cnnjax._shapes import Geometry
 from cnnjax._windows import accumulation_dtype
@@ -33,7 +33,7 @@ class Call:
     groups: int = 1
     method: str = "auto"
     precision: Any = None
-    dtype: Any = jnp.dtype("float32")
+    dtype: np.dtype = np.dtype("float32")
 
     @property
     def accumulation(self) -> Any:

@@ -2,35 +2,67 @@ import pytest
 
 import cnnjax
 from cnnjax import CnnjaxError, explain
+from cnnjax.operator._onednn import unavailable
 from cnnjax.operator.calls import DIRECTIONS
 
+# x, w, settings, what every CPU has, and what one CPU device of this process has where the library is there
 CHOICES = [
-    ((8, 56, 56, 128), (3, 3, 1, 128), {"groups": 128, "padding": 1}, ["depthwise"] * 3),
-    ((8, 28, 28, 256), (3, 3, 8, 256), {"groups": 32, "padding": 1}, ["block_diagonal"] * 3),
-    ((8, 56, 56, 64), (1, 1, 64, 256), {}, ["matmul"] * 3),
-    ((256, 5, 5, 16), (5, 5, 16, 120), {}, ["matmul"] * 3),
-    ((256, 32, 32, 1), (5, 5, 1, 6), {}, ["shift", "toeplitz", "toeplitz"]),
-    ((256, 14, 14, 6), (5, 5, 6, 16), {}, ["lax", "toeplitz", "lax"]),
-    ((8, 56, 56, 64), (3, 3, 64, 64), {"padding": 1}, ["lax"] * 3),
-    ((8, 224, 224, 3), (7, 7, 3, 64), {"padding": 3, "stride": 2}, ["lax"] * 3),
-    ((8, 4096, 64), (9, 64, 64), {"padding": 4}, ["lax"] * 3),
+    (
+        (8, 56, 56, 128),
+        (3, 3, 1, 128),
+        {"groups": 128, "padding": 1},
+        ["depthwise"] * 3,
+        ["onednn", "onednn", "depthwise"],
+    ),
+    (
+        (8, 28, 28, 256),
+        (3, 3, 8, 256),
+        {"groups": 32, "padding": 1},
+        ["block_diagonal"] * 3,
+        ["onednn", "onednn", "block_diagonal"],
+    ),
+    ((8, 56, 56, 64), (1, 1, 64, 256), {}, ["matmul", "matmul", "im2col"], ["matmul", "matmul", "im2col"]),
+    ((256, 5, 5, 16), (5, 5, 16, 120), {}, ["matmul"] * 3, ["matmul"] * 3),
+    ((256, 32, 32, 1), (5, 5, 1, 6), {}, ["shift", "toeplitz", "im2col"], ["shift", "toeplitz", "im2col"]),
+    ((256, 14, 14, 6), (5, 5, 6, 16), {}, ["lax", "toeplitz", "im2col"], ["onednn", "onednn", "im2col"]),
+    ((8, 56, 56, 64), (3, 3, 64, 64), {"padding": 1}, ["lax", "lax", "im2col"], ["onednn", "onednn", "im2col"]),
+    (
+        (8, 224, 224, 3),
+        (7, 7, 3, 64),
+        {"padding": 3, "stride": 2},
+        ["lax", "space_to_depth", "im2col"],
+        ["onednn", "onednn", "im2col"],
+    ),
+    ((8, 4096, 64), (9, 64, 64), {"padding": 4}, ["lax", "lax", "im2col"], ["onednn", "onednn", "im2col"]),
+    ((2, 9, 9, 8), (3, 3, 8, 8), {"padding": 3}, ["lax", "toeplitz", "im2col"], ["lax", "toeplitz", "im2col"]),
 ]
 
 
-@pytest.mark.parametrize(("x", "w", "settings", "methods"), CHOICES)
-def test_the_rule_on_a_cpu(x, w, settings, methods):
-    assert [explain(x, w, platform="cpu", **settings).chosen[name][0] for name in DIRECTIONS] == methods
+@pytest.mark.parametrize(("x", "w", "settings", "anywhere", "here"), CHOICES)
+def test_the_rule_on_a_cpu(x, w, settings, anywhere, here):
+    def chosen(platform):
+        explanation = explain(x, w, platform=platform, **settings)
+        return [explanation.chosen[direction][0] for direction in DIRECTIONS]
+
+    assert chosen("any cpu") == anywhere
+    assert chosen("cpu") == (anywhere if unavailable() else here)
 
 
-@pytest.mark.parametrize(("x", "w", "settings", "methods"), CHOICES)
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_the_library_is_chosen_where_sums_are_kept_in_float32(dtype):
+    chosen = explain((8, 56, 56, 64), (3, 3, 64, 64), platform="cpu", dtype=dtype).chosen
+    assert (chosen["forward"][0] == "onednn") is (dtype == "bfloat16" and not unavailable())
+
+
+@pytest.mark.parametrize(("x", "w", "settings"), [choice[:3] for choice in CHOICES])
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
-def test_accelerators_have_the_convolution_of_their_vendor(x, w, settings, methods, platform):
+def test_accelerators_have_the_convolution_of_their_vendor(x, w, settings, platform):
     chosen = explain(x, w, platform=platform, **settings).chosen
     assert {name for name, _ in chosen.values()} == {"lax"}
 
 
 def test_what_is_chosen_serves_and_is_never_one_that_loses_precision():
-    for x, w, settings, _ in CHOICES:
+    for x, w, settings, *_ in CHOICES:
         explanation = explain(x, w, platform="cpu", **settings)
         names = {name for name, _ in explanation.chosen.values()}
         assert not names & set(explanation.refused)
@@ -43,7 +75,8 @@ def test_what_is_asked_for_is_taken():
 
 
 def test_it_prints_who_serves_and_why_the_others_do_not():
-    printed = str(explain((8, 56, 56, 128), (3, 3, 1, 128), groups=128, platform="cpu"))
+    printed = str(explain((8, 56, 56, 128), (3, 3, 1, 128), groups=128, platform="any cpu"))
+    assert "on any cpu:" in printed
     assert "weight gradient depthwise" in printed
     assert "would serve too: definition, lax, grouped, block_diagonal" in printed
     assert "does not serve: winograd4, because it is for one group and 3 x 3 kernels" in printed

@@ -7,7 +7,7 @@ The forward pass writes all patches out at once. The weight gradient takes a few
 a time, so that their patches stay in the cache, and adds the products up.
 
 Cost: as the definition, in large products, and taps / stride^2 times the memory of the image for the patches (for the
-weight gradient 4 MiB at a time). It serves ungrouped calls.
+weight gradient 4 MiB at a time, 16 MiB of few maps). It serves ungrouped calls.
 
 Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neural networks for document processing".
 """
@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cnnjax._shapes import Geometry
 from cnnjax._windows import pad_zeros, under_each_tap
 from cnnjax.operator.calls import Call, Method, transposed_in_x
 
@@ -28,6 +29,9 @@ __all__ = ["METHOD", "products_of_patches"]
 
 # Patches of 1 to 16 MiB at a time were measured; 4 MiB was the fastest or next to it on every shape (docs/operator.md).
 _BYTES_AT_A_TIME = 4 * 2**20
+# Fewer floats side by side than a vector holds are slow to copy; copied in rows, larger products pay.
+_FEW_MAPS = 8
+_BYTES_OF_FEW_MAPS = 16 * 2**20
 
 
 def _refuses(call: Call) -> str | None:
@@ -49,7 +53,8 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int) -> 
     """patches^T @ y, with the maps of x and y in so many blocks: (blocks, taps C_in / blocks, C_out / blocks)."""
     geometry, width = call.geometry, call.c_in // blocks
     stride, extent = geometry.stride[0], geometry.extent[0]
-    images, rows = _at_a_time(call, x.dtype.itemsize)
+    thin = blocks == 1 and call.c_in <= _FEW_MAPS
+    images, rows = _at_a_time(call, x.dtype.itemsize, _BYTES_OF_FEW_MAPS if thin else _BYTES_AT_A_TIME)
     parts, strips = -(-call.n // images), -(-geometry.output[0] // rows)
 
     # The last images and rows are filled up with zeros, which add nothing.
@@ -66,10 +71,13 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int) -> 
         image, row = step // strips * images, step % strips * rows
         seen = _blocks_first(_cut(x, (image, row * stride), (images, read)), blocks)
         given = _blocks_first(_cut(y, (image, row), (images, rows)), blocks)
+        given = given.reshape(blocks, -1, call.c_out // blocks)
+        if thin:
+            product = jnp.einsum("mk,kn->mn", _rows_of_taps(seen, strip), given[0], precision=call.precision)
+            return product.reshape(call.c_in, call.taps, -1).swapaxes(0, 1).reshape(1, -1, call.c_out)
         patches = jnp.concatenate([view for _, view in under_each_tap(seen, strip)], axis=-1)
-        left = patches.reshape(blocks, -1, call.taps * width)
-        right = given.reshape(blocks, -1, call.c_out // blocks)
-        return jnp.einsum("bkm,bkn->bmn", left, right, precision=call.precision)
+        patches = patches.reshape(blocks, -1, call.taps * width)
+        return jnp.einsum("bkm,bkn->bmn", patches, given, precision=call.precision)
 
     if parts * strips == 1:
         return product(0)
@@ -77,14 +85,22 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int) -> 
     return lax.scan(lambda total, step: (total + product(step), None), total, jnp.arange(parts * strips))[0]
 
 
-def _at_a_time(call: Call, itemsize: int) -> tuple[int, int]:
-    """How many images, and how many rows of one image, to take in one product: as equal as the number of steps allows."""
+def _rows_of_taps(seen: jax.Array, strip: Geometry) -> jax.Array:
+    """The patches transposed, (C_in taps, N P): copied along the rows of the image."""
+    images, *size, maps = seen.shape
+    planes = jnp.moveaxis(seen, -1, 0).reshape(maps * images, *size, 1)
+    views = [view.reshape(maps, images, *strip.output) for _, view in under_each_tap(planes, strip)]
+    return jnp.stack(views, axis=1).reshape(maps * len(views), -1)
+
+
+def _at_a_time(call: Call, itemsize: int, most_bytes: int) -> tuple[int, int]:
+    """How many images, and how many rows of one, to take in a product: as equal as the number of steps allows."""
     rows, *others = call.geometry.output
     row = itemsize * math.prod(others) * (call.taps * call.c_in + call.c_out)
-    if row * rows <= _BYTES_AT_A_TIME:
-        most = _BYTES_AT_A_TIME // max(1, row * rows)
+    if row * rows <= most_bytes:
+        most = most_bytes // max(1, row * rows)
         return -(-call.n // -(-call.n // most)) or 1, rows
-    most = max(1, _BYTES_AT_A_TIME // row)
+    most = max(1, most_bytes // row)
     return 1, -(-rows // -(-rows // most))
 
 

@@ -1,9 +1,9 @@
 """oneDNN: the library's own convolution, for the forward pass and the input gradient, as PyTorch has it.
 
 The input gradient is a convolution of the gradient with the flipped kernel, its maps exchanged. With a stride the
-pixels fall into phases, one for each remainder: phase a sees only the taps that reach it, so each phase is a convolution
-without stride, and the phases are woven together. Where the maps are few, all phases are one convolution instead, with
-the stride folded into the maps.
+pixels fall into phases, one for each remainder: phase a sees only the taps that reach it, so each phase is a
+convolution without stride, and the phases are woven together. Where the maps are few, all phases are one convolution
+instead, with the stride folded into the maps.
 
     x[a + s m] = sum over taps t with t d - before = a (mod s) of  w[t] y[m - (t d - before - a) / s]
 

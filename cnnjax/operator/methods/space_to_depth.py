@@ -6,8 +6,8 @@ With few maps and a stride, as in the first layer of a network, patches of three
 gradients by pixel too thin to compute; folded, there are s^2 times as many maps. Zeros fill w' up where the stride does
 not divide the kernel.
 
-Cost: (s ceil(k / s) / k)^2 times the multiply-accumulates of the definition. It serves ungrouped calls with a stride and
-without dilation.
+Cost: (s ceil(k / s) / k)^2 times the multiply-accumulates of the definition. It serves ungrouped calls with a stride
+and without dilation.
 
 Source: Shi et al. 2016, "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
 neural network", section 3, for the input gradient (there called sub-pixel convolution).
@@ -93,6 +93,4 @@ def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
     return unfold(im2col.METHOD.weight_gradient(_fold_image(x, call), y, folded(call)))[0]
 
 
-METHOD = Method(
-    "space_to_depth", _convolve, input_gradient_by(xla.METHOD.input_gradient), _weight_gradient, _refuses
-)
+METHOD = Method("space_to_depth", _convolve, input_gradient_by(xla.METHOD.input_gradient), _weight_gradient, _refuses)

@@ -1,0 +1,102 @@
+"""The library's convolution: where it is used, where not, and that many calls at once neither hang nor differ."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import normal
+
+import cnnjax
+from cnnjax._shapes import geometry
+from cnnjax.operator import _onednn, primitives
+from cnnjax.operator.calls import Call
+from cnnjax.operator.methods import BY_NAME
+
+METHOD = BY_NAME["onednn"]
+here = pytest.mark.skipif(_onednn.unavailable() is not None, reason=str(_onednn.unavailable()))
+READING = geometry("test", (9, 9), (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (Call(READING, 2, 8, 8, dtype=np.dtype("float64")), "float32 alone"),
+        (Call(READING, 0, 8, 8), "empty"),
+        (Call(READING, 2, 24, 24, groups=24), "multiple of 16 maps"),
+        (Call(geometry("test", (9,), (3,)), 2, 16, 16, groups=16), "two axes"),
+        (Call(geometry("test", (9, 9), (3, 3), padding=3), 2, 8, 8), "as wide as the kernel"),
+    ],
+)
+def test_what_it_does_not_serve_it_refuses(call, words):
+    assert words in METHOD.refuses(call)
+
+
+@pytest.mark.parametrize(
+    ("patched", "value", "words"),
+    [
+        ("sys.platform", "darwin", "x86-64 Linux alone"),
+        ("platform.machine", lambda: "aarch64", "x86-64 Linux alone"),
+        ("jaxlib.__version__", "0.99.0", "not among the releases"),
+        ("_gives_the_right_numbers", lambda: False, "missing from this jaxlib, or differs"),
+    ],
+)
+@here
+def test_a_machine_without_it_is_told_apart(monkeypatch, patched, value, words):
+    monkeypatch.setattr(f"cnnjax.operator._onednn.{patched}", value)
+    assert words in _onednn.unavailable.__wrapped__()
+
+
+def programs(**settings):
+    x, w = jnp.ones((2, 9, 9, 8), jnp.float32), jnp.ones((3, 3, 8, 8), jnp.float32)
+    step = jax.jit(jax.grad(lambda x, w: jnp.sum(jnp.tanh(cnnjax.conv2d(x, w, **settings))), (0, 1)))
+    return step, (x, w)
+
+
+@here
+def test_one_device_has_it_and_an_exported_program_has_not():
+    step, arrays = programs()
+    assert step.lower(*arrays).as_text().count("__onednn$convolution") == 2  # forward and by x
+    for settings in ({}, {"method": "onednn"}):
+        step, arrays = programs(**settings)
+        assert "onednn" not in jax.export.export(step, platforms=("cpu",))(*arrays).mlir_module()
+
+
+@functools.cache
+def directions():
+    """Every direction of an ordinary, a grouped, a depthwise and a strided convolution, in one program."""
+    calls = [
+        Call(geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 24),
+        Call(geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=4),
+        Call(geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=32),
+        Call(geometry("test", (20, 20), (3, 3), stride=2), 4, 16, 32),
+    ]
+    arrays = [[jnp.asarray(normal(s, str(s), "float32")) for s in (c.x_shape, c.w_shape, c.y_shape)] for c in calls]
+
+    @jax.jit
+    def all_of_them(arrays):
+        return [
+            (primitives.forward(x, w, call, jnp.float32), primitives.input_gradient(w, y, call, jnp.float32))
+            for (x, w, y), call in zip(arrays, calls, strict=True)
+        ]
+
+    return all_of_them, arrays
+
+
+@here
+def test_calls_side_by_side_give_the_same_bits_a_hundred_times():
+    all_of_them, arrays = directions()
+    first = jax.tree.map(np.asarray, all_of_them(arrays))
+    for _ in range(100):
+        jax.tree.map(np.testing.assert_array_equal, all_of_them(arrays), first)
+
+
+@here
+def test_within_a_loop_it_is_the_same_as_outside():
+    call = Call(geometry("test", (12, 12), (3, 3), padding=1), 2, 16, 16)
+    x, w = (jnp.asarray(normal(s, str(s), "float32")) for s in (call.x_shape, call.w_shape))
+    forward = functools.partial(primitives.forward, call=call, dtype=jnp.float32)
+    looped = jax.jit(lambda x, w: jax.lax.fori_loop(0, 3, lambda _, x: jnp.tanh(forward(x, w)), x))(x, w)
+    step = jax.jit(lambda x, w: jnp.tanh(forward(x, w)))
+    np.testing.assert_allclose(looped, step(step(step(x, w), w), w), rtol=1e-6, atol=1e-6)

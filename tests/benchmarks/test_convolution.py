@@ -1,0 +1,100 @@
+"""The benchmark of the convolutions measures what it says: every contender computes the same thing."""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import cnnjax
+from benchmarks.convolution import exact
+from benchmarks.convolution.contenders import LIBRARIES, STEP, build, why_not
+from benchmarks.convolution.shapes import GROWTH, SHAPES, SIXTEEN, Shape
+from cnnjax import reference
+from cnnjax.operator.calls import DIRECTIONS
+
+sys.path.pop(0)
+
+TINY = (
+    Shape("ordinary", 2, (6, 5), 3, (3, 2), 4, padding=1),
+    Shape("strided groups", 2, (7, 7), 4, (3, 3), 6, stride=2, padding=1, groups=2),
+    Shape("depthwise", 2, (5, 5), 4, (3, 3), 4, padding=1, groups=4),
+    Shape("1-D", 2, (9,), 3, (4,), 2, padding=2),
+    Shape("3-D", 1, (4, 5, 4), 2, (2, 3, 2), 3, padding=1),
+    Shape("transposed", 2, (9, 8), 3, (4, 3), 2, stride=2, padding=1, transposed=True),
+)
+
+
+@pytest.fixture(autouse=True)
+def as_users_have_it(float32_world):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.parametrize("shape", TINY, ids=lambda shape: shape.name)
+def test_the_exact_values_are_those_of_the_plain_loops(shape):
+    source, w, result = shape.arrays()
+    found = exact.directions(shape, source, w, result)
+    x, y = (result, source) if shape.transposed else (source, result)
+    where = {"stride": shape.stride, "padding": shape.padding, "groups": shape.groups}
+    loops = {
+        "y": reference.convolve(x, w, **where),
+        "x": reference.input_gradient(shape.x, w, y, **where),
+        "weight_gradient": reference.weight_gradient(x, shape.w, y, **where),
+    }
+    forward, backward = ("x", "y") if shape.transposed else ("y", "x")
+    loops = {"forward": loops[forward], "input_gradient": loops[backward], **loops}
+    for direction in DIRECTIONS:
+        np.testing.assert_allclose(found[direction], loops[direction], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")  # what other libraries warn of
+@pytest.mark.parametrize("shape", TINY, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("name", [*LIBRARIES, "im2col", "depthwise", "grouped"])
+def test_every_contender_computes_the_same_directions(name, shape):
+    if name in ("flax", "equinox", "torch", "torch-last"):
+        pytest.importorskip(name.split("-")[0])
+    if why_not(name, shape):
+        pytest.skip(why_not(name, shape))
+    contender = build(name, shape)
+    wanted = exact.directions(shape, *shape.arrays())
+    for direction in DIRECTIONS:
+        assert exact.error(contender.result(direction), wanted[direction]) < 3e-6, direction
+    step = contender.calls[STEP]()
+    if step is not None:
+        assert [tuple(a.shape) for a in step] == [tuple(contender.calls[d]().shape) for d in DIRECTIONS]
+
+
+def test_what_is_not_measured_has_a_reason():
+    depthwise = TINY[2]
+    assert "one group" in why_not("im2col", depthwise)
+    assert why_not("definition", SIXTEEN[8]) == "its program would hold 4608 products"
+    assert "no methods" in why_not("im2col", TINY[-1])
+    assert why_not("auto", TINY[-1]) is None
+    assert why_not("torch-last", TINY[3]) is not None
+
+
+def test_the_shapes_are_the_sixteen_and_more():
+    assert len(SIXTEEN) == 16
+    assert len({shape.name for shape in SHAPES}) == len(SHAPES) >= 20
+    assert {shape.axes for shape in SHAPES} == {1, 2, 3}
+    assert any(shape.transposed for shape in SHAPES)
+
+
+def test_growth_varies_one_thing_at_a_time():
+    for axes in GROWTH.values():
+        for axis, shapes in axes.items():
+            base = min(shapes)
+            for value, shape in shapes.items():
+                factor = (value / base) ** (2 if axis == "maps" and shape.groups == 1 else 1)
+                assert shape.operations == pytest.approx(factor * shapes[base].operations)
+
+
+def test_operations_count_multiplications_and_additions():
+    assert Shape("", 2, (4, 4), 3, (3, 3), 5).operations == 2 * (2 * 2 * 2 * 5) * (3 * 3 * 3)
+
+
+def test_the_benchmark_names_methods_that_exist():
+    assert not set(LIBRARIES) & (set(cnnjax.METHODS) - {"lax"})

@@ -26,7 +26,6 @@ __all__ = [
     "alternate",
     "block",
     "geometric_mean",
-    "machine",
     "matrix_peak",
     "others_percent",
     "processor_seconds",
@@ -88,7 +87,9 @@ def _summary(samples: list[float]) -> dict[str, float]:
 def processor_seconds() -> tuple[float, float, float]:
     """Since the start: seconds of the clock, of all processors at work for anyone, and of this process alone."""
     path = Path("/proc/stat")
-    fields = path.read_text().split("\n", 1)[0].split()[1:] if path.exists() else ["0"] * 8
+    if not path.exists():
+        return time.perf_counter(), time.process_time(), time.process_time()
+    fields = path.read_text().split("\n", 1)[0].split()[1:]
     user, nice, system, _, _, irq, soft, steal = (int(f) / os.sysconf("SC_CLK_TCK") for f in fields[:8])
     return time.perf_counter(), user + nice + system + irq + soft + steal, time.process_time()
 
@@ -96,7 +97,7 @@ def processor_seconds() -> tuple[float, float, float]:
 def others_percent(before: tuple[float, float, float]) -> float:
     """The part of the processors that other processes used since `before`, in percent; 0 where Linux does not tell."""
     clock, everyone, own = (now - then for now, then in zip(processor_seconds(), before, strict=True))
-    return round(max(100 * (everyone - own) / (clock * cores()), 0.0), 1)
+    return round(max(100 * (everyone - own) / (clock * (os.cpu_count() or 1)), 0.0), 1)
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -130,26 +131,6 @@ def _products(a: np.ndarray) -> list[Call]:
     if jax.default_backend() == "cpu":
         products.append(lambda: torch.mm(tensor, tensor))
     return products
-
-
-def machine() -> str:
-    """What the figures were measured on, in words."""
-    device = jax.devices()[0]
-    name = processor() if device.platform == "cpu" else device.device_kind
-    return f"{name}, {platform.machine()}, {cores()} cores"
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def processor() -> str:
-    """The name of the processor, as far as the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "CPU"
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ import argparse
 import datetime
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ import jax
 import cnnjax
 from benchmarks import timing
 from benchmarks.convolution import measure
-from benchmarks.convolution.contenders import LIBRARIES, WHAT, why_not
+from benchmarks.convolution.contenders import LIBRARIES, STEP, WHAT, why_not
 from benchmarks.convolution.page import cells, means, page
-from benchmarks.convolution.shapes import SHAPES, SIXTEEN, Shape
+from benchmarks.convolution.shapes import GROWTH, SHAPES, SIXTEEN, Shape
+from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.tune import machine
 
 PARTS = ("speed", "methods", "errors", "programs", "growth")
 CORE = ("auto", "lax", "torch")
@@ -43,10 +45,11 @@ def main() -> None:
     shapes = [s for s in SHAPES if not options.only or any(part in s.name for part in options.only)]
     shapes = [s for s in shapes if s in SIXTEEN or not options.core]
     for part in options.parts:
-        _MEASURE[part](record, shapes, options)
-        if options.record:
-            options.record.write_text(json.dumps(record, indent=1) + "\n")
-            options.record.with_suffix(".md").write_text(page(record))
+        for line in _MEASURE[part](record, shapes, options):  # a line for each row that has been measured
+            print(line, flush=True)
+            if options.record:
+                options.record.write_text(json.dumps(record, indent=1) + "\n")
+                options.record.with_suffix(".md").write_text(page(record))
     for line in means(record["speed"].get("float32", {}), [s.name for s in SIXTEEN]):
         print(line)
 
@@ -76,7 +79,7 @@ def _options() -> argparse.Namespace:
 def _start(path: Path | None) -> dict[str, Any]:
     """The record so far, or an empty one."""
     fresh: dict[str, Any] = {
-        "machine": timing.machine(),
+        "machine": machine(),
         "versions": {"cnnjax": cnnjax.__version__, **timing.versions(*PACKAGES)},
         "platform": jax.default_backend(),
         "date": f"{datetime.date.today()}",
@@ -110,55 +113,58 @@ def _bfloat16_is_native() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _speed(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> None:
+Lines = Iterator[str]
+
+
+def _speed(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
     before = timing.processor_seconds()
     for dtype in options.dtypes:
         rows = record["speed"].setdefault(dtype, {})
         for shape in shapes:
-            rows[shape.name] = measure.times(shape, options.contenders, options.what, dtype=dtype, **options.protocol)
-            print(
-                f"{shape.name:<30}" + "   ".join(f"{n} {cells(row):<34}" for n, row in rows[shape.name].items()),
-                flush=True,
-            )
+            row = measure.times(shape, options.contenders, options.what, dtype=dtype, **options.protocol)
+            rows[shape.name] = row
+            yield f"{shape.name:<30}" + "   ".join(f"{name} {cells(of):<34}" for name, of in row.items())
     others = timing.others_percent(before)
     record["others_percent"] = max(others, record["others_percent"])
-    print(f"other processes used {others} % of the processors" + (": these times are not good" if others > 5 else ""))
+    yield f"other processes used {others} % of the processors" + (": these times are not good" if others > 5 else "")
 
 
-def _methods(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> None:
+def _methods(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
     names = ["auto", *cnnjax.METHODS]
+    directions = [what for what in options.what if what in DIRECTIONS]
     for shape in shapes:
         if not shape.transposed:
-            found = measure.times(shape, names, options.what[:3], **{**options.protocol, "blocks": 2})
+            row = measure.times(shape, names, directions, **options.protocol)
             refused = {name: why for name in names if (why := why_not(name, shape)) is not None}
-            record["methods"][shape.name] = {"ms": found, "refused": refused}
-            print(f"{shape.name:<30}" + "   ".join(f"{n} {cells(row)}" for n, row in found.items()), flush=True)
+            record["methods"][shape.name] = {"ms": row, "refused": refused}
+            yield f"{shape.name:<30}" + "   ".join(f"{name} {cells(of)}" for name, of in row.items())
 
 
-def _errors(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> None:
+def _errors(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
     names = [*options.contenders, *(n for n in cnnjax.METHODS if n not in options.contenders)]
     for shape in shapes:
-        record["errors"][shape.name] = found = measure.errors(shape, names)
-        print(f"{shape.name:<30}" + "   ".join(f"{n} {max(e.values()):.1e}" for n, e in found.items()), flush=True)
+        record["errors"][shape.name] = row = measure.errors(shape, names)
+        yield f"{shape.name:<30}" + "   ".join(f"{name} {max(of.values()):.1e}" for name, of in row.items())
 
 
-def _programs(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> None:
+def _programs(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
     for shape in shapes:
-        record["programs"][shape.name] = found = measure.programs(shape, options.contenders)
-        cells = (f"{n} {p['step']['compile_s']:.2f} s {p['step']['temporary_mb']:.1f} MB" for n, p in found.items())
-        print(f"{shape.name:<30}" + "   ".join(cells), flush=True)
+        record["programs"][shape.name] = row = measure.programs(shape, options.contenders)
+        words = (f"{n} {of[STEP]['compile_s']:.2f} s {of[STEP]['temporary_mb']:.1f} MB" for n, of in row.items())
+        yield f"{shape.name:<30}" + "   ".join(words)
 
 
-def _growth(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> None:
+def _growth(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
     names = [name for name in options.contenders if name in CORE]
-    record["growth"] = measure.growth(names, **options.protocol)
-    for family, axes in record["growth"].items():
-        for axis, found in axes.items():
+    for family, axes in GROWTH.items():
+        for axis, along in axes.items():
+            found = measure.growth(along, names, **options.protocol)
+            record["growth"].setdefault(family, {})[axis] = found
             slopes = (f"{n} {' / '.join(format(g['slope'], '.2f') for g in of.values())}" for n, of in found.items())
-            print(f"{family + ', ' + axis:<30}" + "   ".join(slopes), flush=True)
+            yield f"{family + ', ' + axis:<30}" + "   ".join(slopes)
 
 
-_MEASURE: dict[str, Callable[[dict[str, Any], list[Shape], argparse.Namespace], None]] = {
+_MEASURE: dict[str, Callable[[dict[str, Any], list[Shape], argparse.Namespace], Lines]] = {
     "speed": _speed,
     "methods": _methods,
     "errors": _errors,

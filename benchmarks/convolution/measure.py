@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.convolution import exact
 from benchmarks.convolution.contenders import WHAT, build, why_not
-from benchmarks.convolution.shapes import GROWTH, Shape
+from benchmarks.convolution.shapes import Shape
 from cnnjax.operator.calls import DIRECTIONS
 
 __all__ = ["errors", "growth", "programs", "slope", "times"]
@@ -70,24 +70,15 @@ def _compiled(program: Any, arguments: tuple[Any, ...]) -> dict[str, float]:
     }
 
 
-def growth(names: Sequence[str], **protocol: float) -> dict[str, Any]:
-    """{family: {axis: {contender: {direction: {"slope", "ms": {value: ms}}}}}}: how the time grows along an axis."""
-    found: dict[str, Any] = {}
-    for family, axes in GROWTH.items():
-        for axis, shapes in axes.items():
-            rows = {value: times(shape, names, DIRECTIONS, **protocol) for value, shape in shapes.items()}
-            found.setdefault(family, {})[axis] = {
-                name: {
-                    direction: _grown({value: row[name][direction]["ms"] for value, row in rows.items()})
-                    for direction in DIRECTIONS
-                }
-                for name in names
-            }
-    return found
+def growth(shapes: Mapping[int, Shape], names: Sequence[str], **protocol: float) -> dict[str, Any]:
+    """{contender: {direction: {"slope", "ms": {value: ms}}}}: how the time grows along an axis of shapes."""
+    rows = {value: times(shape, names, DIRECTIONS, **protocol) for value, shape in shapes.items()}
 
+    def grown(name: str, direction: str) -> dict[str, Any]:
+        ms = {value: row[name][direction]["ms"] for value, row in rows.items()}
+        return {"slope": round(slope(ms), 3), "ms": ms}
 
-def _grown(ms: dict[int, float]) -> dict[str, Any]:
-    return {"slope": round(slope(ms), 3), "ms": ms}
+    return {name: {direction: grown(name, direction) for direction in DIRECTIONS} for name in names}
 
 
 def slope(points: dict[int, float]) -> float:

@@ -10,7 +10,7 @@ from benchmarks.convolution.shapes import SHAPES, SIXTEEN
 from benchmarks.timing import geometric_mean
 from cnnjax.operator.calls import DIRECTIONS
 
-__all__ = ["cells", "means", "page", "ratios"]
+__all__ = ["cells", "means", "page", "ratios", "table"]
 
 Times = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 _OPERATIONS = {shape.name: shape.operations for shape in SHAPES}
@@ -72,7 +72,8 @@ def page(record: Mapping[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -99,13 +100,13 @@ def _speed(dtype: str, rows: Times, peak: float) -> list[str]:
     return [
         f"## Times, {dtype}",
         "Forward / input gradient / weight gradient / step, in ms.",
-        _table(head, table),
+        table(head, table),
         f"## Time of auto over the time of each, {dtype}",
-        _table(["shape", *(n for n in names if n != "auto")], against),
+        table(["shape", *(n for n in names if n != "auto")], against),
         "\n".join(f"- {line}" for line in means(rows, sixteen)),
         f"## Percent of the matrix-product peak, {dtype}",
         "Operations of the definition, a second, over the peak. Winograd and FFT need fewer, so they may pass 100.",
-        _table(head, fractions),
+        table(head, fractions),
     ]
 
 
@@ -124,7 +125,7 @@ def _methods(found: Mapping[str, Any]) -> list[str]:
     return [
         "## Every method",
         "What each method of `cnnjax.METHODS` takes that serves the shape, the fastest first, in ms.",
-        _table(["shape", "direction", "auto", "methods"], rows),
+        table(["shape", "direction", "auto", "methods"], rows),
     ]
 
 
@@ -136,7 +137,7 @@ def _errors(found: Mapping[str, Any]) -> list[str]:
     return [
         "## Error against float64",
         "The largest difference as a fraction of the largest value; the worst of the three directions. float32.",
-        _table(["shape", *names], rows),
+        table(["shape", *names], rows),
     ]
 
 
@@ -151,7 +152,7 @@ def _programs(found: Mapping[str, Any]) -> list[str]:
         "## Compile time and memory of the step",
         "Seconds to trace and compile; MB that XLA sets aside while the step runs / with arguments and results. What a"
         " library that XLA calls (oneDNN, Eigen) allocates for itself is not in it; PyTorch does not tell.",
-        _table(["shape", *names], rows),
+        table(["shape", *names], rows),
     ]
 
 
@@ -166,7 +167,7 @@ def _growth(found: Mapping[str, Any]) -> list[str]:
         "## Growth",
         "Slope of log time over log batch, pixels or maps: forward / input gradient / weight gradient. The number of"
         " products grows with slope 1, for the maps of the ungrouped family (in and out together) with 2.",
-        _table(["family", "with", *names], rows),
+        table(["family", "with", *names], rows),
     ]
 
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 
 from cnnjax._shapes import Geometry
 
-__all__ = ["DIRECTIONS", "Call", "Method", "transposed_in_w", "transposed_in_x"]
+__all__ = ["DIRECTIONS", "Call", "Measured", "Method", "transposed_in_w", "transposed_in_x"]
 
 DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The method of each direction that was the fastest where it was measured: on a "cpu" or an "accelerator"."""
+
+    platform: str
+    forward: str
+    input_gradient: str
+    weight_gradient: str
 
 
 @dataclass(frozen=True)
@@ -28,8 +38,15 @@ class Call:
     c_in: int
     c_out: int
     groups: int = 1
-    method: str = "auto"
+    method: str | Measured = "auto"
     precision: Any = None
+
+    def asked(self, direction: str, platform: str) -> Call:
+        """The same call with the one method asked for in a direction; "auto" where it was measured elsewhere."""
+        if isinstance(self.method, str):
+            return self
+        here = (self.method.platform == "cpu") == (platform == "cpu")
+        return replace(self, method=getattr(self.method, direction) if here else "auto")
 
     @property
     def maps_in_group(self) -> int:

@@ -1,0 +1,118 @@
+"""LeNet-5 (tanh, average-pooling, softmax; Adam): images per second by cnnjax, flax, equinox and PyTorch.
+
+    python -m benchmarks.training                                       # about two minutes on two cores
+    python -m benchmarks.training --record docs/benchmarks-training.json
+
+Expected: cnnjax ahead of each at batch 32 and 256. Before anything is timed, all must compute the same losses from the
+same weights. The record holds versions, machine and every number; the page is written beside it. Seed 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import cnnjax
+from benchmarks import timing
+from benchmarks.training import overhead
+from benchmarks.training.networks import CONTENDERS, batch, weights
+from benchmarks.training.page import page
+from cnnjax.tune import machine
+
+STEPS = {1: 20, 32: 4, 256: 1}
+"""For each size of batch, the steps of one call: enough that a call takes some milliseconds."""
+
+
+def main() -> None:
+    """Check that all compute the same, time them, print and record."""
+    parser = argparse.ArgumentParser("python -m benchmarks.training", description=__doc__.splitlines()[0])
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--batches", nargs="+", type=int, choices=STEPS, default=list(STEPS))
+    parser.add_argument("--blocks", type=int, default=5, help="blocks for each contender (5)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a block (0.5)")
+    parser.add_argument("--no-overhead", action="store_true", help="leave out import, trace and compile times")
+    parser.add_argument("--record", type=Path, help="a JSON file to write; the page is written beside it")
+    options = parser.parse_args()
+    names, missing = usable(options.contenders)
+    before = timing.processor_seconds()
+    record: dict[str, Any] = {
+        "machine": machine(),
+        "versions": {
+            "cnnjax": cnnjax.__version__,
+            **timing.versions("jax", "jaxlib", "optax", "flax", "equinox", "torch", "numpy"),
+        },
+        "date": f"{datetime.date.today()}",
+        "seed": 0,
+        "missing": missing,
+        "losses": {name: [round(float(loss), 6) for loss in losses(name)] for name in names},
+        "images_per_second": {
+            str(size): images_per_second(names, size, options.blocks, options.seconds) for size in options.batches
+        },
+        "overhead": {} if options.no_overhead else _overhead(),
+    }
+    record["others_percent"] = timing.others_percent(before)
+    print(page(record))
+    if options.record:
+        options.record.write_text(json.dumps(record, indent=1) + "\n")
+        options.record.with_suffix(".md").write_text(page(record))
+
+
+def usable(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The contenders that run here, and for the others the error; raises if one computes another loss than cnnjax."""
+    wanted = losses("cnnjax")
+    found: list[str] = []
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            computed = losses(name)
+        except Exception as error:  # not installed, or does not compile here
+            missing[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            continue
+        if not np.allclose(computed, wanted, rtol=1e-4):
+            raise SystemExit(f"{name} computes the losses {computed}, cnnjax {wanted}")
+        found.append(name)
+    return found, missing
+
+
+def losses(name: str, steps: int = 4, size: int = 32) -> list[float]:
+    """The losses of the first steps on one batch."""
+    step = CONTENDERS[name](weights())
+    x, labels = batch(size)
+    return [float(step(x, labels)) for _ in range(steps)]
+
+
+def images_per_second(names: Sequence[str], size: int, blocks: int, seconds: float) -> dict[str, float]:
+    """For each contender the median rate of training steps on batches of a size."""
+    x, labels = batch(size)
+
+    def call(name: str) -> timing.Call:
+        step = CONTENDERS[name](weights())
+
+        def several() -> None:
+            for _ in range(STEPS[size]):
+                loss = step(x, labels)
+            jax.block_until_ready(loss)
+
+        return several
+
+    times = timing.alternate({name: {"step": call(name)} for name in names}, blocks=blocks, seconds=seconds)
+    return {name: float(f"{1e3 * size * STEPS[size] / of['step']['ms']:.4g}") for name, of in times.items()}
+
+
+def _overhead() -> dict[str, Any]:
+    return {
+        "import_ms": overhead.import_milliseconds(),
+        "trace_ms": overhead.trace_milliseconds(),
+        "compile_s": {str(size): overhead.compile_seconds(size) for size in (32, 256)},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -82,6 +82,6 @@ def check_served(name: str, call: Call, method: str) -> None:
 def _asking(name: str, call: Call, method: str | Tuned, dtype: str) -> Call:
     """The call with its method: the program of a call carries what was asked for, or what was measured."""
     if isinstance(method, Tuned):
-        return replace(call, method=method.measured(call, dtype) or "auto")
+        return replace(call, measured=method.measured(call, dtype))
     check_served(name, call, method)
     return replace(call, method=method)

@@ -30,7 +30,8 @@ class Measured:
 class Call:
     """The static side of T(x, w, y): x (N, *size, C_in), w (*kernel, C_in / groups, C_out), y (N, *output, C_out).
 
-    The boundary of the geometry is "zero": what is wrapped or mirrored has been written out before.
+    The boundary of the geometry is "zero": what is wrapped or mirrored has been written out before. `measured` goes
+    before `method`.
     """
 
     geometry: Geometry
@@ -38,15 +39,16 @@ class Call:
     c_in: int
     c_out: int
     groups: int = 1
-    method: str | Measured = "auto"
+    method: str = "auto"
     precision: Any = None
+    measured: Measured | None = None
 
     def asked(self, direction: str, platform: str) -> Call:
-        """The same call with the one method asked for in a direction; "auto" where it was measured elsewhere."""
-        if isinstance(self.method, str):
+        """The call with the method measured for a direction as its method, if it was measured on such a platform."""
+        if self.measured is None:
             return self
-        here = (self.method.platform == "cpu") == (platform == "cpu")
-        return replace(self, method=getattr(self.method, direction) if here else "auto")
+        here = (self.measured.platform == "cpu") == (platform == "cpu")
+        return replace(self, method=getattr(self.measured, direction) if here else self.method, measured=None)
 
     @property
     def maps_in_group(self) -> int:

@@ -92,4 +92,4 @@ class Tuned:
 
 
 def _key(call: Call, dtype: str) -> tuple[Call, str]:
-    return replace(call, method="auto", precision=None), dtype
+    return replace(call, precision=None), dtype

@@ -40,7 +40,8 @@ def main() -> None:
     parser.add_argument("--no-overhead", action="store_true", help="leave out import, trace and compile times")
     parser.add_argument("--record", type=Path, help="a JSON file to write; the page is written beside it")
     options = parser.parse_args()
-    names, missing = usable(options.contenders)
+    found, missing = usable(options.contenders)
+    names = list(found)
     before = timing.processor_seconds()
     record: dict[str, Any] = {
         "machine": machine(),
@@ -51,7 +52,7 @@ def main() -> None:
         "date": f"{datetime.date.today()}",
         "seed": 0,
         "missing": missing,
-        "losses": {name: [round(float(loss), 6) for loss in losses(name)] for name in names},
+        "losses": found,
         "images_per_second": {
             str(size): images_per_second(names, size, options.blocks, options.seconds) for size in options.batches
         },
@@ -64,20 +65,19 @@ def main() -> None:
         options.record.with_suffix(".md").write_text(page(record))
 
 
-def usable(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The contenders that run here, and for the others the error; raises if one computes another loss than cnnjax."""
+def usable(names: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """The losses of the contenders that run here, and for the others the error; raises if they differ from cnnjax's."""
     wanted = losses("cnnjax")
-    found: list[str] = []
+    found: dict[str, list[float]] = {}
     missing: dict[str, str] = {}
     for name in names:
         try:
-            computed = losses(name)
+            found[name] = losses(name)
         except Exception as error:  # not installed, or does not compile here
-            missing[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            missing[name] = f"{type(error).__name__}: {error}".splitlines()[0]
             continue
-        if not np.allclose(computed, wanted, rtol=1e-4):
-            raise SystemExit(f"{name} computes the losses {computed}, cnnjax {wanted}")
-        found.append(name)
+        if not np.allclose(found[name], wanted, rtol=1e-4):
+            raise SystemExit(f"{name} computes the losses {found[name]}, cnnjax {wanted}")
     return found, missing
 
 

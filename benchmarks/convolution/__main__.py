@@ -14,7 +14,7 @@ import argparse
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ CORE = ("auto", "lax", "torch")
 PACKAGES = ("jax", "jaxlib", "flax", "equinox", "torch", "numpy")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what was asked for, print it, and record it."""
-    options = _options()
+    options = _options(arguments)
     record = _start(options.record)
     print(f"{record['machine']}; " + ", ".join(f"{k} {v}" for k, v in record["versions"].items()))
     print(f"matrix products at {record['peak_gflops']} GF/s; ms: {' / '.join(options.what)}")
@@ -54,7 +54,7 @@ def main() -> None:
         print(line)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.convolution", description=__doc__.splitlines()[0])
     parser.add_argument("--core", action="store_true", help="only speed, only auto, lax and torch, only the sixteen")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (all)")
@@ -67,7 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.1, help="length of a block (0.1)")
     parser.add_argument("--pause", type=float, default=0.1, help="before a block, in seconds (0.1)")
     parser.add_argument("--record", type=Path, help="a JSON file to write or add to; the page is written beside it")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.core:
         options.parts = ("speed",)
     options.contenders = _installed(options.contenders or (CORE if options.core else LIBRARIES))
@@ -86,6 +86,7 @@ def _start(path: Path | None) -> dict[str, Any]:
         "seed": 0,
         "others_percent": 0.0,
         "peak_gflops": round(timing.matrix_peak(), 1),
+        "operations": {shape.name: shape.operations for shape in SHAPES},
         **{part: {} for part in PARTS},
     }
     if path is None or not path.exists():
@@ -96,7 +97,12 @@ def _start(path: Path | None) -> dict[str, Any]:
             raise SystemExit(
                 f"{path} was measured with other {key}: {record[key]}, not {fresh[key]}. Delete or rename it."
             )
-    return record | {"date": fresh["date"], "peak_gflops": max(fresh["peak_gflops"], record["peak_gflops"])}
+    operations = record["operations"] | fresh["operations"]
+    return record | {
+        "operations": operations,
+        "date": fresh["date"],
+        "peak_gflops": max(fresh["peak_gflops"], record["peak_gflops"]),
+    }
 
 
 def _installed(names: tuple[str, ...]) -> tuple[str, ...]:

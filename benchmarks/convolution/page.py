@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.convolution.contenders import STEP, WHAT
-from benchmarks.convolution.shapes import SHAPES, SIXTEEN
+from benchmarks.convolution.shapes import SIXTEEN
 from benchmarks.timing import geometric_mean
 from cnnjax.operator.calls import DIRECTIONS
 
 __all__ = ["cells", "means", "page", "ratios", "table"]
 
 Times = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
-_OPERATIONS = {shape.name: shape.operations for shape in SHAPES}
 
 
 def cells(row: Mapping[str, Mapping[str, float]]) -> str:
@@ -65,7 +64,7 @@ def page(record: Mapping[str, Any]) -> str:
         f"The fastest float32 matrix product of the machine, in the same run: {record['peak_gflops']} GF/s.",
     ]
     for dtype, rows in record["speed"].items():
-        sections += _speed(dtype, rows, record["peak_gflops"])
+        sections += _speed(dtype, rows, record["peak_gflops"], record["operations"])
     for part, title in _PARTS.items():
         if record[part]:
             sections += title(record[part])
@@ -78,7 +77,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _speed(dtype: str, rows: Times, peak: float) -> list[str]:
+def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) -> list[str]:
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     head = ["shape", *names]
     table = [[shape, *(cells(row[n]) if n in row else "" for n in names)] for shape, row in rows.items()]
@@ -93,7 +92,10 @@ def _speed(dtype: str, rows: Times, peak: float) -> list[str]:
     fractions = [
         [
             shape,
-            *(" / ".join(f"{100 * f:.0f}" for f in _fractions(shape, row[n], peak)) if n in row else "" for n in names),
+            *(
+                " / ".join(f"{100 * f:.0f}" for f in _fractions(row[n], operations[shape], peak)) if n in row else ""
+                for n in names
+            ),
         ]
         for shape, row in rows.items()
     ]
@@ -110,8 +112,8 @@ def _speed(dtype: str, rows: Times, peak: float) -> list[str]:
     ]
 
 
-def _fractions(shape: str, row: Mapping[str, Mapping[str, float]], peak: float) -> list[float]:
-    done = {what: (3 if what == STEP else 1) * _OPERATIONS[shape] for what in WHAT}
+def _fractions(row: Mapping[str, Mapping[str, float]], operations: int, peak: float) -> list[float]:
+    done = {what: (3 if what == STEP else 1) * operations for what in WHAT}
     return [done[what] / (row[what]["ms"] * 1e6 * peak) for what in WHAT if what in row]
 
 

@@ -80,7 +80,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) -> list[str]:
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     head = ["shape", *names]
-    table = [[shape, *(cells(row[n]) if n in row else "" for n in names)] for shape, row in rows.items()]
+    in_ms = [[shape, *(cells(row[n]) if n in row else "" for n in names)] for shape, row in rows.items()]
     sixteen = [shape.name for shape in SIXTEEN]
     against = [
         [
@@ -102,7 +102,7 @@ def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) 
     return [
         f"## Times, {dtype}",
         "Forward / input gradient / weight gradient / step, in ms.",
-        table(head, table),
+        table(head, in_ms),
         f"## Time of auto over the time of each, {dtype}",
         table(["shape", *(n for n in names if n != "auto")], against),
         "\n".join(f"- {line}" for line in means(rows, sixteen)),

@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 Call = Callable[[], Any]
-LONG = 1.0
-"""A call of more than so many seconds is timed once a block, its warm-up included."""
+LONG = 0.2
+"""A call of more than so many seconds is timed once a block, and needs no warming up."""
 
 
 def alternate(

@@ -54,11 +54,14 @@ def test_the_exact_values_are_those_of_the_plain_loops(shape):
         np.testing.assert_allclose(found[direction], loops[direction], rtol=1e-12, atol=1e-12)
 
 
+MANY, FEW = range(len(TINY)), (1, 4, 5)
 SERVED = [
-    pytest.param(name, shape, id=f"{name}-{shape.name}")
-    for name in (*LIBRARIES, "im2col", "depthwise", "grouped")
-    for shape in TINY
-    if why_not(name, shape) is None
+    pytest.param(name, TINY[at], id=f"{name}-{TINY[at].name}")
+    for name, which in {
+        **{"auto": MANY, "lax": MANY, "torch": MANY, "flax": FEW, "equinox": FEW, "torch-last": FEW},
+        **{"im2col": (0,), "grouped": (1,), "depthwise": (2,)},
+    }.items()
+    for at in which
 ]
 
 
@@ -67,6 +70,7 @@ SERVED = [
 def test_every_contender_computes_the_same_directions(name, shape):
     if name in ("flax", "equinox", "torch", "torch-last"):
         pytest.importorskip(name.split("-")[0])
+    assert why_not(name, shape) is None
     contender = build(name, shape)
     wanted = exact.directions(shape, *shape.arrays())
     for direction in DIRECTIONS:

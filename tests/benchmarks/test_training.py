@@ -21,13 +21,19 @@ def as_users_have_it(float32_world):
         yield
 
 
+@pytest.fixture(scope="module")
+def of_cnnjax():
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return losses("cnnjax", steps=2, size=4)
+
+
 @pytest.mark.filterwarnings("ignore")  # what other libraries warn of
 @pytest.mark.parametrize("name", [name for name in CONTENDERS if "compiled" not in name])  # that one takes a minute
-def test_all_compute_the_same_losses(name):
+def test_all_compute_the_same_losses(name, of_cnnjax):
     pytest.importorskip(name.split(",")[0])
-    found = losses(name, steps=3, size=4)
-    assert found == sorted(found, reverse=True)
-    np.testing.assert_allclose(found, losses("cnnjax", steps=3, size=4), rtol=1e-5)
+    found = losses(name, steps=2, size=4)
+    assert found[1] < found[0]
+    np.testing.assert_allclose(found, of_cnnjax, rtol=1e-5)
 
 
 def test_the_network_is_lenet5():
@@ -35,8 +41,8 @@ def test_the_network_is_lenet5():
     assert [shapes[name] for name in ("c1", "s2", "c3", "s4", "c5", "f6", "output")] == [
         *((28, 28, 6), (14, 14, 6), (10, 10, 16), (5, 5, 16), (1, 1, 120), (84,), (10,)),
     ]
-    like = network().init(jax.random.key(0))
-    assert jax.tree.map(np.shape, weights()) == jax.tree.map(np.shape, like)
+    like = jax.eval_shape(network().init, jax.random.key(0))
+    assert jax.tree.map(np.shape, weights()) == jax.tree.map(lambda a: a.shape, like)
     assert [a.shape for a in batch(3)] == [(3, 32, 32, 1), (3,)]
 
 

@@ -48,7 +48,7 @@ class Tuned:
     both; where they measured the same convolution, those of b.
 
     >>> import jax, cnnjax
-    >>> measured = cnnjax.tune((1, 8, 8, 1), (3, 3, 1, 2), seconds=0.001)
+    >>> measured = cnnjax.tune((1, 8, 8, 1), (3, 3, 1, 2), methods=["lax"], seconds=0.001)
     >>> cnnjax.conv2d(jax.numpy.ones((1, 8, 8, 1)), jax.numpy.ones((3, 3, 1, 2)), method=measured).shape
     (1, 6, 6, 2)
     """

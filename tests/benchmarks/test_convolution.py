@@ -58,8 +58,15 @@ MANY, FEW = range(len(TINY)), (1, 4, 5)
 SERVED = [
     pytest.param(name, TINY[at], id=f"{name}-{TINY[at].name}")
     for name, which in {
-        **{"auto": MANY, "lax": MANY, "torch": MANY, "flax": FEW, "equinox": FEW, "torch-last": FEW},
-        **{"im2col": (0,), "grouped": (1,), "depthwise": (2,)},
+        "auto": MANY,
+        "lax": MANY,
+        "torch": MANY,
+        "flax": FEW,
+        "equinox": FEW,
+        "torch-last": FEW,
+        "im2col": (0,),
+        "grouped": (1,),
+        "depthwise": (2,),
     }.items()
     for at in which
 ]

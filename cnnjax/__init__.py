@@ -24,7 +24,7 @@ from cnnjax.layers import Input, Network
 from cnnjax.operator import METHODS, Tuned
 from cnnjax.pooling import avg_pool2d, lp_pool2d, max_pool2d, subsample2d
 from cnnjax.summary import summary
-from cnnjax.tune import tune, tuned
+from cnnjax.tuning import tune, tuned
 
 __all__ = [
     "ACTIVATIONS",

@@ -101,7 +101,7 @@ ALLOWED = {
     },
     "operator.methods.block_diagonal": {"operator.calls", "operator.methods.xla"},
     "explain": {"_errors", "_shapes", "operator"},
-    "tune": {
+    "tuning": {
         "_errors",
         "_shapes",
         "_version",

@@ -29,7 +29,7 @@ from benchmarks.convolution.contenders import LIBRARIES, STEP, WHAT, why_not
 from benchmarks.convolution.page import cells, means, page
 from benchmarks.convolution.shapes import GROWTH, SHAPES, SIXTEEN, Shape
 from cnnjax.operator.calls import DIRECTIONS
-from cnnjax.tune import machine
+from cnnjax.tuning import machine
 
 PARTS = ("speed", "methods", "errors", "programs", "growth")
 CORE = ("auto", "lax", "torch")

@@ -1,7 +1,6 @@
 """Measuring methods, the file they are kept in, and what a convolution makes of them. Times are given, not measured."""
 
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,12 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import cnnjax
-from cnnjax import CnnjaxError, explain
+from cnnjax import CnnjaxError, explain, tuning
 from cnnjax._errors import DataError, DataNotFoundError
 from cnnjax.layers import Conv2D
 from cnnjax.operator.calls import DIRECTIONS
 from cnnjax.operator.methods import BY_NAME
 
-MODULE = sys.modules["cnnjax.tune"]
 X, W = (2, 6, 6, 4), (3, 3, 4, 4)
 MADE_UP = {"lax": 2.0, "im2col": 1.0, "shift": 3.0, "toeplitz": 1.95}
 
@@ -30,7 +28,7 @@ def times(request, monkeypatch):
         return {name: made_up.get(name, 9.0) for name in programs}
 
     if "as_measured" not in request.fixturenames:
-        monkeypatch.setattr(MODULE, "_milliseconds", milliseconds)
+        monkeypatch.setattr(tuning, "_milliseconds", milliseconds)
     return made_up
 
 
@@ -113,7 +111,7 @@ def test_times_are_measured(as_measured):
 
 def test_a_hopeless_candidate_is_timed_once(as_measured, monkeypatch):
     clock = iter(range(10**9))
-    monkeypatch.setattr(MODULE.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(tuning.time, "perf_counter", lambda: float(next(clock)))
     called = {"slow": 0, "fast": 0}
 
     def program(name, steps):
@@ -124,7 +122,7 @@ def test_a_hopeless_candidate_is_timed_once(as_measured, monkeypatch):
 
         return run
 
-    found = MODULE._milliseconds({"slow": program("slow", 99), "fast": program("fast", 1)}, 5)
+    found = tuning._milliseconds({"slow": program("slow", 99), "fast": program("fast", 1)}, 5)
     assert found == {"slow": 100e3, "fast": 2e3}
     assert called["slow"] == 2  # to compile, and once more
     assert called["fast"] > 6
@@ -302,7 +300,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*arguments, **settings):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(MODULE.json, "dump", full)
+    monkeypatch.setattr(tuning.json, "dump", full)
     with pytest.raises(OSError, match="no space left"):
         tune(padding=1, file=file)
     assert file.read_bytes() == before

@@ -6,6 +6,7 @@ A convolution is a table that says which input map feeds which output map, and a
 
 from cnnjax import connections, datasets, init, layers, losses, models, reference
 from cnnjax._errors import CnnjaxError, GradientError
+from cnnjax._version import __version__ as __version__
 from cnnjax.activations import ACTIVATIONS, scaled_tanh
 from cnnjax.connections import ConnectionTable
 from cnnjax.conv import (
@@ -20,11 +21,10 @@ from cnnjax.conv import (
 from cnnjax.explain import explain
 from cnnjax.gradients import GradientReport, check_grads
 from cnnjax.layers import Input, Network
-from cnnjax.operator import METHODS
+from cnnjax.operator import METHODS, Tuned
 from cnnjax.pooling import avg_pool2d, lp_pool2d, max_pool2d, subsample2d
 from cnnjax.summary import summary
-
-__version__ = "0.1.0"
+from cnnjax.tuning import tune, tuned
 
 __all__ = [
     "ACTIVATIONS",
@@ -35,6 +35,7 @@ __all__ = [
     "GradientReport",
     "Input",
     "Network",
+    "Tuned",
     "avg_pool2d",
     "check_grads",
     "connections",
@@ -57,4 +58,6 @@ __all__ = [
     "separable_conv2d",
     "subsample2d",
     "summary",
+    "tune",
+    "tuned",
 ]

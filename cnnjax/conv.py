@@ -21,6 +21,7 @@ from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, des
 from cnnjax._shapes import AXES, Padding, check_maps, geometry, integers, transposed_geometry
 from cnnjax._windows import accumulation_dtype, extend, pad_zeros, under_each_tap
 from cnnjax.connections import ConnectionTable
+from cnnjax.operator import Tuned
 
 __all__ = [
     "conv1d",
@@ -45,7 +46,7 @@ def conv2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
     connections: Connections = None,
-    method: str = "auto",
+    method: str | Tuned = "auto",
     precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> jax.Array:
@@ -70,7 +71,8 @@ def conv2d(
         groups: consecutive blocks of input maps that feed consecutive blocks of output maps of their own.
         connections: which input map feeds which output map: a ConnectionTable or a boolean (C_in, C_out) array.
             Weights of unconnected pairs have no effect and a gradient of exactly zero. Not together with groups.
-        method: how it is computed, "auto" or a name in `cnnjax.METHODS`. The sum is the same.
+        method: how it is computed, "auto", a name in `cnnjax.METHODS`, or what `cnnjax.tune` measured. The sum is the
+            same.
         precision: of matrix products on accelerators, as in `jax.lax.conv_general_dilated`.
         preferred_element_type: dtype of the result; by default that of x. Sums of 16-bit products are kept in float32.
 
@@ -111,7 +113,7 @@ def conv1d(
     dilation: int | tuple[int] = 1,
     groups: int = 1,
     connections: Connections = None,
-    method: str = "auto",
+    method: str | Tuned = "auto",
     precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> jax.Array:
@@ -156,7 +158,7 @@ def conv3d(
     dilation: int | tuple[int, int, int] = 1,
     groups: int = 1,
     connections: Connections = None,
-    method: str = "auto",
+    method: str | Tuned = "auto",
     precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> jax.Array:
@@ -279,7 +281,7 @@ def depthwise_conv2d(
     stride: int | tuple[int, int] = 1,
     padding: Padding = "VALID",
     dilation: int | tuple[int, int] = 1,
-    method: str = "auto",
+    method: str | Tuned = "auto",
     precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> jax.Array:
@@ -328,7 +330,7 @@ def separable_conv2d(
     stride: int | tuple[int, int] = 1,
     padding: Padding = "VALID",
     dilation: int | tuple[int, int] = 1,
-    method: str = "auto",
+    method: str | Tuned = "auto",
     precision: Any = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> jax.Array:
@@ -495,7 +497,7 @@ def _convolve(
     dilation: Any,
     groups: Any,
     connections: Any,
-    method: str,
+    method: str | Tuned,
     precision: Any,
     preferred_element_type: Any,
     argument: str = "w",

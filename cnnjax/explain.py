@@ -8,12 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import AXES, check_maps, geometry
-from cnnjax.operator import Call, check_method, choices
+from cnnjax.operator import Call, Tuned, check_method, choices
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "call_of_shapes", "explain"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,8 +43,8 @@ def explain(
     padding: Any = "VALID",
     dilation: Any = 1,
     groups: int = 1,
-    method: str = "auto",
-    dtype: Any = "float32",
+    method: str | Tuned = "auto",
+    dtype: DTypeLike = "float32",
     platform: str | None = None,
 ) -> Explanation:
     """Say which method a convolution is computed by in each direction: forward, input gradient, weight gradient.
@@ -52,7 +53,7 @@ def explain(
         x_shape: (N, *size, C_in), with one to three spatial axes.
         w_shape: (*kernel, C_in / groups, C_out).
         stride, padding, dilation, groups, method: as in `conv2d`.
-        dtype: the widest dtype of the arrays.
+        dtype: the widest dtype of the arrays. What was measured (`cnnjax.tune`) counts for its own dtype only.
         platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default backend if None. "cpu" is one device of this
             process; "any cpu" says what an exported program has, or one that is spread over several devices.
 
@@ -65,7 +66,28 @@ def explain(
 
     Source: the rule and the measurements behind it are in docs/operator.md.
     """
-    call = "explain"
+    check_method("explain", method)
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "dtype": dtype}
+    call = call_of_shapes("explain", x_shape, w_shape, **settings)
+    platform = platform or {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    chosen, refused = choices("explain", call, method, platform)
+    used = {name for name, _ in chosen.values()}
+    serving = tuple(name for name, reason in refused.items() if reason is None and name not in used)
+    return Explanation(platform, chosen, {name: r for name, r in refused.items() if r is not None}, serving)
+
+
+def call_of_shapes(
+    call: str,
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    dtype: DTypeLike,
+) -> Call:
+    """What the operator is told of a convolution of arrays of these shapes; raises, for `call`, if they do not fit."""
     for argument, shape in (("x_shape", x_shape), ("w_shape", w_shape)):
         if not isinstance(shape, (tuple, list)) or not all(isinstance(n, int) for n in shape):
             fix = "pass a tuple such as x.shape"
@@ -80,12 +102,7 @@ def explain(
                 fix="give x_shape its batch axis",
             )
         )
-    check_method(call, method)
     groups = check_maps(call, x_shape, w_shape, groups)
     reading = geometry(call, x_shape[1:-1], w_shape[:-2], stride=stride, padding=padding, dilation=dilation)
-    platform = platform or {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
-    convolution = Call(reading, x_shape[0], x_shape[-1], w_shape[-1], groups, method, dtype=jnp.dtype(dtype))
-    chosen, refused = choices(call, convolution, platform)
-    used = {name for name, _ in chosen.values()}
-    serving = tuple(name for name, reason in refused.items() if reason is None and name not in used)
-    return Explanation(platform, chosen, {name: r for name, r in refused.items() if r is not None}, serving)
+    reading = reading if reading.boundary == "zero" else reading.after_padding()
+    return Call(reading, x_shape[0], x_shape[-1], w_shape[-1], groups, dtype=jnp.dtype(dtype))

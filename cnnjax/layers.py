@@ -24,6 +24,7 @@ from cnnjax.activations import ACTIVATIONS
 from cnnjax.connections import ConnectionTable
 from cnnjax.conv import conv2d
 from cnnjax.init import Constant, GlorotUniform, Initialiser
+from cnnjax.operator import Tuned, check_method
 from cnnjax.pooling import avg_pool2d, max_pool2d, pool_geometry, subsample2d
 
 __all__ = [
@@ -96,7 +97,8 @@ class Conv2D:
 
     `kernel`, `stride` and `dilation` are in pixels, one integer or (height, width). `connections` is a ConnectionTable
     (C_in, maps); weights of unconnected pairs are stored, start at zero, stay there, and count neither as parameters
-    nor as connections. `activation` is a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+    nor as connections. `activation` is a name in `cnnjax.ACTIVATIONS` or an elementwise function. `method` is that of
+    `conv2d`.
 
     Raises ArgumentValueError or ArgumentTypeError, as `conv2d` does, when a setting does not fit.
 
@@ -117,9 +119,11 @@ class Conv2D:
     activation: str | Callable[[jax.Array], jax.Array] = "identity"
     weight_init: Initialiser = GlorotUniform()
     bias_init: Initialiser = Constant()
+    method: str | Tuned = "auto"
 
     def __post_init__(self) -> None:
         """Check what does not depend on the input."""
+        check_method("Conv2D", self.method)
         integers("Conv2D", "maps", self.maps, 1, least=1)
         integers("Conv2D", "kernel", self.kernel, 2, least=1)
         integers("Conv2D", "groups", self.groups, 1, least=1)
@@ -164,7 +168,8 @@ class Conv2D:
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Convolve and squash (N, H, W, C_in) into (N, H_out, W_out, maps)."""
         settings: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-        y = conv2d(x, params["w"], params.get("b"), groups=self.groups, connections=self.connections, **settings)
+        settings |= {"groups": self.groups, "connections": self.connections, "method": self.method}
+        y = conv2d(x, params["w"], params.get("b"), **settings)
         return _function(self.activation)(y)
 
     def output_shape(self, shape: Shape) -> Shape:

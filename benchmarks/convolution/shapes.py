@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, replace
 
-__all__ = ["SHAPES", "Shape"]
+import numpy as np
+
+from cnnjax._shapes import Geometry, geometry
+
+__all__ = ["GROWTH", "SHAPES", "SIXTEEN", "Shape"]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One convolution: a batch of images, a kernel, and how it is applied. `sixteen` marks the core table."""
+    """One convolution: a batch of images, a kernel, how it is applied. `transposed`: its adjoint, which maps y to x."""
 
     name: str
     batch: int
@@ -19,12 +23,58 @@ class Shape:
     kernel: tuple[int, ...]
     c_out: int
     stride: int = 1
-    padding: Any = "VALID"
+    padding: int = 0
     groups: int = 1
-    sixteen: bool = True
+    transposed: bool = False
+
+    @property
+    def axes(self) -> int:
+        """Spatial axes."""
+        return len(self.size)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the kernel reads."""
+        return geometry("benchmark", self.size, self.kernel, stride=self.stride, padding=self.padding)
+
+    @property
+    def x(self) -> tuple[int, ...]:
+        """(N, *size, C_in)."""
+        return (self.batch, *self.size, self.c_in)
+
+    @property
+    def w(self) -> tuple[int, ...]:
+        """(*kernel, C_in / groups, C_out)."""
+        return (*self.kernel, self.c_in // self.groups, self.c_out)
+
+    @property
+    def y(self) -> tuple[int, ...]:
+        """(N, *output, C_out)."""
+        return (self.batch, *self.geometry.output, self.c_out)
+
+    @property
+    def source(self) -> tuple[int, ...]:
+        """What is mapped: x, or y if transposed."""
+        return self.y if self.transposed else self.x
+
+    @property
+    def result(self) -> tuple[int, ...]:
+        """What it is mapped to."""
+        return self.x if self.transposed else self.y
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions of one direction, where every tap falls inside the image."""
+        return 2 * math.prod(self.y) * math.prod(self.w[:-1])
+
+    def arrays(self, dtype: str = "float32", seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Normal numbers of the shapes source, w and result."""
+        random = np.random.default_rng(seed)
+        source, w, result = (random.standard_normal(s, np.float32) for s in (self.source, self.w, self.result))
+        return source.astype(dtype), w.astype(dtype), result.astype(dtype)
 
 
-SHAPES = (
+SIXTEEN = (
     Shape("LeNet-5 C1", 256, (32, 32), 1, (5, 5), 6),
     Shape("LeNet-5 C3", 256, (14, 14), 6, (5, 5), 16),
     Shape("LeNet-5 C5", 256, (5, 5), 16, (5, 5), 120),
@@ -41,6 +91,29 @@ SHAPES = (
     Shape("ConvNeXt dw 7x7 28x28 192", 8, (28, 28), 192, (7, 7), 192, padding=3, groups=192),
     Shape("ResNeXt 28x28 256 g32", 8, (28, 28), 256, (3, 3), 256, padding=1, groups=32),
     Shape("AlexNet conv2 g2", 8, (27, 27), 96, (5, 5), 256, padding=2, groups=2),
-    Shape("audio 1-D 4096 64", 8, (4096,), 64, (9,), 64, padding=4, sixteen=False),
-    Shape("video 3-D 16x28x28 32", 2, (16, 28, 28), 32, (3, 3, 3), 32, padding=1, sixteen=False),
 )
+
+SHAPES = (
+    *SIXTEEN,
+    Shape("audio 1-D 4096 64", 8, (4096,), 64, (9,), 64, padding=4),
+    Shape("video 3-D 16x28x28 32", 2, (16, 28, 28), 32, (3, 3, 3), 32, padding=1),
+    Shape("transposed 4x4 8-16 256-128", 32, (16, 16), 128, (4, 4), 256, stride=2, padding=1, transposed=True),
+    Shape("transposed 2x2 28-56 128-64", 8, (56, 56), 64, (2, 2), 128, stride=2, transposed=True),
+)
+
+_ORDINARY = Shape("3x3", 8, (32, 32), 32, (3, 3), 32, padding=1)
+_DEPTHWISE = Shape("depthwise 3x3", 8, (32, 32), 64, (3, 3), 64, padding=1, groups=64)
+
+GROWTH: dict[str, dict[str, dict[int, Shape]]] = {
+    "3x3": {
+        "batch": {n: replace(_ORDINARY, batch=n) for n in (4, 8, 16, 32)},
+        "pixels": {s * s: replace(_ORDINARY, size=(s, s)) for s in (16, 32, 64, 96)},
+        "maps": {c: replace(_ORDINARY, c_in=c, c_out=c) for c in (16, 32, 64, 128)},
+    },
+    "depthwise 3x3": {
+        "batch": {n: replace(_DEPTHWISE, batch=n) for n in (4, 8, 16, 32)},
+        "pixels": {s * s: replace(_DEPTHWISE, size=(s, s)) for s in (16, 32, 64, 96)},
+        "maps": {c: replace(_DEPTHWISE, c_in=c, c_out=c, groups=c) for c in (32, 64, 128, 256)},
+    },
+}
+"""What the time grows with: for each family and axis, the shape for each value along the axis."""

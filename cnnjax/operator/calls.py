@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,9 +13,19 @@ import numpy as np
 from cnnjax._shapes import Geometry
 from cnnjax._windows import accumulation_dtype
 
-__all__ = ["DIRECTIONS", "Call", "Method", "transposed_in_w", "transposed_in_x"]
+__all__ = ["DIRECTIONS", "Call", "Measured", "Method", "transposed_in_w", "transposed_in_x"]
 
 DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The method of each direction that was the fastest where it was measured: on a "cpu" or an "accelerator"."""
+
+    platform: str
+    forward: str
+    input_gradient: str
+    weight_gradient: str
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Call:
     """The static side of T(x, w, y): x (N, *size, C_in), w (*kernel, C_in / groups, C_out), y (N, *output, C_out).
 
     The boundary of the geometry is "zero": what is wrapped or mirrored has been written out before. `dtype` is the
-    widest of the arrays'.
+    widest of the arrays'. `measured` goes before `method`.
     """
 
     geometry: Geometry
@@ -34,11 +44,19 @@ class Call:
     method: str = "auto"
     precision: Any = None
     dtype: np.dtype = np.dtype("float32")
+    measured: Measured | None = None
 
     @property
     def accumulation(self) -> Any:
         """The dtype in which sums are kept."""
         return accumulation_dtype(self.dtype)
+
+    def asked(self, direction: str, platform: str) -> Call:
+        """The call with the method measured for a direction as its method, if it was measured on such a platform."""
+        if self.measured is None:
+            return self
+        here = (self.measured.platform == "cpu") == (platform in ("cpu", "any cpu"))
+        return replace(self, method=getattr(self.measured, direction) if here else self.method, measured=None)
 
     @property
     def maps_in_group(self) -> int:

@@ -44,7 +44,7 @@ def weight_gradient(x: jax.Array, y: jax.Array, call: Call, dtype: Any) -> jax.A
 
 def _make(direction: str, shape: str) -> Any:
     def run(a: jax.Array, b: jax.Array, *, call: Call, dtype: Any, platform: str) -> jax.Array:
-        return compute(direction, a, b, call, dtype, platform)
+        return compute(direction, a, b, call.asked(direction, platform), dtype, platform)
 
     return bilinear_primitive(f"cnnjax_{direction}", run, lambda call: getattr(call, shape))
 

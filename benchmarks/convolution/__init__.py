@@ -1,0 +1,1 @@
+"""How fast is a convolution, in each direction, by each library and each method?"""

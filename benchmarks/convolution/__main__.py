@@ -1,0 +1,182 @@
+"""Measure convolutions: "auto" and every method against JAX's own, flax, equinox and PyTorch.
+
+    python -m benchmarks.convolution --core                    # auto, lax, torch on the sixteen shapes: minutes
+    python -m benchmarks.convolution --only LeNet VGG --contenders auto shift im2col lax
+    python -m benchmarks.convolution --record docs/benchmarks-convolution.json
+
+The last measures everything (about half an hour on two cores) and writes the page beside the JSON. A record of the
+same machine and versions is added to, so --parts and --only may be measured one after the other. Seed 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leaves PyTorch its share of a GPU
+
+import jax
+
+import cnnjax
+from benchmarks import timing
+from benchmarks.convolution import measure
+from benchmarks.convolution.contenders import LIBRARIES, STEP, WHAT, why_not
+from benchmarks.convolution.page import cells, means, page
+from benchmarks.convolution.shapes import GROWTH, SHAPES, SIXTEEN, Shape
+from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.tuning import machine
+
+PARTS = ("speed", "methods", "errors", "programs", "growth")
+CORE = ("auto", "lax", "torch")
+PACKAGES = ("jax", "jaxlib", "flax", "equinox", "torch", "numpy")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what was asked for, print it, and record it."""
+    options = _options(arguments)
+    record = _start(options.record)
+    print(f"{record['machine']}; " + ", ".join(f"{k} {v}" for k, v in record["versions"].items()))
+    print(f"matrix products at {record['peak_gflops']} GF/s; ms: {' / '.join(options.what)}")
+    shapes = [s for s in SHAPES if not options.only or any(part in s.name for part in options.only)]
+    shapes = [s for s in shapes if s in SIXTEEN or not options.core]
+    for part in options.parts:
+        for line in _MEASURE[part](record, shapes, options):  # a line for each row that has been measured
+            print(line, flush=True)
+            if options.record:
+                options.record.write_text(json.dumps(record, indent=1) + "\n")
+                options.record.with_suffix(".md").write_text(page(record))
+    for line in means(record["speed"].get("float32", {}), [s.name for s in SIXTEEN]):
+        print(line)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.convolution", description=__doc__.splitlines()[0])
+    parser.add_argument("--core", action="store_true", help="only speed, only auto, lax and torch, only the sixteen")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (all)")
+    parser.add_argument("--only", nargs="+", default=[], help="shapes whose name holds one of these")
+    names = (*LIBRARIES, *(name for name in cnnjax.METHODS if name not in LIBRARIES))
+    parser.add_argument("--contenders", nargs="+", choices=names, help="of the speed and growth (the libraries)")
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT, help="directions, and the whole step (all)")
+    parser.add_argument("--dtypes", nargs="+", choices=("float32", "bfloat16"), help="(float32; bfloat16 where native)")
+    parser.add_argument("--blocks", type=int, default=3, help="blocks for each contender (3)")
+    parser.add_argument("--seconds", type=float, default=0.1, help="length of a block (0.1)")
+    parser.add_argument("--pause", type=float, default=0.1, help="before a block, in seconds (0.1)")
+    parser.add_argument("--record", type=Path, help="a JSON file to write or add to; the page is written beside it")
+    options = parser.parse_args(arguments)
+    if options.core:
+        options.parts = ("speed",)
+    options.contenders = _installed(options.contenders or (CORE if options.core else LIBRARIES))
+    options.dtypes = options.dtypes or ("float32", *(("bfloat16",) if _bfloat16_is_native() else ()))
+    options.protocol = {"blocks": options.blocks, "seconds": options.seconds, "pause": options.pause}
+    return options
+
+
+def _start(path: Path | None) -> dict[str, Any]:
+    """The record so far, or an empty one."""
+    fresh: dict[str, Any] = {
+        "machine": machine(),
+        "versions": {"cnnjax": cnnjax.__version__, **timing.versions(*PACKAGES)},
+        "platform": jax.default_backend(),
+        "date": f"{datetime.date.today()}",
+        "seed": 0,
+        "others_percent": 0.0,
+        "peak_gflops": round(timing.matrix_peak(), 1),
+        "operations": {shape.name: shape.operations for shape in SHAPES},
+        **{part: {} for part in PARTS},
+    }
+    if path is None or not path.exists():
+        return fresh
+    record = json.loads(path.read_text())
+    for key in ("machine", "versions"):
+        if record[key] != fresh[key]:
+            raise SystemExit(
+                f"{path} was measured with other {key}: {record[key]}, not {fresh[key]}. Delete or rename it."
+            )
+    operations = record["operations"] | fresh["operations"]
+    return record | {
+        "operations": operations,
+        "date": fresh["date"],
+        "peak_gflops": max(fresh["peak_gflops"], record["peak_gflops"]),
+    }
+
+
+def _installed(names: tuple[str, ...]) -> tuple[str, ...]:
+    there = timing.versions("flax", "equinox", "torch")
+    return tuple(n for n in names if n.split("-")[0] not in ("flax", "equinox", "torch") or n.split("-")[0] in there)
+
+
+def _bfloat16_is_native() -> bool:
+    """Whether the device multiplies bfloat16 numbers itself, as far as it tells."""
+    if jax.default_backend() != "cpu":
+        return True
+    path = Path("/proc/cpuinfo")
+    flags = path.read_text() if path.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+Lines = Iterator[str]
+
+
+def _speed(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
+    before = timing.processor_seconds()
+    for dtype in options.dtypes:
+        rows = record["speed"].setdefault(dtype, {})
+        for shape in shapes:
+            row = measure.times(shape, options.contenders, options.what, dtype=dtype, **options.protocol)
+            rows[shape.name] = row
+            yield f"{shape.name:<30}" + "   ".join(f"{name} {cells(of):<34}" for name, of in row.items())
+    others = timing.others_percent(before)
+    record["others_percent"] = max(others, record["others_percent"])
+    yield f"other processes used {others} % of the processors" + (": these times are not good" if others > 5 else "")
+
+
+def _methods(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
+    names = ["auto", *cnnjax.METHODS]
+    directions = [what for what in options.what if what in DIRECTIONS]
+    for shape in shapes:
+        if not shape.transposed:
+            row = measure.times(shape, names, directions, **options.protocol)
+            refused = {name: why for name in names if (why := why_not(name, shape)) is not None}
+            record["methods"][shape.name] = {"ms": row, "refused": refused}
+            yield f"{shape.name:<30}" + "   ".join(f"{name} {cells(of)}" for name, of in row.items())
+
+
+def _errors(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
+    names = [*options.contenders, *(n for n in cnnjax.METHODS if n not in options.contenders)]
+    for shape in shapes:
+        record["errors"][shape.name] = row = measure.errors(shape, names)
+        yield f"{shape.name:<30}" + "   ".join(f"{name} {max(of.values()):.1e}" for name, of in row.items())
+
+
+def _programs(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
+    for shape in shapes:
+        record["programs"][shape.name] = row = measure.programs(shape, options.contenders)
+        words = (f"{n} {of[STEP]['compile_s']:.2f} s {of[STEP]['temporary_mb']:.1f} MB" for n, of in row.items())
+        yield f"{shape.name:<30}" + "   ".join(words)
+
+
+def _growth(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
+    names = [name for name in options.contenders if name in CORE]
+    for family, axes in GROWTH.items():
+        for axis, along in axes.items():
+            found = measure.growth(along, names, **options.protocol)
+            record["growth"].setdefault(family, {})[axis] = found
+            slopes = (f"{n} {' / '.join(format(g['slope'], '.2f') for g in of.values())}" for n, of in found.items())
+            yield f"{family + ', ' + axis:<30}" + "   ".join(slopes)
+
+
+_MEASURE: dict[str, Callable[[dict[str, Any], list[Shape], argparse.Namespace], Lines]] = {
+    "speed": _speed,
+    "methods": _methods,
+    "errors": _errors,
+    "programs": _programs,
+    "growth": _growth,
+}
+
+if __name__ == "__main__":
+    main()

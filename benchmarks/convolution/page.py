@@ -1,0 +1,176 @@
+"""The record of a run as a page of tables, and the means under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.convolution.contenders import STEP, WHAT
+from benchmarks.convolution.shapes import SIXTEEN
+from benchmarks.timing import geometric_mean
+from cnnjax.operator.calls import DIRECTIONS
+
+__all__ = ["cells", "means", "page", "ratios", "table"]
+
+Times = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+
+
+def cells(row: Mapping[str, Mapping[str, float]]) -> str:
+    """The times of one contender: "1.26 / 3.91 / 8.81"."""
+    return " / ".join(number(row[what]["ms"]) for what in WHAT if what in row)
+
+
+def number(value: float) -> str:
+    """Three digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def ratios(rows: Times, names: Iterable[str], rival: str) -> dict[str, dict[str, float]]:
+    """{direction: {shape: time of auto / time of the rival}} over the shapes of `names` that both serve."""
+    found: dict[str, dict[str, float]] = {what: {} for what in WHAT}
+    for name in names:
+        row = rows.get(name, {})
+        for what in WHAT:
+            if what in row.get("auto", {}) and what in row.get(rival, {}):
+                found[what][name] = row["auto"][what]["ms"] / row[rival][what]["ms"]
+    return {what: of for what, of in found.items() if of}
+
+
+def means(rows: Times, names: Sequence[str]) -> Iterator[str]:
+    """For each rival the geometric means of auto's time over its time, and the shape where auto does worst."""
+    for rival in dict.fromkeys(n for row in rows.values() for n in row if n != "auto"):
+        found = ratios(rows, names, rival)
+        directions = {(name, d): r for d in DIRECTIONS for name, r in found.get(d, {}).items()}
+        if not directions:
+            continue
+        parts = ", ".join(f"{d.replace('_', ' ')} {geometric_mean(of.values()):.3f}" for d, of in found.items())
+        (shape, direction), worst = max(directions.items(), key=lambda item: item[1])
+        yield (
+            f"auto / {rival}, geometric mean of {len(directions)}: {geometric_mean(directions.values()):.3f} ({parts})"
+            f"; largest {worst:.2f}: {shape}, {direction.replace('_', ' ')}"
+        )
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """The whole page, from the record alone."""
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    sections = [
+        "# Convolutions, measured",
+        f"Measured {record['date']} on {record['machine']}, with {versions}. Seed {record['seed']}. "
+        "`python -m benchmarks.convolution --record docs/benchmarks-convolution.json` writes this page and, beside it, "
+        "every number in it. Times are medians over alternating blocks of calls, each contender with a pause before "
+        'its block; "step" is the forward pass and both gradients in one program (PyTorch: autograd). While the '
+        f"times were taken, other processes used {record['others_percent']} % of the processors.",
+        f"The fastest float32 matrix product of the machine, in the same run: {record['peak_gflops']} GF/s.",
+    ]
+    for dtype, rows in record["speed"].items():
+        sections += _speed(dtype, rows, record["peak_gflops"], record["operations"])
+    for part, title in _PARTS.items():
+        if record[part]:
+            sections += title(record[part])
+    return "\n\n".join(sections) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    head = ["shape", *names]
+    in_ms = [[shape, *(cells(row[n]) if n in row else "" for n in names)] for shape, row in rows.items()]
+    sixteen = [shape.name for shape in SIXTEEN]
+    against = [
+        [
+            shape,
+            *(" / ".join(f"{r[shape]:.2f}" for r in ratios(rows, [shape], n).values()) for n in names if n != "auto"),
+        ]
+        for shape in rows
+    ]
+    fractions = [
+        [
+            shape,
+            *(
+                " / ".join(f"{100 * f:.0f}" for f in _fractions(row[n], operations[shape], peak)) if n in row else ""
+                for n in names
+            ),
+        ]
+        for shape, row in rows.items()
+    ]
+    return [
+        f"## Times, {dtype}",
+        "Forward / input gradient / weight gradient / step, in ms.",
+        table(head, in_ms),
+        f"## Time of auto over the time of each, {dtype}",
+        table(["shape", *(n for n in names if n != "auto")], against),
+        "\n".join(f"- {line}" for line in means(rows, sixteen)),
+        f"## Percent of the matrix-product peak, {dtype}",
+        "Operations of the definition, a second, over the peak. Winograd and FFT need fewer, so they may pass 100.",
+        table(head, fractions),
+    ]
+
+
+def _fractions(row: Mapping[str, Mapping[str, float]], operations: int, peak: float) -> list[float]:
+    done = {what: (3 if what == STEP else 1) * operations for what in WHAT}
+    return [done[what] / (row[what]["ms"] * 1e6 * peak) for what in WHAT if what in row]
+
+
+def _methods(found: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for shape, of in found.items():
+        for direction in DIRECTIONS:
+            order = sorted((row[direction]["ms"], name) for name, row in of["ms"].items() if name != "auto")
+            auto = number(of["ms"]["auto"][direction]["ms"])
+            rows.append([shape, direction.replace("_", " "), auto, ", ".join(f"{n} {number(ms)}" for ms, n in order)])
+    return [
+        "## Every method",
+        "What each method of `cnnjax.METHODS` takes that serves the shape, the fastest first, in ms.",
+        table(["shape", "direction", "auto", "methods"], rows),
+    ]
+
+
+def _errors(found: Mapping[str, Any]) -> list[str]:
+    names = list(dict.fromkeys(name for row in found.values() for name in row))
+    rows = [
+        [shape, *(f"{max(row[n].values()):.0e}" if n in row else "" for n in names)] for shape, row in found.items()
+    ]
+    return [
+        "## Error against float64",
+        "The largest difference as a fraction of the largest value; the worst of the three directions. float32.",
+        table(["shape", *names], rows),
+    ]
+
+
+def _programs(found: Mapping[str, Any]) -> list[str]:
+    names = list(dict.fromkeys(name for row in found.values() for name in row))
+
+    def cell(of: Mapping[str, float]) -> str:
+        return f"{of['trace_s'] + of['compile_s']:.2f} s, {number(of['temporary_mb'])} / {number(of['total_mb'])} MB"
+
+    rows = [[shape, *(cell(row[n][STEP]) if n in row else "" for n in names)] for shape, row in found.items()]
+    return [
+        "## Compile time and memory of the step",
+        "Seconds to trace and compile; MB that XLA sets aside while the step runs / with arguments and results. What a"
+        " library that XLA calls (oneDNN, Eigen) allocates for itself is not in it; PyTorch does not tell.",
+        table(["shape", *names], rows),
+    ]
+
+
+def _growth(found: Mapping[str, Any]) -> list[str]:
+    names = list(dict.fromkeys(name for axes in found.values() for of in axes.values() for name in of))
+    rows = [
+        [family, axis, *(" / ".join(f"{g['slope']:.2f}" for g in of[n].values()) for n in names)]
+        for family, axes in found.items()
+        for axis, of in axes.items()
+    ]
+    return [
+        "## Growth",
+        "Slope of log time over log batch, pixels or maps: forward / input gradient / weight gradient. The number of"
+        " products grows with slope 1, for the maps of the ungrouped family (in and out together) with 2.",
+        table(["family", "with", *names], rows),
+    ]
+
+
+_PARTS = {"methods": _methods, "errors": _errors, "programs": _programs, "growth": _growth}

@@ -1,0 +1,1 @@
+"""How fast does LeNet-5 train on this machine, by each library?"""

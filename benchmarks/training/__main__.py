@@ -1,0 +1,121 @@
+"""LeNet-5 (tanh, average-pooling, softmax; Adam): images per second by cnnjax, flax, equinox and PyTorch.
+
+    python -m benchmarks.training                                       # about two minutes on two cores
+    python -m benchmarks.training --record docs/benchmarks-training.json
+
+Expected: cnnjax ahead of each at batch 32 and 256. Before anything is timed, all must compute the same losses from the
+same weights. The record holds versions, machine and every number; the page is written beside it. Seed 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import cnnjax
+from benchmarks import timing
+from benchmarks.training import overhead
+from benchmarks.training.networks import CONTENDERS, batch, weights
+from benchmarks.training.page import page
+from cnnjax.tuning import machine
+
+STEPS = {1: 20, 32: 4, 256: 1}
+"""For each size of batch, the steps of one call: enough that a call takes some milliseconds."""
+
+
+def main() -> None:
+    """Check that all compute the same, time them, print and record."""
+    parser = argparse.ArgumentParser("python -m benchmarks.training", description=__doc__.splitlines()[0])
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--batches", nargs="+", type=int, choices=STEPS, default=list(STEPS))
+    parser.add_argument("--blocks", type=int, default=5, help="blocks for each contender (5)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a block (0.5)")
+    parser.add_argument("--no-overhead", action="store_true", help="leave out import, trace and compile times")
+    parser.add_argument("--record", type=Path, help="a JSON file to write; the page is written beside it")
+    options = parser.parse_args()
+    found, missing = usable(options.contenders)
+    names = list(found)
+    rates = {str(size): images_per_second(names, size, options.blocks, options.seconds) for size in options.batches}
+    record: dict[str, Any] = {
+        "machine": machine(),
+        "versions": {
+            "cnnjax": cnnjax.__version__,
+            **timing.versions("jax", "jaxlib", "optax", "flax", "equinox", "torch", "numpy"),
+        },
+        "date": f"{datetime.date.today()}",
+        "seed": 0,
+        "missing": missing,
+        "losses": found,
+        "images_per_second": {size: rate for size, (rate, _) in rates.items()},
+        "others_percent": max(others for _, others in rates.values()),
+        "overhead": {} if options.no_overhead else _overhead(),
+    }
+    print(page(record))
+    if options.record:
+        options.record.write_text(json.dumps(record, indent=1) + "\n")
+        options.record.with_suffix(".md").write_text(page(record))
+
+
+def usable(names: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """The losses of the contenders that run here, and for the others the error; raises if they differ from cnnjax's."""
+    wanted = losses("cnnjax")
+    found: dict[str, list[float]] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = losses(name)
+        except Exception as error:  # not installed, or does not compile here
+            missing[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            continue
+        if not np.allclose(found[name], wanted, rtol=1e-4):
+            raise SystemExit(f"{name} computes the losses {found[name]}, cnnjax {wanted}")
+    return found, missing
+
+
+def losses(name: str, steps: int = 4, size: int = 32) -> list[float]:
+    """The losses of the first steps on one batch."""
+    step = CONTENDERS[name](weights())
+    x, labels = batch(size)
+    return [float(step(x, labels)) for _ in range(steps)]
+
+
+def images_per_second(names: Sequence[str], size: int, blocks: int, seconds: float) -> tuple[dict[str, float], float]:
+    """For each contender the median rate of training steps on batches of a size; what others used meanwhile."""
+    x, labels = batch(size)
+
+    def call(name: str) -> timing.Call:
+        step = CONTENDERS[name](weights())
+
+        def several() -> None:
+            for _ in range(STEPS[size]):
+                loss = step(x, labels)
+            jax.block_until_ready(loss)
+
+        return several
+
+    calls = {name: {"step": call(name)} for name in names}
+    for of in calls.values():
+        of["step"]()  # compiles, by other processes where PyTorch does
+    before = timing.processor_seconds()
+    times = timing.alternate(calls, blocks=blocks, seconds=seconds)
+    rates = {name: float(f"{1e3 * size * STEPS[size] / of['step']['ms']:.4g}") for name, of in times.items()}
+    return rates, timing.others_percent(before)
+
+
+def _overhead() -> dict[str, Any]:
+    return {
+        "import_ms": overhead.import_milliseconds(),
+        "trace_ms": overhead.trace_milliseconds(),
+        "compile_s": {str(size): overhead.compile_seconds(size) for size in (32, 256)},
+    }
+
+
+if __name__ == "__main__":
+    main()

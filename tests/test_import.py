@@ -90,16 +90,27 @@ ALLOWED = {
         "operator.primitives",
         "operator.tuned",
     },
-    "operator.calls": {"_shapes"},
+    "operator.calls": {"_shapes", "_windows"},
     "operator._jax": set(),
+    "operator._onednn": {"_shapes"},
     "operator.tuned": {"operator.calls"},
-    "operator.choice": {"_windows", "operator.calls", "operator.methods", "operator.methods.matmul"},
+    "operator.choice": {"operator.calls", "operator.methods", "operator.methods.matmul"},
     "operator.primitives": {"operator._jax", "operator.calls", "operator.choice"},
     **{
         f"operator.methods.{path.stem}": {"_windows", "operator.calls"}
         for path in (PACKAGE / "operator" / "methods").glob("[a-z]*.py")
     },
-    "operator.methods.block_diagonal": {"operator.calls", "operator.methods.xla"},
+    "operator.methods.im2col": {"_shapes", "_windows", "operator.calls"},
+    "operator.methods.block_diagonal": {"operator.calls", "operator.methods.im2col", "operator.methods.xla"},
+    "operator.methods.space_to_depth": {"operator.calls", "operator.methods.im2col", "operator.methods.xla"},
+    "operator.methods.onednn": {
+        "_shapes",
+        "operator._onednn",
+        "operator.calls",
+        "operator.methods.block_diagonal",
+        "operator.methods.im2col",
+        "operator.methods.space_to_depth",
+    },
     "explain": {"_errors", "_shapes", "operator"},
     "tuning": {
         "_errors",
@@ -164,7 +175,7 @@ HOMES = {"cnnjax.training": {"optax"}, "cnnjax.figures": {"matplotlib"}, "cnnjax
 
 
 def test_at_the_top_of_a_file_stand_only_what_every_installation_has():
-    allowed = {"cnnjax", "jax", "numpy", *STANDARD}
+    allowed = {"cnnjax", "jax", "jaxlib", "numpy", *STANDARD}
     for name, path in modules().items():
         extra = {m.split(".")[0] for m in imports(path, everywhere=False)} - allowed
         assert extra <= HOMES.get(name, set()), name

@@ -28,12 +28,11 @@ def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
         return call.method, "asked for"
     if platform not in ("cpu", "any cpu"):
         return "lax", "on GPU and TPU XLA calls the vendor's convolution"
-    if is_whole(call):
+    # Products of one row for each position are best done in parts, where they are summed over the positions.
+    if call.groups == 1 and (is_whole(call) or (is_pointwise(call) and direction != "weight_gradient")):
         return "matmul", "it is a single matrix product"
     if direction == "weight_gradient":
         return _for_weights(call)
-    if is_pointwise(call):
-        return "matmul", "it is a single matrix product"
     if call.c_in == 1 and _is_plane(call):
         return ("shift" if direction == "forward" else "toeplitz"), "one input map: other products are too thin"
     if here and BY_NAME["onednn"].refuses(call) is None:

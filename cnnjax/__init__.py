@@ -4,7 +4,7 @@ A convolution is a table that says which input map feeds which output map, and a
 (k, k, C_in, C_out). Everything else is a way to compute it fast, and a proof that its gradient is right.
 """
 
-from cnnjax import connections, datasets, init, layers, losses, models, reference
+from cnnjax import anatomy, connections, datasets, init, layers, losses, models, reference
 from cnnjax._errors import CnnjaxError, GradientError
 from cnnjax.activations import ACTIVATIONS, scaled_tanh
 from cnnjax.connections import ConnectionTable
@@ -35,6 +35,7 @@ __all__ = [
     "GradientReport",
     "Input",
     "Network",
+    "anatomy",
     "avg_pool2d",
     "check_grads",
     "connections",

@@ -1,0 +1,440 @@
+"""Which input map should feed which output map: how do eight connection schemes compare as the C3 layer of LeNet-5?
+
+Expected: on a task where only the place of a map among the others tells the class, one 2-D kernel replicated over the
+maps errs on exactly 5 of 6 images whatever its weights, and every other scheme on almost none. On digits and clothes
+the schemes differ by some tenths of a percent: full, Table I and a random table of as many links cannot be told apart
+by five seeds; the replicated kernel is the worst.
+Run time on two cores: --quick, half a minute; the small digits, five seeds: ten minutes; the full MNIST and
+Fashion-MNIST, five seeds: one to two hours. It can be stopped and called again: runs that are done are kept.
+
+    python experiments/connection_schemes.py --quick
+    python experiments/connection_schemes.py --data mnist/folder --fashion fashion-mnist/folder --out docs
+    python experiments/connection_schemes.py --out docs --report                        # the page again, from its runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.stats
+from record import environment
+
+import cnnjax
+from cnnjax import Input, Network, connections, training
+from cnnjax.connections import LENET5_C3, ConnectionTable
+from cnnjax.datasets import ImageData
+from cnnjax.init import Constant
+from cnnjax.layers import Conv2D, Counts, Dense, Layer, Subsample2D
+
+QUESTION = (__doc__ or "").partition("\n")[0]
+SQUASHED: dict[str, Any] = {"activation": "scaled_tanh"}
+S2_MAPS, KERNEL = 6, 5
+WHICH_MAP = "which map"
+
+
+# --- the schemes
+
+
+@dataclass(frozen=True)
+class Replicated2D(Conv2D):
+    """One 2-D kernel for each output map, the same for every input map: it can only see the sum of the maps."""
+
+    def init(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> dict[str, jax.Array]:
+        """Draw one slice an output map, scaled for all the inputs of a unit."""
+        params = super().init(key, shape, dtype)
+        return {**params, "w": params["w"][:, :, :1]}
+
+    def apply(self, params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+        """Convolve the sum of the maps."""
+        return super().apply(params, jnp.sum(x, axis=-1, keepdims=True))
+
+    def counts(self, shape: tuple[int, ...]) -> Counts:
+        """The weights of one map; the sum over maps is taken first, so that products are few too."""
+        seen, one = super().counts(shape), super().counts((*shape[:-1], 1))
+        return replace(one, connections=seen.connections)
+
+
+@dataclass(frozen=True)
+class OverMaps3D(Conv2D):
+    """A true 3-D convolution: the kernel, `depth` maps deep, slides along the maps as well.
+
+    C_in - depth + 1 places along the maps and so many kernels make up `maps` output maps, kernels fastest.
+    """
+
+    depth: int = 3
+
+    def places(self, shape: tuple[int, ...]) -> int:
+        """The places of the kernel along the maps: 10-D+1 for ten maps."""
+        return shape[-1] - self.depth + 1
+
+    def one_place(self, shape: tuple[int, ...]) -> tuple[Conv2D, tuple[int, ...]]:
+        """The ordinary convolution that is done at each place, and what it reads."""
+        settings: dict[str, Any] = {name: getattr(self, name) for name in ("activation", "weight_init", "bias_init")}
+        return Conv2D(self.maps // self.places(shape), self.kernel, **settings), (*shape[:-1], self.depth)
+
+    def init(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> dict[str, jax.Array]:
+        """Draw the kernels (k, k, depth, kernels)."""
+        layer, seen = self.one_place(shape)
+        return layer.init(key, seen, dtype)
+
+    def apply(self, params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+        """The same kernels on each run of `depth` neighbouring maps."""
+        layer, seen = self.one_place(x.shape[1:])
+        places = range(self.places(x.shape[1:]))
+        runs = jnp.concatenate([x[..., d : d + self.depth] for d in places])
+        y = layer.apply(params, runs).reshape(len(places), x.shape[0], *layer.output_shape(seen))
+        return jnp.moveaxis(y, 0, -2).reshape(x.shape[0], *y.shape[2:4], self.maps)
+
+    def counts(self, shape: tuple[int, ...]) -> Counts:
+        """The weights and biases of one place, used at every place."""
+        layer, seen = self.one_place(shape)
+        one, places = layer.counts(seen), self.places(shape)
+        products = one.multiply_accumulates * places
+        return replace(one, connections=one.connections * places, multiply_accumulates=products)
+
+
+Layers = tuple[tuple[str, Layer], ...]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way to connect C3: its layers from (its size, seed); the size for 16 maps, and that for 1,516 parameters."""
+
+    name: str
+    layers: Callable[[int, int], Layers]
+    for_width: int
+    for_parameters: int
+
+
+def tabled(table: ConnectionTable) -> Layers:
+    return (("c3", Conv2D(table.c_out, KERNEL, connections=table, **SQUASHED)),)
+
+
+def depthwise_table(maps: int) -> ConnectionTable:
+    """Each output map reads one input map; the inputs feed as equal numbers of outputs as can be."""
+    return connections.from_rows([[o * S2_MAPS // maps] for o in range(maps)], S2_MAPS)
+
+
+def random_table(maps: int, seed: int, links: int = LENET5_C3.links) -> ConnectionTable:
+    """A table of so many links drawn at random, every output map reading at least one input map.
+
+    >>> table = random_table(16, seed=0)
+    >>> table.links, min(table.fan_in) >= 1
+    (60, True)
+    """
+    random = np.random.default_rng(seed)
+    matrix = np.zeros((S2_MAPS, maps), bool)
+    matrix[random.integers(0, S2_MAPS, maps), np.arange(maps)] = True
+    free = np.flatnonzero(~matrix)
+    matrix.flat[random.choice(free, links - maps, replace=False)] = True
+    return ConnectionTable(matrix)
+
+
+def separable(multiplier: int) -> Layers:
+    deep = Conv2D(S2_MAPS * multiplier, KERNEL, groups=S2_MAPS, bias=False)
+    return (("c3_depthwise", deep), ("c3", Conv2D(16, 1, **SQUASHED)))
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme("full", lambda maps, seed: tabled(connections.full(S2_MAPS, maps)), 16, 10),
+        Scheme("Table I", lambda maps, seed: tabled(LENET5_C3), 16, 16),
+        Scheme("random, 60 links", lambda maps, seed: tabled(random_table(maps, seed)), 16, 16),
+        Scheme("two groups", lambda maps, seed: tabled(connections.grouped(S2_MAPS, maps, 2)), 16, 20),
+        Scheme("depthwise", lambda maps, seed: tabled(depthwise_table(maps)), 16, 58),
+        Scheme("depthwise + 1x1", lambda multiplier, seed: separable(multiplier), 1, 6),
+        Scheme("3-D over the maps", lambda k, seed: (("c3", OverMaps3D(4 * k, KERNEL, **SQUASHED)),), 4, 20),
+        Scheme("2-D, replicated", lambda maps, seed: (("c3", Replicated2D(maps, KERNEL, **SQUASHED)),), 16, 58),
+    )
+}
+REFERENCE = "full"
+BUDGETS = {
+    "width": "equal width: 16 maps in C3, 120 in C5",
+    "parameters": "equal parameters: about 1,516 in C3 and 60,838 in all",
+}
+
+
+@functools.cache
+def build(scheme: str, budget: str, seed: int, whole: bool = True) -> Network:
+    """A LeNet with this C3; with the budget "parameters" C5 is as wide as gives it as many in all as Table I has.
+
+    It is LeNet-5 but for two things that make it cheap to train on two cores: C1 moves by two pixels, where LeNet-5
+    sub-samples a C1 four times as large, and the output is a softmax. Its C3 reads the same 6 maps of 14 x 14 pixels.
+    Without `whole`, the part from C3 on.
+    """
+    chosen = SCHEMES[scheme]
+    c3 = chosen.layers(chosen.for_width if budget == "width" else chosen.for_parameters, seed)
+
+    def network(c5: int) -> Network:
+        first = (("c1", Conv2D(S2_MAPS, KERNEL, stride=2, **SQUASHED)),) if whole else ()
+        rest = (
+            ("s4", Subsample2D(2, weight_init=Constant(0.25), **SQUASHED)),
+            ("c5", Conv2D(c5, KERNEL, **SQUASHED)),
+            ("f6", Dense(84, **SQUASHED)),
+            ("output", Dense(10)),
+        )
+        start = Input((32, 32, 1), background=-0.1, foreground=1.175) if whole else Input((14, 14, S2_MAPS))
+        return Network(f"a LeNet with C3: {scheme}", start, (*first, *c3, *rest))
+
+    if budget == "width":
+        return network(c5=120)
+    sought = cnnjax.summary(build("Table I", "width", seed, whole)).parameters
+    one, two = (cnnjax.summary(network(c5)).parameters for c5 in (1, 2))
+    return network(c5=1 + round((sought - one) / (two - one)))
+
+
+def c3_counts(network: Network) -> Counts:
+    """Weights, biases, connections and multiply-accumulates of C3, both of its layers where it has two."""
+    shapes = network.input_shapes()
+    parts = [layer.counts(shapes[name]) for name, layer in network.layers if name.startswith("c3")]
+    fields = ("weights", "biases", "connections", "multiply_accumulates")
+    return Counts(**{field: sum(getattr(part, field) for part in parts) for field in fields})
+
+
+# --- the tasks
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, images uint8, and whether by the whole network or by the part from C3 on."""
+
+    data: ImageData
+    whole: bool
+
+
+def which_map(bars: int, seed: int = 0) -> Task:
+    """Six maps, a bar at a random place in one of them, nothing in the others; the class is the number of the map.
+
+    Every bar is shown once in each map. The sum of the maps is the same all six times, and so is whatever is computed
+    from it: a replicated kernel puts the six images into one class, and is right once and wrong five times, whatever
+    its weights.
+    """
+    random = np.random.default_rng(seed)
+
+    def draw(bars: int) -> tuple[np.ndarray, np.ndarray]:
+        maps = np.zeros((bars, S2_MAPS, 14, 14, S2_MAPS), np.uint8)
+        for bar, (row, column) in enumerate(random.integers(0, 10, (bars, 2))):
+            for c in range(S2_MAPS):
+                maps[bar, c, row : row + 5, column, c] = 255
+        return maps.reshape(-1, 14, 14, S2_MAPS), np.tile(np.arange(S2_MAPS, dtype=np.uint8), bars)
+
+    source = f"Which map: {bars} bars to train and 100 to test, each once in each of six maps."
+    return Task(ImageData(*draw(bars), *draw(100), WHICH_MAP, source, tuple("012345")), whole=False)
+
+
+def tasks(options: argparse.Namespace) -> list[Task]:
+    """The tasks that were asked for."""
+    found = [which_map(options.bars)]
+    try:
+        if not options.quick:
+            found.append(Task(cnnjax.datasets.mnist(options.data), whole=True))
+        if options.fashion:
+            found.append(Task(cnnjax.datasets.fashion_mnist(options.fashion), whole=True))
+    except (cnnjax.CnnjaxError, OSError) as error:
+        raise SystemExit(f"{error}") from error
+    return found
+
+
+# --- one run
+
+BATCH = 128
+
+
+def optimizer(steps: int) -> optax.GradientTransformation:
+    """Adam, its rate rising for a tenth of the steps and then falling to 0 along a cosine."""
+    return optax.adam(optax.warmup_cosine_decay_schedule(0.0, 4e-3, max(steps // 10, 1), steps))
+
+
+@functools.cache
+def step_of(network: Network, steps: int) -> Callable[..., Any]:
+    """The jitted step of a network: compiled once for all its runs."""
+    return training.make_step(network, training.default_loss(network), optimizer(steps))
+
+
+def run(task: Task, scheme: str, budget: str, seed: int, epochs: int) -> dict[str, Any]:
+    """Train once; return what is kept of it."""
+    started = time.process_time()
+    network, data = build(scheme, budget, seed, task.whole), task.data
+    batches = len(data.train_labels) // BATCH
+    params = network.init(jax.random.key(seed))
+    memory = optimizer(epochs * batches).init(params)
+    state, key, losses = training.TrainState(params, memory, jnp.zeros((), jnp.int32)), jax.random.key(seed), []
+    for number in range(epochs):
+        order = training.sample_order(seed, number, len(data.train_labels))[: batches * BATCH].reshape(batches, BATCH)
+        losses = []
+        for rows in order:
+            step = step_of(network, epochs * batches)
+            state, loss, _ = step(state, data.train_images[rows], data.train_labels[rows], key)
+            losses.append(loss)
+    error = training.error_rate(network, state.params, data.test_images, data.test_labels, batch_size=100)
+    return {
+        "task": data.name,
+        "scheme": scheme,
+        "budget": budget,
+        "seed": seed,
+        "test_error": round(error, 4),
+        "loss": round(float(jnp.mean(jnp.stack(losses))), 5),
+        "trained_on": len(data.train_labels),
+        "tested_on": len(data.test_labels),
+        "epochs": epochs,
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
+
+
+Choice = tuple[str, str, int, str]
+
+
+def wanted(names: Sequence[str], seeds: int) -> list[Choice]:
+    """Every (scheme, budget, seed, task), a seed at a time, so that what is stopped early can be compared in pairs.
+
+    Where both budgets ask for the same network it is trained once; the made-up task has the budget "width" only.
+    """
+    alike = {name for name, scheme in SCHEMES.items() if scheme.for_width == scheme.for_parameters}
+    return [
+        (scheme, budget, seed, task)
+        for seed in range(seeds)
+        for budget in BUDGETS
+        for scheme in SCHEMES
+        for task in names
+        if budget == "width" or (scheme not in alike and task != WHICH_MAP)
+    ]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON Lines of a file; one that was cut off in the middle of being written is left out."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            print(f"{path}: left out a line that is not whole", file=sys.stderr)
+    return lines
+
+
+def append_line(path: Path, content: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(content) + "\n")
+
+
+# --- what comes out
+
+
+def errors_of(runs: Sequence[dict[str, Any]], task: str, scheme: str, budget: str) -> dict[int, float]:
+    """The test error of each seed; of the other budget where both ask for the same network."""
+    alike = SCHEMES[scheme].for_width == SCHEMES[scheme].for_parameters
+    budget = "width" if alike else budget
+    mine = [r for r in runs if (r["task"], r["scheme"], r["budget"]) == (task, scheme, budget)]
+    return {r["seed"]: r["test_error"] for r in mine}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A scheme beside the reference, over the seeds that both have: the mean of the differences, and their spread."""
+
+    scheme: str
+    seeds: int
+    mean: float
+    deviation: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def compare(runs: Sequence[dict[str, Any]], task: str, budget: str) -> list[Compared]:
+    """Every scheme against full connection, paired by seed (Student's t), p-values as scipy gives them.
+
+    A seed fixes the order of the images in both. With fewer than two seeds there is no spread and no test.
+    """
+    reference = errors_of(runs, task, REFERENCE, budget)
+    rows = []
+    for scheme in SCHEMES:
+        errors = errors_of(runs, task, scheme, budget)
+        seeds = sorted(set(errors) & set(reference))
+        if not seeds:
+            continue
+        mine, theirs = [errors[seed] for seed in seeds], [reference[seed] for seed in seeds]
+        gaps = np.subtract(mine, theirs)
+        deviation, low, high, p = (float("nan"),) * 4
+        if len(seeds) > 1:
+            deviation = statistics.stdev(mine)
+        if len(seeds) > 1 and np.ptp(gaps) > 0:
+            test: Any = scipy.stats.ttest_rel(mine, theirs)
+            interval = test.confidence_interval(0.95)
+            low, high, p = float(interval.low), float(interval.high), float(test.pvalue)
+        rows.append(Compared(scheme, len(seeds), statistics.fmean(mine), deviation, float(gaps.mean()), low, high, p))
+    return rows
+
+
+def adjusted(rows: Sequence[Compared]) -> dict[str, float]:
+    """The p-values of one table after Benjamini and Hochberg, because it holds several."""
+    tested = [row for row in rows if not np.isnan(row.p)]
+    values = scipy.stats.false_discovery_control([row.p for row in tested]) if tested else []
+    return {row.scheme: float(value) for row, value in zip(tested, values, strict=True)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing and write the page; return the exit status."""
+    options = parse(arguments)
+    lines = options.out / "connection_schemes.jsonl"
+    (options.out / "figures").mkdir(parents=True, exist_ok=True)
+    if not options.report:
+        try:
+            work(options, lines)
+        except KeyboardInterrupt:
+            print("\nInterrupted: the runs that are done are kept; the same command goes on.", file=sys.stderr)
+    return 0
+
+
+def work(options: argparse.Namespace, lines: Path) -> None:
+    """Do the runs that the file does not have yet."""
+    todo = {task.data.name: task for task in tasks(options)}
+    keys = ("scheme", "budget", "seed", "task")
+    done = {tuple(line[key] for key in keys) for line in read_lines(lines) if "scheme" in line}
+    left = [choice for choice in wanted(list(todo), options.seeds) if choice not in done]
+    print(f"{len(left)} runs to do\n" + "\n".join(task.data.source for task in todo.values()), flush=True)
+    if left:
+        append_line(lines, {"environment": environment(), "data": [task.data.source for task in todo.values()]})
+    for number, (scheme, budget, seed, task) in enumerate(left, 1):
+        epochs = options.epochs * (8 if task == WHICH_MAP else 1)
+        result = run(todo[task], scheme, budget, seed, epochs)
+        append_line(lines, result)
+        print(
+            f"{number}/{len(left)} {task}, {scheme}, equal {budget}, seed {seed}: {result['test_error']:.2f} % "
+            f"in {result['cpu_seconds']:.0f} s of CPU",
+            flush=True,
+        )
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=QUESTION)
+    parser.add_argument("--data", type=Path, help="folder with the IDX files of the full MNIST; else 5,000 digits")
+    parser.add_argument("--fashion", type=Path, help="folder with the IDX files of Fashion-MNIST; else not used")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each scheme (5; with --quick 2)")
+    parser.add_argument("--epochs", type=int, default=3, help="passes over the images (3)")
+    parser.add_argument("--bars", type=int, default=500, help="of the made-up task, to train on (500)")
+    parser.add_argument("--out", type=Path, default=Path("results/connection_schemes"), help="folder for the page")
+    parser.add_argument("--report", action="store_true", help="only write the page, from the runs that are there")
+    parser.add_argument("--quick", action="store_true", help="the made-up task alone, two seeds")
+    options = parser.parse_args(arguments)
+    options.seeds = 2 if options.quick else options.seeds
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

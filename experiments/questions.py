@@ -32,7 +32,7 @@ QUESTION = (__doc__ or "").partition("\n")[0]
 
 def sizes() -> Figure:
     """9 x 9 pixels under 3 x 3: seven places with stride 1, three with stride 3."""
-    figure = new_figure(8.6, 3.5, "n kernels of 3 x 3 x 10 on a volume of 9 x 9 x 10, no padding")
+    figure = new_figure(8.6, 2.75, "n kernels of 3 x 3 x 10 on a volume of 9 x 9 x 10, no padding")
     for axes, stride in zip(figure.subplots(1, 2), (1, 3), strict=True):
         x, w = jnp.ones((9, 9, 10)), jnp.ones((3, 3, 10, 1))
         places = cnnjax.conv2d(x, w, stride=stride).shape[0]
@@ -50,9 +50,9 @@ def sizes() -> Figure:
 
 def depth() -> Figure:
     """A volume seen from the side: a kernel of full depth has one place, a kernel of depth 3 that slides has eight."""
-    figure = new_figure(8.6, 3.1, "Ten maps, seen from the side")
+    figure = new_figure(8.6, 2.35, "Ten maps, seen from the side")
     left, right = figure.subplots(1, 2)
-    canvas(left, 16, 7.4, "ordinary convolution: the kernel has all the depth,\none place: n kernels give n maps")
+    canvas(left, 22, 7.4, "ordinary convolution: the kernel has all the depth,\none place: n kernels give n maps")
     pixels(left, 0, 1, 1, 10)
     outline(left, 0, 1, 10, 1, ACCENT)
     left.annotate("", (13, 1.5), (10.3, 1.5), arrowprops={"arrowstyle": "->", "color": INK})
@@ -113,7 +113,7 @@ def taps() -> Figure:
     w = jnp.asarray(random.normal(size=(5, 5, 6, 16)), jnp.float32)
     map_0 = lambda w: jnp.sum(cnnjax.conv2d(x, w, connections=LENET5_C3)[:, :, 0] ** 2)  # noqa: E731
     used = np.asarray(jax.grad(map_0)(w)[..., 0] != 0)
-    figure = new_figure(8.6, 2.3, "C3 map 0 of LeNet-5: which weights have an effect")
+    figure = new_figure(8.6, 2.05, "C3 map 0 of LeNet-5: which weights have an effect")
     for c, axes in enumerate(figure.subplots(1, 6)):
         count = int(used[..., c].sum())
         canvas(axes, 5, 5, f"from S2 map {c}:\n{count} of 25 taps")

@@ -328,8 +328,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def append_line(path: Path, content: dict[str, Any]) -> None:
+    """Add a line, after what was cut off if need be."""
+    whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a") as file:
-        file.write(json.dumps(content) + "\n")
+        file.write(("" if whole else "\n") + json.dumps(content) + "\n")
 
 
 # --- what comes out
@@ -591,12 +593,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with the IDX files of the full MNIST; else 5,000 digits")
     parser.add_argument("--fashion", type=Path, help="folder with the IDX files of Fashion-MNIST; else not used")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each scheme (5; with --quick 2)")
-    parser.add_argument("--epochs", type=int, default=3, help="passes over the images (3)")
-    parser.add_argument("--bars", type=int, default=500, help="of the made-up task, to train on (500)")
+    parser.add_argument("--epochs", type=int, default=2, help="passes over the images (2); 8 times that over bars")
+    parser.add_argument("--bars", type=int, help="of the made-up task, to train on (500; with --quick 200)")
     parser.add_argument("--out", type=Path, default=Path("results/connection_schemes"), help="folder for the page")
     parser.add_argument("--report", action="store_true", help="only write the page, from the runs that are there")
     parser.add_argument("--quick", action="store_true", help="the made-up task alone, two seeds")
     options = parser.parse_args(arguments)
+    options.bars = options.bars or (200 if options.quick else 500)
     options.seeds = 2 if options.quick else options.seeds
     return options
 

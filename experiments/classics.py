@@ -7,7 +7,7 @@ moves with the image, exactly without pooling and by whole windows with it; it i
 pads; its gradient check has, at a step of 1e-5, an error of 9e-13 in float64 and of 8e-5 in float32.
 Run time on two cores: a quarter of a minute; --quick leaves out AlexNet's full size and takes half of that.
 
-    python experiments/classics.py
+    python experiments/classics.py && cp results/classics/*.png docs/figures/
 """
 
 from __future__ import annotations

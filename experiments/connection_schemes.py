@@ -4,8 +4,8 @@ Expected: on a task where only the place of a map among the others tells the cla
 maps errs on exactly 5 of 6 images whatever its weights, and every other scheme on almost none. On digits and clothes
 the schemes differ by some tenths of a percent: full, Table I and a random table of as many links cannot be told apart
 by five seeds; the replicated kernel is the worst.
-Run time on two cores: --quick, half a minute; the small digits, five seeds: ten minutes; the full MNIST and
-Fashion-MNIST, five seeds: one to two hours. It can be stopped and called again: runs that are done are kept.
+Run time on two cores: --quick, half a minute; the small digits, five seeds: five minutes; the full MNIST and
+Fashion-MNIST, five seeds: about an hour. It can be stopped and called again: runs that are done are kept.
 
     python experiments/connection_schemes.py --quick
     python experiments/connection_schemes.py --data mnist/folder --fashion fashion-mnist/folder --out docs
@@ -274,12 +274,12 @@ def run(task: Task, scheme: str, budget: str, seed: int, epochs: int) -> dict[st
     batches = len(data.train_labels) // BATCH
     params = network.init(jax.random.key(seed))
     memory = optimizer(epochs * batches).init(params)
-    state, key, losses = training.TrainState(params, memory, jnp.zeros((), jnp.int32)), jax.random.key(seed), []
+    state, step = training.TrainState(params, memory, jnp.zeros((), jnp.int32)), step_of(network, epochs * batches)
+    key, losses = jax.random.key(seed), []
     for number in range(epochs):
         order = training.sample_order(seed, number, len(data.train_labels))[: batches * BATCH].reshape(batches, BATCH)
         losses = []
         for rows in order:
-            step = step_of(network, epochs * batches)
             state, loss, _ = step(state, data.train_images[rows], data.train_labels[rows], key)
             losses.append(loss)
     error = training.error_rate(network, state.params, data.test_images, data.test_labels, batch_size=100)
@@ -431,9 +431,8 @@ def draw(runs: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def page(runs: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> str:
+def page(runs: Sequence[dict[str, Any]], where: dict[str, Any]) -> str:
     """The page of the docs: what was asked, the counts, the errors, what follows and what does not."""
-    environments = [line["environment"] for line in lines if "environment" in line]
     parts = [INTRODUCTION.strip(), *map(counts_table, BUDGETS)]
     parts.append("## Test errors\n\n![A dot for each seed](figures/connection_schemes.png)")
     for heading, compared in pooled(runs).items():
@@ -443,12 +442,11 @@ def page(runs: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> str
         f"{run['task']}: {run['trained_on']:,} images to train on, {run['tested_on']:,} to test, {run['epochs']} epochs"
         for run in runs
     )
-    last = environments[-1]
-    versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items() if version[0].isdigit())
+    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version[0].isdigit())
     seconds = sum(run["cpu_seconds"] for run in runs)
     parts.append(
         f"## How it was run\n\n{'; '.join(sizes)}; batches of {BATCH}. {len(runs)} runs, {seconds / 3600:.1f} hours of "
-        f"processor time. Python {last['python']}, {versions}; {last['processor']}. The runs, one a line, with their "
+        f"processor time. Python {where['python']}, {versions}; {where['processor']}. The runs, one a line, with their "
         "seeds: [connection_schemes.jsonl](connection_schemes.jsonl)."
     )
     return "\n\n".join(parts) + "\n"
@@ -558,10 +556,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             work(options, lines)
         except KeyboardInterrupt:
             print("\nInterrupted: the runs that are done are kept; the same command goes on.", file=sys.stderr)
-    runs = [line for line in read_lines(lines) if "scheme" in line]
+    found = read_lines(lines)
+    runs = [line for line in found if "scheme" in line]
     if not runs:
         raise SystemExit(f"--out: {lines} has no runs yet; call without --report first.")
-    (options.out / "connection_schemes.md").write_text(page(runs, read_lines(lines)))
+    (options.out / "connection_schemes.md").write_text(page(runs, found[0]["environment"]))
     draw(runs).savefig(options.out / "figures" / "connection_schemes.png")
     print(f"Written to {options.out}: connection_schemes.md, figures/connection_schemes.png")
     return 0

@@ -5,7 +5,7 @@ Expected: six figures, every number in them computed or checked against a convol
 use; 1,516 parameters; a squash after the sum.
 Run time on two cores: a few seconds, with or without --quick.
 
-    python experiments/questions.py --out docs/figures
+    python experiments/questions.py && cp results/questions/*.png docs/figures/
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from drawing import ACCENT, BLUE, FAINT, INK, canvas, new_figure, outline, panel
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
+from record import environment, save_json
 
 import cnnjax
 from cnnjax.anatomy import partial_responses
@@ -212,6 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the same: it takes seconds")
     options = parser.parse_args(arguments)
     save({name: draw() for name, draw in FIGURES.items()}, options.out)
+    record = {"question": QUESTION, "environment": environment(), "seeds": "written into the script"}
+    save_json(options.out / "results.json", record | {"figures": list(FIGURES)})
     return 0
 
 

@@ -4,7 +4,7 @@ Expected: the shape of every volume; what one unit of each volume sees of the im
 what each input map contributes, their sum, the bias and the squashed map, which equal what `apply` computes.
 Run time on two cores: a quarter of a minute; --quick, without training: a few seconds.
 
-    python experiments/volumes.py
+    python experiments/volumes.py && cp results/volumes/{receptive_fields,sum_over_maps}.png docs/figures/
     python experiments/volumes.py --network lenet_tutorial --layer c3 --map 7 --digit 4
     python experiments/volumes.py --image picture.png
 """
@@ -170,10 +170,11 @@ def sum_over_maps(network: Network, params: Any, image: np.ndarray, layer: str, 
     panel(last[1], squashed, f"squashed: {convolution.activation}")
     for axes in last:
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="none", edgecolor="black", linewidth=1.5))
-    terms = " ".join(f"{float(partial[row, column, c]):+.2f}" for c in reads[:6]) + (" ..." if len(reads) > 6 else "")
+    terms = " + ".join(f"({float(partial[row, column, c]):.2f})" for c in reads[:4])
+    rest = " + ..." if len(reads) > 4 else ""
     last[1].set_xlabel(
-        f"in the frame, row {row}, column {column}:\n{terms}\n= {total[row, column]:+.2f}; {bias:+.2f} = "
-        f"{total[row, column] + bias:+.2f}; squashed {squashed[row, column]:+.2f}",
+        f"in the frame, row {row}, column {column}:\n{terms}{rest} = {total[row, column]:.2f}\n"
+        f"with the bias {total[row, column] + bias:.2f}, squashed {squashed[row, column]:.2f}",
         fontsize=8,
     )
     return figure

@@ -391,39 +391,33 @@ def adjusted(rows: Sequence[Compared]) -> dict[str, float]:
     return {row.scheme: float(value) for row, value in zip(tested, values, strict=True)}
 
 
-def pooled(runs: Sequence[dict[str, Any]]) -> dict[str, list[Compared]]:
-    """What is compared, for every task and budget that has runs, by the heading it stands under."""
-    names = list(dict.fromkeys(run["task"] for run in runs))
-    found = {
-        f"{task}, {BUDGETS[budget]}": compare([run for run in runs if run["task"] == task], task, budget)
-        for task in names
-        for budget in BUDGETS
-        if any(run["task"] == task and run["budget"] == budget for run in runs)
-    }
-    return {heading: rows for heading, rows in found.items() if rows}
+def comparisons(runs: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[Compared]]:
+    """What is compared, for every (task, budget) that has runs."""
+    asked = dict.fromkeys((run["task"], budget) for run in runs for budget in BUDGETS)
+    have = {(run["task"], run["budget"]) for run in runs}
+    found = {(task, budget): compare(runs, task, budget) for task, budget in asked if (task, budget) in have}
+    return {key: rows for key, rows in found.items() if rows}
 
 
 def draw(runs: Sequence[dict[str, Any]]) -> Figure:
     """A panel for each task and budget: a dot for each seed, a line for the mean."""
-    tables = pooled(runs)
+    tables = comparisons(runs)
     columns = min(2, len(tables))
     rows = -(-len(tables) // columns)
     figure = new_figure(4.6 * columns, 2.5 * rows + 0.3, "Test error of each scheme, a dot a seed (%)")
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axes in grid:
         axes.set_axis_off()
-    for axes, (heading, compared) in zip(grid, tables.items(), strict=False):
+    for axes, ((task, budget), compared) in zip(grid, tables.items(), strict=False):
         axes.set_axis_on()
-        task, _, budget = heading.partition(", ")
-        key = next(name for name, words in BUDGETS.items() if words == budget)
         for place, row in enumerate(compared):
-            errors = list(errors_of(runs, task, row.scheme, key).values())
+            errors = list(errors_of(runs, task, row.scheme, budget).values())
             colour = INK if row.scheme == REFERENCE else BLUE
             axes.plot(errors, [place] * len(errors), "o", color=colour, alpha=0.55, markersize=4)
             axes.plot([statistics.fmean(errors)] * 2, [place - 0.32, place + 0.32], color=ACCENT, linewidth=2)
         axes.set_yticks(range(len(compared)), [row.scheme for row in compared], fontsize=8)
         axes.invert_yaxis()
-        axes.set_title(f"{task}, equal {key}", fontsize=9, color=INK)
+        axes.set_title(f"{task}, equal {budget}", fontsize=9, color=INK)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
@@ -435,8 +429,8 @@ def page(runs: Sequence[dict[str, Any]], where: dict[str, Any]) -> str:
     """The page of the docs: what was asked, the counts, the errors, what follows and what does not."""
     parts = [INTRODUCTION.strip(), *map(counts_table, BUDGETS)]
     parts.append("## Test errors\n\n![A dot for each seed](figures/connection_schemes.png)")
-    for heading, compared in pooled(runs).items():
-        parts.append(f"### {heading}\n\n{errors_table(compared)}")
+    for (task, budget), compared in comparisons(runs).items():
+        parts.append(f"### {task}, {BUDGETS[budget]}\n\n{errors_table(compared)}")
     parts.append(f"## What follows\n\n{findings(runs)}\n\n{CAVEATS.strip()}")
     sizes = dict.fromkeys(
         f"{run['task']}: {run['trained_on']:,} images to train on, {run['tested_on']:,} to test, {run['epochs']} epochs"
@@ -524,10 +518,10 @@ def findings(runs: Sequence[dict[str, Any]]) -> str:
         "±: standard deviation over seeds. Differences are paired by seed, with Student's t interval; p-values are"
     ]
     lines += ["adjusted within a table after Benjamini and Hochberg.\n"]
-    for heading, compared in pooled(runs).items():
-        p = adjusted(compared)
+    for (task, budget), compared in comparisons(runs).items():
+        p, name = adjusted(compared), f"- *{task}, equal {budget}*"
         if not p:
-            lines.append(f"- *{heading}*: {compared[0].seeds} seed(s), or no spread among them: nothing to test.")
+            lines.append(f"{name}: {compared[0].seeds} seed(s), or no spread among them: nothing to test.")
             continue
         names = {
             "worse than full": [r.scheme for r in compared if p.get(r.scheme, 1) < 0.05 and r.difference > 0],
@@ -535,7 +529,7 @@ def findings(runs: Sequence[dict[str, Any]]) -> str:
             "not told apart from full": [r.scheme for r in compared if r.scheme in p and p[r.scheme] >= 0.05],
         }
         words = "; ".join(f"{verdict}: {', '.join(found)}" for verdict, found in names.items() if found)
-        lines.append(f"- *{heading}*: {words}.")
+        lines.append(f"{name}: {words}.")
     chance = [run["test_error"] for run in runs if (run["task"], run["scheme"]) == (WHICH_MAP, "2-D, replicated")]
     if chance:
         lines.append(

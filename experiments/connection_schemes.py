@@ -176,7 +176,7 @@ def build(scheme: str, budget: str, seed: int, whole: bool = True) -> Network:
 
     It is LeNet-5 but for two things that make it cheap to train on two cores: C1 moves by two pixels, where LeNet-5
     sub-samples a C1 four times as large, and the output is a softmax. Its C3 reads the same 6 maps of 14 x 14 pixels.
-    Without `whole`, the part from C3 on.
+    Without `whole`, the part from C3 on, with six classes.
     """
     chosen = SCHEMES[scheme]
     c3 = chosen.layers(chosen.for_width if budget == "width" else chosen.for_parameters, seed)
@@ -187,7 +187,7 @@ def build(scheme: str, budget: str, seed: int, whole: bool = True) -> Network:
             ("s4", Subsample2D(2, weight_init=Constant(0.25), **SQUASHED)),
             ("c5", Conv2D(c5, KERNEL, **SQUASHED)),
             ("f6", Dense(84, **SQUASHED)),
-            ("output", Dense(10)),
+            ("output", Dense(10 if whole else S2_MAPS)),
         )
         start = Input((32, 32, 1), background=-0.1, foreground=1.175) if whole else Input((14, 14, S2_MAPS))
         return Network(f"a LeNet with C3: {scheme}", start, (*first, *c3, *rest))
@@ -222,8 +222,8 @@ def which_map(bars: int, seed: int = 0) -> Task:
     """Six maps, a bar at a random place in one of them, nothing in the others; the class is the number of the map.
 
     Every bar is shown once in each map. The sum of the maps is the same all six times, and so is whatever is computed
-    from it: a replicated kernel puts the six images into one class, and is right once and wrong five times, whatever
-    its weights.
+    from it: a replicated kernel puts the six images into one of the six classes, and is right once and wrong five
+    times, whatever its weights.
     """
     random = np.random.default_rng(seed)
 

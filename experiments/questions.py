@@ -51,9 +51,9 @@ def sizes() -> Figure:
 
 def depth() -> Figure:
     """A volume seen from the side: a kernel of full depth has one place, a kernel of depth 3 that slides has eight."""
-    figure = new_figure(8.6, 2.35, "Ten maps, seen from the side")
+    figure = new_figure(8.6, 2.0, "Ten maps, seen from the side")
     left, right = figure.subplots(1, 2)
-    canvas(left, 22, 7.4, "ordinary convolution: the kernel has all the depth,\none place: n kernels give n maps")
+    canvas(left, 22, 5.6, "ordinary convolution: the kernel has all the depth,\none place: n kernels give n maps")
     pixels(left, 0, 1, 1, 10)
     outline(left, 0, 1, 10, 1, ACCENT)
     left.annotate("", (13, 1.5), (10.3, 1.5), arrowprops={"arrowstyle": "->", "color": INK})
@@ -62,7 +62,7 @@ def depth() -> Figure:
     left.text(13.8, 3.2, "1 map\na kernel", fontsize=8, va="center", ha="center")
     places = cnnjax.conv3d(jnp.ones((10, 9, 9, 1)), jnp.ones((3, 3, 3, 1, 1))).shape[0]
     canvas(
-        right, 22, 7.4, f"true 3-D convolution: the kernel is 3 deep and slides\nalong depth too: 10 - 3 + 1 = {places}"
+        right, 22, 5.6, f"true 3-D convolution: the kernel is 3 deep and slides\nalong depth too: 10 - 3 + 1 = {places}"
     )
     pixels(right, 0, 1, 1, 10)
     pixels(right, 13.3, 1, 1, places, facecolor="#f3e3df")

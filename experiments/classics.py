@@ -166,13 +166,14 @@ def im2col(quick: bool) -> Result:
     }
     figure = new_figure(8.6, 2.7, f"im2col: {positions[0]} x {positions[1]} patches of 11 x 11 x 3 become columns")
     left, right = figure.subplots(1, 2, width_ratios=[1, 2.6])
-    panel(left, x[:67, :67, 0], "red of the first pixels, and three patches")
+    panel(left, x[:67, :67, 0], "the corner of the red map, three patches", grey=True)
     for colour, corner in ((ACCENT, (0, 0)), (BLUE, (4, 0)), (INK, (28, 0))):
         frame = {"facecolor": "none", "edgecolor": colour, "linewidth": 2}
         left.add_patch(Rectangle((corner[0] - 0.5, corner[1] - 0.5), 11, 11, **frame))
-        right.add_patch(Rectangle((corner[0] // 4 - 0.5, -0.5), 1, 363, **frame))
-    shown = min(columns.shape[1], 55)
-    panel(right, columns[:, :shown], f"the first {shown} of {columns.shape[1]:,} columns of 363 numbers")
+        right.add_patch(Rectangle((corner[0] // 4 - 0.5, -0.5), 1, 121, **frame))
+    red, shown = columns[::3], positions[1]
+    title = f"the first {shown} of {columns.shape[1]:,} columns, of each the 121 numbers from the red map"
+    panel(right, red[:, :shown], title, grey=True)
     right.set_aspect("auto")
     return numbers, figure
 

@@ -563,15 +563,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def work(options: argparse.Namespace, lines: Path) -> None:
     """Do the runs that the file does not have yet."""
     todo = {task.data.name: task for task in tasks(options)}
-    keys = ("scheme", "budget", "seed", "task")
-    done = {tuple(line[key] for key in keys) for line in read_lines(lines) if "scheme" in line}
+    epochs = {name: options.epochs * (8 if name == WHICH_MAP else 1) for name in todo}
+    done = set()
+    for line in [line for line in read_lines(lines) if line.get("task") in todo]:
+        asked = (len(todo[line["task"]].data.train_labels), epochs[line["task"]])
+        if (line["trained_on"], line["epochs"]) != asked:
+            raise SystemExit(
+                f"--out: {lines} has runs of {line['task']} on {line['trained_on']:,} images in {line['epochs']} epochs, "
+                f"now asked for on {asked[0]:,} in {asked[1]}; they cannot be compared. Name another folder."
+            )
+        done.add((line["scheme"], line["budget"], line["seed"], line["task"]))
     left = [choice for choice in wanted(list(todo), options.seeds) if choice not in done]
-    print(f"{len(left)} runs to do\n" + "\n".join(task.data.source for task in todo.values()), flush=True)
+    sources = [task.data.source for task in todo.values()]
+    print("\n".join([f"{len(left)} runs to do", *sources]), flush=True)
     if left:
-        append_line(lines, {"environment": environment(), "data": [task.data.source for task in todo.values()]})
+        append_line(lines, {"environment": environment(), "data": sources})
     for number, (scheme, budget, seed, task) in enumerate(left, 1):
-        epochs = options.epochs * (8 if task == WHICH_MAP else 1)
-        result = run(todo[task], scheme, budget, seed, epochs)
+        result = run(todo[task], scheme, budget, seed, epochs[task])
         append_line(lines, result)
         print(
             f"{number}/{len(left)} {task}, {scheme}, equal {budget}, seed {seed}: {result['test_error']:.2f} % "

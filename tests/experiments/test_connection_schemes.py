@@ -121,6 +121,13 @@ def test_the_comparison_is_that_of_scipy_in_pairs(schemes):
     assert "1 seed(s)" in schemes.findings(runs[::3])
 
 
+def test_runs_of_other_settings_are_not_mixed_in(schemes, tmp_path):
+    line = {"task": "which map", "scheme": "full", "budget": "width", "seed": 0, "trained_on": 3000, "epochs": 16}
+    schemes.append_line(tmp_path / "connection_schemes.jsonl", line)
+    with pytest.raises(SystemExit, match="on 3,000 images in 16 epochs, now asked for on 1,200 in 16"):
+        schemes.main(["--quick", "--out", str(tmp_path)])
+
+
 def test_a_report_without_runs_is_refused(schemes, tmp_path):
     with pytest.raises(SystemExit, match="has no runs yet"):
         schemes.main(["--report", "--out", str(tmp_path)])

@@ -569,7 +569,7 @@ def work(options: argparse.Namespace, lines: Path) -> None:
         asked = (len(todo[line["task"]].data.train_labels), epochs[line["task"]])
         if (line["trained_on"], line["epochs"]) != asked:
             raise SystemExit(
-                f"--out: {lines} has runs of {line['task']} on {line['trained_on']:,} images in {line['epochs']} epochs,"
+                f"--out: {lines} has {line['task']} on {line['trained_on']:,} images in {line['epochs']} epochs,"
                 f" now asked for on {asked[0]:,} in {asked[1]}; they cannot be compared. Name another folder."
             )
         done.add((line["scheme"], line["budget"], line["seed"], line["task"]))

@@ -225,10 +225,12 @@ def build(trained: Sequence[Trained], digits: Sequence[tuple[int, np.ndarray]], 
         ],
         "note": note,
     }
-    page = (PARTS / "page.html").read_text(encoding="utf-8")
-    for name in ("style.css", "d3.min.js", "inference.js", "drawing.js", "page.js"):
-        page = page.replace(f"/* {name} */", (PARTS / name).read_text(encoding="utf-8"))
-    return page.replace("{/* data */}", json.dumps(content, ensure_ascii=False).replace("</", "<\\/"))
+    files = {f"/* {path.name} */": path.read_text(encoding="utf-8") for path in PARTS.iterdir()}
+    files["{/* data */}"] = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
+    page = files["/* page.html */"]
+    for place, text in files.items():
+        page = page.replace(place, text)
+    return page
 
 
 def describe(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]:

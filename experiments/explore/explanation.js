@@ -137,7 +137,7 @@ function showSlices(at, derivation, box) {
   rows.select("h3").text(({ from }) => (reads.name === "input" ? "The picture" : `${reads.title} map ${from}`));
   rows.each(function ({ from, kernel, response, amount }) {
     showStrip(d3.select(this).select(".strip"), [
-      { name: "source", volume: single(source, from), limit: RANGE, field, caption: `rows ${field.rows.join("–")}, columns ${field.columns.join("–")}` },
+      { name: "source", volume: single(source, from), limit: RANGE, field, caption: `rows ${field.rows.join("–")}\ncolumns ${field.columns.join("–")}` },
       { name: "kernel", sign: "×", volume: square(kernel), limit: weights, caption: `kernel slice ${k} × ${k}` },
       { name: "response", sign: "=", volume: response, limit: responses, field: onePixel(at.row, at.column), caption: "response map" },
       { name: "result", text: number(amount), caption: "in the frame" },
@@ -171,7 +171,7 @@ function showProductsOf(box, cells) {
     .join("div")
     .style("background", ({ product }) => colourOf(product, limit))
     .style("color", ({ product }) => inkOn(colourOf(product, limit)))
-    .html(({ x, weight, product }) => `${number(x)}<br>× ${term(weight)}<br><b>= ${number(product)}</b>`);
+    .html(({ x, weight, product }) => `${number(x)}<br>× ${number(weight)}<br><b>= ${number(product)}</b>`);
 }
 
 function showWindow(at, { layer, source, parts }, box) {
@@ -190,7 +190,7 @@ function showWindow(at, { layer, source, parts }, box) {
   );
 }
 
-function showProducts(at, { layer, parts }, box) {
+function showProducts(at, { layer, parts, sum }, box) {
   const reads = LAYER.get(sourceOf(network(), layer.name)).title;
   const sorted = d3.sort(parts, ({ amount }) => -Math.abs(amount));
   const rest = sorted.slice(8);
@@ -198,7 +198,7 @@ function showProducts(at, { layer, parts }, box) {
     `All ${parts.length} values of ${reads} are multiplied with a weight each, and the products added up. The largest are:`,
   );
   const line = ({ from, x, weight, amount }) => [`${reads} value ${from}`, `${number(x)} × ${term(weight)}`, number(amount)];
-  fillTable(box.select(".largest"), [...sorted.slice(0, 8).map(line), [`the other ${rest.length} together`, "", number(d3.sum(rest, (p) => p.amount))]]);
+  fillTable(box.select(".largest"), [...sorted.slice(0, 8).map(line), [`the other ${rest.length} together`, "", number(d3.sum(rest, (p) => p.amount))], ["the sum of all", "", number(sum)]]);
   box.select("summary").text(`All ${parts.length} products`);
   fillTable(box.select("details table"), parts.map(line));
 }

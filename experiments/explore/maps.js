@@ -2,6 +2,7 @@
 // Numbers as text, numbers as colours, and maps that answer to the mouse and the keyboard.
 
 const number = d3.format(".3f");
+const short = d3.format(".1f");
 /** A number as it stands inside a sum: a negative one in parentheses. */
 const term = (value) => (value < 0 ? `(${number(value)})` : number(value));
 

@@ -9,17 +9,19 @@ const LAYERS = [
   { name: "input", title: "Picture", columns: 1, text: "32 × 32 numbers: −0.1 where nothing is drawn, up to 1.175 for ink." },
   { name: "c1", title: "C1", columns: 6, text: "6 maps of 28 × 28. Each slides its own 5 × 5 kernel over the picture." },
   { name: "s2", title: "S2", columns: 6, text: "6 maps of 14 × 14. Each 2 × 2 block of a C1 map becomes one value." },
-  { name: "c3", title: "C3", columns: 8, text: "16 maps of 10 × 10. Each reads S2 maps, through a 5 × 5 kernel slice for each." },
+  { name: "c3", title: "C3", columns: 8, text: "16 maps of 10 × 10. Each combines the S2 maps that it reads." },
   { name: "s4", title: "S4", columns: 16, text: "16 maps of 5 × 5. Each 2 × 2 block of a C3 map becomes one value." },
   { name: "c5", title: "C5", grid: { height: 4, width: 30 }, text: "120 values. Each reads all of S4." },
-  { name: "f6", title: "F6", grid: { height: 12, width: 7 }, text: "84 values. Each reads all of C5. They should look like a printed digit." },
+  { name: "f6", title: "F6", grid: { height: 12, width: 7 }, text: "84 values. Each reads all of C5. Drawn as 7 × 12 they should look like a printed digit." },
   { name: "output", title: "Output", columns: 10, text: "How far F6 is from each printed digit. The smallest distance wins." },
 ];
 const LAYER = new Map(LAYERS.map((layer) => [layer.name, layer]));
 
+// What is shown first: on the 3, this value adds up contributions of both signs, and is not at an end of the curve.
+const START = { layer: "c3", map: 6, row: 2, column: 4 };
 const chosen = { scheme: 0, digit: 3, pixels: decodeBytes(data.digits[3].pixels) };
 let volumes; // of the chosen picture, in the network of the chosen scheme
-let pinned = { layer: "c3", map: 7, row: 4, column: 5 };
+let pinned = START;
 let pointed = null; // where the mouse is, as long as it is on a map
 let sliding = null; // the timer that moves the kernel over the map
 let tourStep = null;
@@ -101,8 +103,7 @@ function buildPicture() {
     .attr("aria-label", ({ label }) => `Handwritten ${label}`)
     .on("click", (_, digit) => choosePicture(decodeBytes(digit.pixels), data.digits.indexOf(digit)));
   buttons.append("canvas").each(function ({ pixels }) {
-    const grey = decodeBytes(pixels);
-    paint(this, 28, 28, (i) => grey[i] / 255, 1);
+    paintMap(this, prepare(data.input, decodeBytes(pixels)), 0, RANGE);
   });
   steerToolbar(find("#digits"));
   const pad = drawingPad(find("#pad"), (pixels) => choosePicture(pixels, null));
@@ -123,8 +124,8 @@ function showPicture() {
   const label = chosen.digit === null ? null : data.digits[chosen.digit].label;
   const verdict = label === null ? "" : label === first ? " That is right." : ` That is wrong: it is a ${label}.`;
   find("#answer").innerHTML = d3.some(chosen.pixels, (grey) => grey > 0)
-    ? `The network reads <strong>${first}</strong>.${verdict} <span class="soft">Its F6 is at distance ` +
-      `${d3.format(".1f")(distances[first])} from the printed ${first}; next is ${second}, at ${d3.format(".1f")(distances[second])}.</span>`
+    ? `The network reads <strong>${first}</strong>.${verdict} <span class="soft">What it makes of the picture is at distance ` +
+      `${short(distances[first])} from a printed ${first}; next is ${second}, at ${short(distances[second])}.</span>`
     : "The pad is empty.";
 }
 
@@ -148,7 +149,7 @@ function showScheme() {
   find("#scheme-text").textContent =
     `${sentence} C3 has ${count(counts.weights)} weights + ${counts.biases} biases = ` +
     `${count(counts.weights + counts.biases)} parameters and ${count(counts.connections)} connections. ` +
-    `Trained so, the network gets ${d3.format(".1f")(testError)} % of the test digits wrong.`;
+    `Trained so, the network gets ${short(testError)}\u00a0% of the test digits wrong.`;
 }
 
 function buildVolumes() {
@@ -179,7 +180,7 @@ function buildMaps(parent, { name, title, columns }) {
       const button = d3.select(this);
       const picture = button.append("span").attr("class", name === "output" ? "bar" : "map").style("display", name === "output" ? null : "block");
       picture.append(name === "output" ? "i" : "canvas");
-      button.append("span").attr("class", "name").text(name === "input" ? "0" : map);
+      button.append("span").attr("class", "name").text(name === "input" ? "picture" : map);
       if (name === "output") button.append("span").attr("class", "distance figure");
       const volume = () => volumes.get(name);
       offer(this, (event) => {
@@ -211,7 +212,7 @@ function buildLegend() {
   legend.append("span").text(`−${number(RANGE)}`);
   paint(legend.append("canvas").attr("aria-hidden", "true").node(), 1, PALETTE.length, (i) => (i - 127) / 127, 1);
   legend.append("span").text(`${number(RANGE)}`);
-  legend.append("p").text("Dark is below zero, middle grey is zero, light is above zero. Kernels and responses have the same scale, up to their own largest value.");
+  legend.append("p").text("Dark: below zero; grey: zero; light: above zero. Kernels and responses use the same colours, up to their own largest number.");
 }
 
 function showVolumes() {
@@ -229,7 +230,7 @@ function showVolumes() {
         .attr("aria-label", (map) => `Distance to ${map}: ${number(volume.values[map])}${map === winner ? ", the smallest" : ""}`)
         .each(function (map) {
           this.querySelector("i").style.height = `${(100 * volume.values[map]) / longest}%`;
-          this.querySelector(".distance").textContent = d3.format(".1f")(volume.values[map]);
+          this.querySelector(".distance").textContent = short(volume.values[map]);
         });
     } else if (columns) {
       parent.querySelectorAll("canvas").forEach((canvas, map) => paintMap(canvas, volume, map, RANGE));

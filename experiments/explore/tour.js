@@ -53,7 +53,7 @@ const tourSteps = [
 
 function startTour() {
   tourStep = 0;
-  if (pinned.layer !== "c3") pinned = { layer: "c3", map: 7, row: 4, column: 5 };
+  if (pinned.layer !== "c3") pinned = START;
   pin(pinned);
   scrollToSpot();
 }

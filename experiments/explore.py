@@ -68,9 +68,9 @@ class Scheme:
 def schemes() -> tuple[Scheme, ...]:
     """The schemes of the page; the networks differ in C3 alone."""
     published = cnnjax.models.lenet5()
-    c3 = dict(published.layers)["c3"]
+    c3: Any = dict(published.layers)["c3"]
 
-    def connected(layer: Any) -> Network:
+    def connected(layer: Layer) -> Network:
         layers = tuple((name, layer if name == "c3" else old) for name, old in published.layers)
         return replace(published, layers=layers)
 
@@ -103,8 +103,8 @@ def schemes() -> tuple[Scheme, ...]:
         Scheme(
             "replicated",
             "Replicated",
-            "Every C3 map reads all 6 S2 maps, but through one and the same 5 × 5 kernel. That equals a convolution of "
-            "the sum of the maps: it cannot tell one map from another.",
+            "Every C3 map reads all 6 S2 maps, but through one and the same 5 by 5 kernel. That equals a convolution "
+            "of the sum of the maps: it cannot tell one map from another.",
             connected(ReplicatedConv2D(**{**vars(c3), "connections": full})),
         ),
     )
@@ -132,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for scheme in schemes():
         trained.append(train(scheme, data, options))
         c3 = c3_counts(scheme)
-        print(f"{scheme.title:<14} C3: {c3.parameters:>5,} parameters  {trained[-1].test_error:5.2f} % errors", flush=True)
+        print(
+            f"{scheme.title:<14} C3: {c3.parameters:>5,} parameters  {trained[-1].test_error:5.2f} % errors", flush=True
+        )
 
     page = options.out / "explore.html"
     page.write_text(build(trained, one_of_each(data), provenance(data, options)), encoding="utf-8")
@@ -199,61 +201,62 @@ def build(trained: Sequence[Trained], digits: Sequence[tuple[int, np.ndarray]], 
         digits: a label and a uint8 image (28, 28) for each digit to choose from.
         note: where the weights come from, a sentence for the foot of the page.
     """
-    network = trained[0].scheme.network
     content = {
-        "input": {
-            "height": network.input.shape[0],
-            "width": network.input.shape[1],
-            "background": network.input.background,
-            "foreground": network.input.foreground,
-        },
+        "input": vars(trained[0].scheme.network.input),
         "squash": {"amplitude": activations.AMPLITUDE, "slope": activations.SLOPE},
-        "digits": [{"label": int(label), "pixels": base64.b64encode(pixels.tobytes()).decode()} for label, pixels in digits],
-        "schemes": [
-            {
-                "name": each.scheme.name,
-                "title": each.scheme.title,
-                "sentence": each.scheme.sentence,
-                "counts": vars(c3_counts(each.scheme)),
-                "testError": each.test_error,
-                "layers": [
-                    {"name": name, **describe(layer, each.params.get(name, {}), each.scheme.network.input_shapes()[name])}
-                    for name, layer in each.scheme.network.layers
-                ],
-            }
-            for each in trained
-        ],
+        "digits": [{"label": int(label), "pixels": encode(pixels)} for label, pixels in digits],
+        "schemes": [describe_scheme(each) for each in trained],
         "note": note,
     }
-    files = {f"/* {path.name} */": path.read_text(encoding="utf-8") for path in PARTS.iterdir()}
-    files["{/* data */}"] = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
-    page = files["/* page.html */"]
-    for place, text in files.items():
-        page = page.replace(place, text)
+    # A "</" in the data would end the script that holds them.
+    data = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
+    parts = {f"/* {path.name} */": path.read_text(encoding="utf-8") for path in PARTS.iterdir()}
+    parts["{/* data */}"] = data
+    page = parts["/* page.html */"]
+    for place, part in parts.items():
+        page = page.replace(place, part)
     return page
 
 
-def describe(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]:
-    """A layer as the page reads it; arrays are the base64 of little-endian float32, in the order of cnnjax."""
+def describe_scheme(trained: Trained) -> dict[str, Any]:
+    """A scheme and its network as the page reads them."""
+    scheme = trained.scheme
+    shapes = scheme.network.input_shapes()
+    layers = [
+        {"name": name, **describe_layer(layer, trained.params.get(name, {}), shapes[name])}
+        for name, layer in scheme.network.layers
+    ]
+    return {
+        "name": scheme.name,
+        "title": scheme.title,
+        "sentence": scheme.sentence,
+        "counts": vars(c3_counts(scheme)),
+        "testError": trained.test_error,
+        "layers": layers,
+    }
+
+
+def describe_layer(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]:
+    """A layer whose input has the given shape, as the page reads it; arrays keep the order they have in cnnjax."""
+    arrays = {name: encode(np.asarray(value, "<f4")) for name, value in params.items()}
     match layer:
         case ReplicatedConv2D():
-            kernel = {"w": encode(np.repeat(params["w"], shape[-1], axis=2)), "b": encode(params["b"])}
-            return {"kind": "conv", "reads": layer.table(shape).rows, "kernel": layer.kernel, **kernel}
+            arrays["w"] = encode(np.repeat(np.asarray(params["w"], "<f4"), shape[-1], axis=2))
+            return {"kind": "conv", "reads": layer.table(shape).rows, "kernel": layer.kernel, **arrays}
         case Conv2D():
-            kernel = {"w": encode(params["w"]), "b": encode(params["b"])}
-            return {"kind": "conv", "reads": layer.table(shape).rows, "kernel": layer.kernel, **kernel}
+            return {"kind": "conv", "reads": layer.table(shape).rows, "kernel": layer.kernel, **arrays}
         case Subsample2D():
-            return {"kind": "subsample", "window": layer.window, "w": encode(params["w"]), "b": encode(params["b"])}
+            return {"kind": "subsample", "window": layer.window, **arrays}
         case Dense():
-            return {"kind": "dense", "units": layer.units, "w": encode(params["w"]), "b": encode(params["b"])}
+            return {"kind": "dense", "units": layer.units, **arrays}
         case RBF():
-            return {"kind": "rbf", "codes": encode(layer.codes)}
+            return {"kind": "rbf", "codes": encode(np.asarray(layer.codes, "<f4"))}
     raise SystemExit(f"The page does not know how to compute {layer}.")
 
 
-def encode(values: Any) -> str:
-    """The base64 of an array's values as little-endian float32."""
-    return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+def encode(values: np.ndarray) -> str:
+    """The bytes of an array in base64."""
+    return base64.b64encode(values.tobytes()).decode()
 
 
 def c3_counts(scheme: Scheme) -> Counts:

@@ -36,7 +36,8 @@ function valueAt(volume, map, row, column) {
 
 /** Grey levels 0 to 255 (28 x 28), centred on the background and scaled as `network.input.prepare` does. */
 function prepare(input, pixels) {
-  const { height, width, background, foreground } = input;
+  const { background, foreground } = input;
+  const [height, width] = input.shape;
   const volume = emptyVolume(height, width, 1);
   const size = Math.sqrt(pixels.length);
   const [top, left] = [Math.floor((height - size) / 2), Math.floor((width - size) / 2)];

@@ -227,7 +227,7 @@ function showVolumes() {
       d3.select(parent)
         .selectAll("button")
         .classed("winner", (map) => map === winner)
-        .attr("aria-label", (map) => `Distance to ${map}: ${number(volume.values[map])}${map === winner ? ", the smallest" : ""}`)
+        .attr("aria-label", (map) => `${map} ${short(volume.values[map])}: distance to the printed ${map}${map === winner ? ", the smallest" : ""}`)
         .each(function (map) {
           this.querySelector("i").style.height = `${(100 * volume.values[map]) / longest}%`;
           this.querySelector(".distance").textContent = short(volume.values[map]);

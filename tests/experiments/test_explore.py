@@ -1,5 +1,6 @@
 """The page to explore, in a real browser: what it shows is what cnnjax computes."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -57,7 +58,9 @@ def document(explore, trained, digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+    )
     if CHROMIUM is None:
         pytest.skip("no chromium on the path (Debian: apt-get install chromium)")
     with sync_api.sync_playwright() as playwright:
@@ -107,9 +110,14 @@ def pixels_on(page):
     return np.array(page.evaluate("Array.from(chosen.pixels)"), "uint8").reshape(28, 28)
 
 
+def numbers(text):
+    """The numbers in a text of the page, which writes a minus where Python writes a hyphen."""
+    return [float(found) for found in re.findall(r"-?\d+\.\d+", text.replace("\N{MINUS SIGN}", "-"))]
+
+
 def number(text):
-    """The last number in a text of the page, which writes a minus and not a hyphen."""
-    return float(re.findall(r"−?\d+\.\d+", text)[-1].replace("−", "-"))
+    """The last number in a text: the result."""
+    return numbers(text)[-1]
 
 
 def text(page, selector):
@@ -133,6 +141,11 @@ def test_one_file_of_less_than_five_megabytes_that_may_fetch_nothing(document):
     assert "default-src 'none'" in content
     assert not re.search(r"""(src|href)=["'](?!#)|@import|url\(""", content.replace("d3.min.js", ""))
     assert "/* page.js */" not in content
+
+
+def test_d3_is_the_published_file():
+    parts = EXPERIMENTS / "explore"
+    assert hashlib.sha256((parts / "d3.min.js").read_bytes()).hexdigest() in (parts / "README.md").read_text()
 
 
 def test_every_volume_in_every_scheme_is_that_of_cnnjax(opened, trained, digits):
@@ -190,8 +203,7 @@ def test_the_25_products_of_a_slice_add_up_to_what_it_contributes(opened, traine
     choose(page, "c3", 5, 2, 6, size=10)
     part = page.locator("#parts .part").nth(2)
     part.locator("summary").click()
-    cells = [re.findall(r"−?\d+\.\d+", cell.replace("−", "-").replace("-", "−")) for cell in part.locator(".products div").all_inner_texts()]
-    shown = np.array([[float(n.replace("−", "-")) for n in cell] for cell in cells])
+    shown = np.array([numbers(cell) for cell in part.locator(".products div").all_inner_texts()])
     c = dict(trained[0].scheme.network.layers)["c3"].connections.rows[5][2]
     patch = volumes_of(trained[0], digits[3][1])["s2"][2:7, 6:11, c].ravel()
     kernel = np.asarray(trained[0].params["c3"]["w"], float)[:, :, c, 5].ravel()
@@ -220,8 +232,8 @@ def test_what_a_value_sees_of_the_picture_is_its_receptive_field(opened, trained
         choose(page, row.name, 3, 1, 2, size=row.size[0])
         (height, width), (down, right) = row.receptive_field, row.jump
         assert text(page, "#sees") == (
-            f"It depends on {height} × {width} pixels of the picture: rows {down} to {down + height - 1}, "
-            f"columns {2 * right} to {2 * right + width - 1}."
+            f"It depends on {height} \N{MULTIPLICATION SIGN} {width} pixels of the picture: "
+            f"rows {down} to {down + height - 1}, columns {2 * right} to {2 * right + width - 1}."
         )
         frame, picture = (page.locator(f"#seen .map {part}").bounding_box() for part in (".frame", "canvas"))
         assert frame["width"] / picture["width"] == pytest.approx(width / 32, abs=0.01)
@@ -250,7 +262,9 @@ def test_the_arithmetic_of_every_other_layer(opened, trained, digits, layer, siz
     assert number(text(page, "[data-step=bias] .text")) == pytest.approx(bias, abs=ROUNDED)
     assert 1.7159 * np.tanh(2 / 3 * preactivation) == pytest.approx(value, abs=2 * ROUNDED)
     if layer in ("s2", "s4"):
-        assert number(text(page, "#parts [data-kind=subsample] .sum")) + bias == pytest.approx(preactivation, abs=2 * ROUNDED)
+        assert number(text(page, "#parts [data-kind=subsample] .sum")) + bias == pytest.approx(
+            preactivation, abs=2 * ROUNDED
+        )
     elif layer == "f6":
         amounts = page.locator("#parts .largest tr td:last-child").all_inner_texts()
         assert sum(map(number, amounts[:-1])) == pytest.approx(number(amounts[-1]), abs=10 * ROUNDED)
@@ -420,4 +434,4 @@ def test_a_file_in_the_place_of_the_folder_is_named(explore):
 
 def test_a_layer_that_the_page_cannot_compute_is_named(explore):
     with pytest.raises(SystemExit, match="does not know how to compute MaxPool2D"):
-        explore.describe(cnnjax.layers.MaxPool2D(2), {}, (4, 4, 1))
+        explore.describe_layer(cnnjax.layers.MaxPool2D(2), {}, (4, 4, 1))

@@ -112,6 +112,7 @@ function showSlices(at, derivation, box) {
   const field = { rows: [at.row, at.row + k - 1], columns: [at.column, at.column + k - 1] };
   const weights = largest(...parts.map(({ kernel }) => kernel));
   const responses = responseLimit(derivation);
+  const onePosition = parts[0].response.values.length === 1;
   const several = parts.length > 1 ? `Each of the ${parts.length} maps that are read has a kernel slice of its own. ` : "";
   const same = data.schemes[chosen.scheme].name === "replicated" && at.layer === "c3";
   box
@@ -119,7 +120,7 @@ function showSlices(at, derivation, box) {
     .text(
       (same ? `All ${parts.length} maps are read through the same kernel. ` : several) +
         `Lay it over the ${k} × ${k} pixels in the frame, multiply each pixel with the weight on it, and add the ` +
-        `${k * k} products up. Done at every position, this gives a response map.`,
+        `${k * k} products up. ${onePosition ? "There is one position only." : "Done at every position, this gives a response map."}`,
     );
   const rows = box
     .selectAll(".part")
@@ -139,7 +140,7 @@ function showSlices(at, derivation, box) {
     showStrip(d3.select(this).select(".strip"), [
       { name: "source", volume: single(source, from), limit: RANGE, field, caption: `rows ${field.rows.join("–")}\ncolumns ${field.columns.join("–")}` },
       { name: "kernel", sign: "×", volume: square(kernel), limit: weights, caption: `kernel slice ${k} × ${k}` },
-      { name: "response", sign: "=", volume: response, limit: responses, field: onePixel(at.row, at.column), caption: "response map" },
+      { name: "response", sign: "=", volume: response, limit: responses, field: onePixel(at.row, at.column), caption: onePosition ? "response" : "response map" },
       { name: "result", text: number(amount), caption: "in the frame" },
     ]);
   });

@@ -16,7 +16,9 @@ function gridFromStrokes(strokes) {
   const [top, bottom] = d3.extent(points, ([, y]) => y);
   const scale = Math.min(BOX / Math.max(right - left, bottom - top), 3 * GRID); // a dot stays a dot
   const middle = [(left + right) / 2, (top + bottom) / 2];
-  const place = (centre) => ([x, y]) => [(x - middle[0]) * scale + centre[0], (y - middle[1]) * scale + centre[1]];
+  const place =
+    (centre) =>
+    ([x, y]) => [(x - middle[0]) * scale + centre[0], (y - middle[1]) * scale + centre[1]];
   const drawn = rasterise(strokes, place([GRID / 2, GRID / 2]));
   const mass = d3.sum(drawn);
   const away = (coordinate) => GRID / 2 - d3.sum(drawn, (grey, i) => grey * (coordinate(i) + 0.5)) / mass;
@@ -27,7 +29,11 @@ function gridFromStrokes(strokes) {
 /** The grey levels of strokes after `place` has moved each of their points onto the grid. */
 function rasterise(strokes, place) {
   const context = new OffscreenCanvas(GRID, GRID).getContext("2d", { willReadFrequently: true });
-  trace(context, strokes.map((stroke) => stroke.map(place)), PEN);
+  trace(
+    context,
+    strokes.map((stroke) => stroke.map(place)),
+    PEN,
+  );
   const rgba = context.getImageData(0, 0, GRID, GRID).data;
   return Uint8Array.from({ length: GRID * GRID }, (_, i) => rgba[4 * i + 3]);
 }
@@ -58,7 +64,11 @@ function drawingPad(canvas, changed) {
     const style = getComputedStyle(canvas);
     context.clearRect(0, 0, size, size);
     context.strokeStyle = style.color;
-    trace(context, strokes.map((stroke) => stroke.map(([x, y]) => [x * size, y * size])), (PEN / BOX) * size * 0.7);
+    trace(
+      context,
+      strokes.map((stroke) => stroke.map(([x, y]) => [x * size, y * size])),
+      (PEN / BOX) * size * 0.7,
+    );
     if (pen && document.activeElement === canvas) {
       context.beginPath();
       context.arc(pen.x * size, pen.y * size, size / 30, 0, 2 * Math.PI);

@@ -58,7 +58,11 @@ function showConnections(at) {
     .attr("scope", "col")
     .classed("chosen", (map) => map === at.map)
     .text(String);
-  const rows = box.select("tbody").selectAll("tr").data(d3.range(volumes.get("s2").maps)).join("tr");
+  const rows = box
+    .select("tbody")
+    .selectAll("tr")
+    .data(d3.range(volumes.get("s2").maps))
+    .join("tr");
   rows
     .selectAll("th, td")
     .data((from) => [from, ...maps.map((map) => ({ from, map, read: reads[map].includes(from) }))])
@@ -81,11 +85,18 @@ function showParts(at, derivation) {
 
 /** The maps of one row of a sum, as canvases with captions and the signs between them. */
 function showStrip(row, items) {
-  const cells = row.selectAll(".item").data(items).join("div").attr("class", (item) => `item ${item.name}`);
+  const cells = row
+    .selectAll(".item")
+    .data(items)
+    .join("div")
+    .attr("class", (item) => `item ${item.name}`);
   cells.each(function ({ sign, caption, volume, limit, field, text }) {
     const cell = d3.select(this);
     const put = (selector, tag, present) =>
-      cell.selectAll(selector).data(present ? [present] : []).join((enter) => enter.append(tag).attr("class", selector.slice(1)));
+      cell
+        .selectAll(selector)
+        .data(present ? [present] : [])
+        .join((enter) => enter.append(tag).attr("class", selector.slice(1)));
     put(".sign", "span", sign).text(String);
     put(".map", "div", volume).each(function () {
       const canvas = this.querySelector("canvas") ?? this.appendChild(document.createElement("canvas"));
@@ -100,7 +111,10 @@ function showStrip(row, items) {
 
 /** One map of a volume as a volume of its own. */
 function single(volume, map) {
-  const values = Float64Array.from({ length: volume.height * volume.width }, (_, i) => volume.values[i * volume.maps + map]);
+  const values = Float64Array.from(
+    { length: volume.height * volume.width },
+    (_, i) => volume.values[i * volume.maps + map],
+  );
   return { ...volume, maps: 1, values };
 }
 const square = (values) => ({ height: Math.sqrt(values.length), width: Math.sqrt(values.length), maps: 1, values });
@@ -113,7 +127,8 @@ function showSlices(at, derivation, box) {
   const weights = largest(...parts.map(({ kernel }) => kernel));
   const responses = responseLimit(derivation);
   const onePosition = parts[0].response.values.length === 1;
-  const several = parts.length > 1 ? `Each of the ${parts.length} maps that are read has a kernel slice of its own. ` : "";
+  const several =
+    parts.length > 1 ? `Each of the ${parts.length} maps that are read has a kernel slice of its own. ` : "";
   const same = data.schemes[chosen.scheme].name === "replicated" && at.layer === "c3";
   box
     .select("p")
@@ -138,9 +153,22 @@ function showSlices(at, derivation, box) {
   rows.select("h3").text(({ from }) => (reads.name === "input" ? "The picture" : `${reads.title} map ${from}`));
   rows.each(function ({ from, kernel, response, amount }) {
     showStrip(d3.select(this).select(".strip"), [
-      { name: "source", volume: single(source, from), limit: RANGE, field, caption: `rows ${field.rows.join("–")}\ncolumns ${field.columns.join("–")}` },
+      {
+        name: "source",
+        volume: single(source, from),
+        limit: RANGE,
+        field,
+        caption: `rows ${field.rows.join("–")}\ncolumns ${field.columns.join("–")}`,
+      },
       { name: "kernel", sign: "×", volume: square(kernel), limit: weights, caption: `kernel slice ${k} × ${k}` },
-      { name: "response", sign: "=", volume: response, limit: responses, field: onePixel(at.row, at.column), caption: onePosition ? "response" : "response map" },
+      {
+        name: "response",
+        sign: "=",
+        volume: response,
+        limit: responses,
+        field: onePixel(at.row, at.column),
+        caption: onePosition ? "response" : "response map",
+      },
       { name: "result", text: number(amount), caption: "in the frame" },
     ]);
   });
@@ -155,7 +183,11 @@ function showSlices(at, derivation, box) {
 /** The largest modulus among the response maps of a convolution, their sum and the biased sum: their common scale. */
 function responseLimit({ parts, bias }) {
   const sum = sumOfResponses(parts);
-  return largest(...parts.map(({ response }) => response.values), sum.values, sum.values.map((a) => a + bias));
+  return largest(
+    ...parts.map(({ response }) => response.values),
+    sum.values,
+    sum.values.map((a) => a + bias),
+  );
 }
 
 function sumOfResponses(parts) {
@@ -180,26 +212,42 @@ function showWindow(at, { layer, source, parts }, box) {
   const reads = LAYER.get(sourceOf(network(), layer.name)).title;
   const k = layer.window;
   const field = { rows: [at.row * k, at.row * k + k - 1], columns: [at.column * k, at.column * k + k - 1] };
-  box.select("p").text(`The ${k * k} values in the frame on ${reads} map ${at.map} are added up; the sum is multiplied with one weight.`);
+  box
+    .select("p")
+    .text(
+      `The ${k * k} values in the frame on ${reads} map ${at.map} are added up; the sum is multiplied with one weight.`,
+    );
   showStrip(box.select(".strip"), [
     { name: "source", volume: single(source, at.map), limit: RANGE, field, caption: `${reads} map ${at.map}` },
     { name: "kernel", sign: "→", volume: square(patch), limit: RANGE, caption: "in the frame" },
     { name: "result", sign: "=", text: number(amount), caption: "sum × weight" },
   ]);
-  box.select(".sum").text(
-    `(${patch.map((x, i) => (i ? term(x) : number(x))).join(" + ")}) × ${term(layer.w[at.map])} = ${number(amount)}`,
-  );
+  box
+    .select(".sum")
+    .text(
+      `(${patch.map((x, i) => (i ? term(x) : number(x))).join(" + ")}) × ${term(layer.w[at.map])} = ${number(amount)}`,
+    );
 }
 
 function showProducts(at, { layer, parts, sum }, box) {
   const reads = LAYER.get(sourceOf(network(), layer.name)).title;
   const sorted = d3.sort(parts, ({ amount }) => -Math.abs(amount));
   const rest = sorted.slice(8);
-  box.select("p").text(
-    `All ${parts.length} values of ${reads} are multiplied with a weight each, and the products added up. The largest are:`,
-  );
-  const line = ({ from, x, weight, amount }) => [`${reads} value ${from}`, `${number(x)} × ${term(weight)}`, number(amount)];
-  fillTable(box.select(".largest"), [...sorted.slice(0, 8).map(line), [`the other ${rest.length} together`, "", number(d3.sum(rest, (p) => p.amount))], ["the sum of all", "", number(sum)]]);
+  box
+    .select("p")
+    .text(
+      `All ${parts.length} values of ${reads} are multiplied with a weight each, and the products added up. The largest are:`,
+    );
+  const line = ({ from, x, weight, amount }) => [
+    `${reads} value ${from}`,
+    `${number(x)} × ${term(weight)}`,
+    number(amount),
+  ];
+  fillTable(box.select(".largest"), [
+    ...sorted.slice(0, 8).map(line),
+    [`the other ${rest.length} together`, "", number(d3.sum(rest, (p) => p.amount))],
+    ["the sum of all", "", number(sum)],
+  ]);
   box.select("summary").text(`All ${parts.length} products`);
   fillTable(box.select("details table"), parts.map(line));
 }
@@ -217,9 +265,11 @@ function fillTable(table, rows) {
 
 function showDifferences(at, { parts }, box) {
   const bitmap = (valueOf) => ({ height: 12, width: 7, maps: 1, values: parts.map(valueOf) });
-  box.select("p").text(
-    `F6 is compared with the printed ${at.map}, value by value. The 84 differences are squared and added up: a distance.`,
-  );
+  box
+    .select("p")
+    .text(
+      `F6 is compared with the printed ${at.map}, value by value. The 84 differences are squared and added up: a distance.`,
+    );
   showStrip(box.select(".strip"), [
     { name: "source", volume: bitmap(({ x }) => x), limit: RANGE, caption: "F6" },
     { name: "kernel", sign: "−", volume: bitmap(({ code }) => code), limit: RANGE, caption: `printed ${at.map}` },
@@ -275,9 +325,15 @@ function showCurve(a, y) {
   const reach = Math.max(4, Math.abs(a));
   const across = d3.scaleLinear([-reach, reach], [margin, width - 8]);
   const up = d3.scaleLinear([-2, 2], [height - margin, 6]);
-  svg.select(".across").attr("transform", `translate(0 ${height - margin})`).call(d3.axisBottom(across).ticks(5).tickSize(3));
+  svg
+    .select(".across")
+    .attr("transform", `translate(0 ${height - margin})`)
+    .call(d3.axisBottom(across).ticks(5).tickSize(3));
   svg.select(".up").attr("transform", `translate(${margin} 0)`).call(d3.axisLeft(up).ticks(5).tickSize(3));
-  const line = d3.line((x) => across(x), (x) => up(network().squash(x)));
+  const line = d3.line(
+    (x) => across(x),
+    (x) => up(network().squash(x)),
+  );
   svg.select("path.curve").attr("d", line(d3.range(-reach, reach, reach / 60)));
   svg.select("path.guide").attr("d", `M${across(a)} ${up(-2)}V${up(y)}H${across(-reach)}`);
   svg.select("circle").attr("cx", across(a)).attr("cy", up(y)).attr("r", 4.5);

@@ -78,7 +78,9 @@ const COMPUTE = {
   },
   dense(layer, source, squash) {
     const result = emptyVolume(1, 1, layer.units);
-    eachValue(result, (unit) => squash(d3.sum(source.values, (x, i) => x * layer.w[i * layer.units + unit]) + layer.b[unit]));
+    eachValue(result, (unit) =>
+      squash(d3.sum(source.values, (x, i) => x * layer.w[i * layer.units + unit]) + layer.b[unit]),
+    );
     return result;
   },
   rbf(layer, source) {
@@ -180,7 +182,9 @@ const DERIVE = {
   rbf(layer, source, { map }) {
     const size = source.values.length;
     const code = (i) => layer.codes[map * size + i];
-    return { parts: Array.from(source.values, (x, from) => ({ from, x, code: code(from), amount: (x - code(from)) ** 2 })) };
+    return {
+      parts: Array.from(source.values, (x, from) => ({ from, x, code: code(from), amount: (x - code(from)) ** 2 })),
+    };
   },
 };
 
@@ -194,7 +198,7 @@ function receptiveFields(network, volumes, place) {
     rows: [place.row, place.row],
     columns: [place.column, place.column],
   };
-  for (let name = place.layer; name !== "input"; ) {
+  for (let name = place.layer; name !== "input";) {
     const layer = network.layers.find((each) => each.name === name);
     name = sourceOf(network, name);
     field = SEES[layer.kind](layer, field, volumes.get(name));

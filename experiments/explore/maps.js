@@ -82,7 +82,8 @@ function steerToolbar(toolbar) {
     const all = buttons();
     const columns = getComputedStyle(toolbar).gridTemplateColumns.split(" ").length;
     const [down, right] = DIRECTIONS[event.key] ?? [0, 0];
-    const to = { Home: 0, End: all.length - 1 }[event.key] ?? all.indexOf(document.activeElement) + down * columns + right;
+    const to =
+      { Home: 0, End: all.length - 1 }[event.key] ?? all.indexOf(document.activeElement) + down * columns + right;
     if (!(event.key in DIRECTIONS || event.key === "Home" || event.key === "End")) return;
     event.preventDefault();
     all[to]?.focus();

@@ -6,14 +6,34 @@ const networks = data.schemes.map((scheme) => decodeNetwork(scheme, data.input, 
 const RANGE = data.squash.amplitude; // of every volume but the last: full light, and with a minus full dark
 
 const LAYERS = [
-  { name: "input", title: "Picture", columns: 1, text: "32 × 32 numbers: −0.1 where nothing is drawn, up to 1.175 for ink." },
-  { name: "c1", title: "C1", columns: 6, text: "6 maps of 28 × 28. Each slides its own 5 × 5 kernel over the picture." },
+  {
+    name: "input",
+    title: "Picture",
+    columns: 1,
+    text: "32 × 32 numbers: −0.1 where nothing is drawn, up to 1.175 for ink.",
+  },
+  {
+    name: "c1",
+    title: "C1",
+    columns: 6,
+    text: "6 maps of 28 × 28. Each slides its own 5 × 5 kernel over the picture.",
+  },
   { name: "s2", title: "S2", columns: 6, text: "6 maps of 14 × 14. Each 2 × 2 block of a C1 map becomes one value." },
   { name: "c3", title: "C3", columns: 8, text: "16 maps of 10 × 10. Each combines the S2 maps that it reads." },
   { name: "s4", title: "S4", columns: 16, text: "16 maps of 5 × 5. Each 2 × 2 block of a C3 map becomes one value." },
   { name: "c5", title: "C5", grid: { height: 4, width: 30 }, text: "120 values. Each reads all of S4." },
-  { name: "f6", title: "F6", grid: { height: 12, width: 7 }, text: "84 values. Each reads all of C5. Drawn as 7 × 12 they should look like a printed digit." },
-  { name: "output", title: "Output", columns: 10, text: "How far F6 is from each printed digit. The smallest distance wins." },
+  {
+    name: "f6",
+    title: "F6",
+    grid: { height: 12, width: 7 },
+    text: "84 values. Each reads all of C5. Drawn as 7 × 12 they should look like a printed digit.",
+  },
+  {
+    name: "output",
+    title: "Output",
+    columns: 10,
+    text: "How far F6 is from each printed digit. The smallest distance wins.",
+  },
 ];
 const LAYER = new Map(LAYERS.map((layer) => [layer.name, layer]));
 
@@ -29,8 +49,12 @@ let tourStep = null;
 const network = () => networks[chosen.scheme];
 const place = () => pointed ?? pinned;
 const find = (selector) => document.querySelector(selector);
-const nameOf = ({ layer, map }) =>
-  layer === "input" ? "the picture" : layer === "output" ? `the output for digit ${map}` : LAYER.get(layer).columns ? `${LAYER.get(layer).title} map ${map}` : `${LAYER.get(layer).title} value ${map}`;
+/** A place in words, without the pixel: "C3 map 7". */
+function nameOf({ layer, map }) {
+  if (layer === "input") return "the picture";
+  if (layer === "output") return `the output for digit ${map}`;
+  return `${LAYER.get(layer).title} ${LAYER.get(layer).grid ? "value" : "map"} ${map}`;
+}
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const listed = (items) => (items.length > 1 ? `${items.slice(0, -1).join(", ")} and ${items.at(-1)}` : `${items[0]}`);
 
@@ -156,44 +180,64 @@ function buildVolumes() {
   const layers = d3.select("#volumes").selectAll(".layer").data(LAYERS).join("div").attr("class", "layer");
   layers.attr("data-layer", ({ name }) => name);
   layers.append("h3").text(({ title }) => title);
-  layers.append("p").attr("class", "soft").text(({ text }) => text);
+  layers
+    .append("p")
+    .attr("class", "soft")
+    .text(({ text }) => text);
   layers.each(function (layer) {
-    if (layer.columns) buildMaps(this, layer);
-    else buildGrid(this, layer);
+    const build = layer.grid ? buildGrid : layer.name === "output" ? buildBars : buildMaps;
+    build(this, layer);
   });
   d3.select("#volumes").append("svg").attr("id", "links").attr("aria-hidden", "true");
   addEventListener("resize", showLinks);
 }
 
-/** A row of maps, each a button. */
-function buildMaps(parent, { name, title, columns }) {
+/** A toolbar with a button for each map of a layer. */
+function buildButtons(parent, { name, columns }, label) {
   const toolbar = d3.select(parent).append("div").attr("class", "maps").attr("data-columns", columns);
-  toolbar.attr("role", "toolbar").attr("aria-label", name === "output" ? "Distances to the ten digits" : `Maps of ${title}`);
-  toolbar
+  toolbar.attr("role", "toolbar").attr("aria-label", label);
+  const buttons = toolbar
     .selectAll("button")
     .data(d3.range(volumes.get(name).maps))
     .join("button")
     .attr("type", "button")
     .attr("data-map", (map) => map)
-    .attr("tabindex", (map) => (map === 0 ? 0 : -1))
-    .each(function (map) {
-      const button = d3.select(this);
-      const picture = button.append("span").attr("class", name === "output" ? "bar" : "map").style("display", name === "output" ? null : "block");
-      picture.append(name === "output" ? "i" : "canvas");
-      button.append("span").attr("class", "name").text(name === "input" ? "picture" : map);
-      if (name === "output") button.append("span").attr("class", "distance figure");
-      const volume = () => volumes.get(name);
-      offer(this, (event) => {
-        if (event.detail === 0 && event.type === "click") {
-          // from the keyboard: the pixel stays, as far as the map has it
-          const { height, width } = volume();
-          return { layer: name, map, row: Math.min(pinned.row, height - 1), column: Math.min(pinned.column, width - 1) };
-        }
-        const [row, column] = pixelUnder(event, picture.node(), volume());
-        return { layer: name, map, row, column };
-      });
-    });
+    .attr("tabindex", (map) => (map === 0 ? 0 : -1));
   steerToolbar(toolbar.node());
+  return buttons;
+}
+
+/** A layer of maps. */
+function buildMaps(parent, layer) {
+  const { name, title } = layer;
+  const buttons = buildButtons(parent, layer, `Maps of ${title}`);
+  buttons.append("span").attr("class", "map").append("canvas");
+  buttons
+    .append("span")
+    .attr("class", "name")
+    .text((map) => (name === "input" ? "picture" : map));
+  buttons.each(function (map) {
+    const picture = this.querySelector(".map");
+    offer(this, (event) => {
+      const volume = volumes.get(name);
+      const byKeyboard = event.type === "click" && event.detail === 0; // then the pixel stays, where the map has it
+      const stays = [Math.min(pinned.row, volume.height - 1), Math.min(pinned.column, volume.width - 1)];
+      const [row, column] = byKeyboard ? stays : pixelUnder(event, picture, volume);
+      return { layer: name, map, row, column };
+    });
+  });
+}
+
+/** The output: a bar for each distance. */
+function buildBars(parent, layer) {
+  const buttons = buildButtons(parent, layer, "Distances to the ten digits");
+  buttons.append("span").attr("class", "bar").append("i");
+  buttons.append("span").attr("class", "name").text(String);
+  buttons.append("span").attr("class", "distance figure");
+  buttons.append("span").attr("class", "visually-hidden");
+  buttons.each(function (map) {
+    offer(this, () => ({ layer: layer.name, map, row: 0, column: 0 }));
+  });
 }
 
 /** A layer of single values, drawn as one grid. */
@@ -204,7 +248,12 @@ function buildGrid(parent, { name, title, grid }) {
   const at = (row, column) => ({ layer: name, map: row * grid.width + column, row: 0, column: 0 });
   offer(canvas, (event) => at(...pixelUnder(event, canvas, grid)));
   const cell = () => (pinned.layer === name ? [Math.floor(pinned.map / grid.width), pinned.map % grid.width] : [0, -1]);
-  steer(canvas, () => grid, cell, (row, column) => pin(at(row, column)));
+  steer(
+    canvas,
+    () => grid,
+    cell,
+    (row, column) => pin(at(row, column)),
+  );
 }
 
 function buildLegend() {
@@ -212,30 +261,32 @@ function buildLegend() {
   legend.append("span").text(`−${number(RANGE)}`);
   paint(legend.append("canvas").attr("aria-hidden", "true").node(), 1, PALETTE.length, (i) => (i - 127) / 127, 1);
   legend.append("span").text(`${number(RANGE)}`);
-  legend.append("p").text("Dark: below zero; grey: zero; light: above zero. Kernels and responses use the same colours, up to their own largest number.");
+  legend
+    .append("p")
+    .text(
+      "Dark: below zero; grey: zero; light: above zero. Kernels and responses use the same colours, up to their own largest number.",
+    );
 }
 
 function showVolumes() {
-  for (const { name, columns, grid } of LAYERS) {
+  for (const { name, grid } of LAYERS) {
     const volume = volumes.get(name);
     const parent = find(`.layer[data-layer=${name}]`);
-    if (grid) {
-      paint(parent.querySelector("canvas"), grid.height, grid.width, (i) => volume.values[i], RANGE);
-    } else if (name === "output") {
-      const longest = d3.max(volume.values);
-      const winner = d3.minIndex(volume.values);
-      d3.select(parent)
-        .selectAll("button")
-        .classed("winner", (map) => map === winner)
-        .attr("aria-label", (map) => `${map} ${short(volume.values[map])}: distance to the printed ${map}${map === winner ? ", the smallest" : ""}`)
-        .each(function (map) {
-          this.querySelector("i").style.height = `${(100 * volume.values[map]) / longest}%`;
-          this.querySelector(".distance").textContent = short(volume.values[map]);
-        });
-    } else if (columns) {
-      parent.querySelectorAll("canvas").forEach((canvas, map) => paintMap(canvas, volume, map, RANGE));
-    }
+    if (grid) paint(parent.querySelector("canvas"), grid.height, grid.width, (i) => volume.values[i], RANGE);
+    else if (name === "output") showBars(parent, volume.values);
+    else parent.querySelectorAll("canvas").forEach((canvas, map) => paintMap(canvas, volume, map, RANGE));
   }
+}
+
+function showBars(parent, distances) {
+  const winner = d3.minIndex(distances);
+  const buttons = d3
+    .select(parent)
+    .selectAll("button")
+    .classed("winner", (map) => map === winner);
+  buttons.select("i").style("height", (map) => `${(100 * distances[map]) / d3.max(distances)}%`);
+  buttons.select(".distance").text((map) => short(distances[map]));
+  buttons.select(".visually-hidden").text((map) => (map === winner ? "the smallest" : ""));
 }
 
 /** Mark what is chosen, what is read and what is seen in all volumes. */
@@ -258,8 +309,8 @@ function showMarks() {
       .attr("aria-pressed", (map) => `${at.layer === name && at.map === map}`)
       .classed("lit", (map) => Boolean(field?.maps.has(map)))
       .classed("unlit", (map) => Boolean(field && !field.maps.has(map)))
-      .attr("aria-label", function (map) {
-        if (name === "output") return this.getAttribute("aria-label");
+      .attr("aria-label", (map) => {
+        if (name === "output") return null; // it says its digit and distance
         const read = name === source && field.maps.has(map) ? `, read by ${nameOf(at)}` : "";
         return `${capital(nameOf({ layer: name, map }))}${read}`;
       })
@@ -308,7 +359,12 @@ function buildChosen() {
   const size = () => volumes.get(place().layer);
   const at = (row, column) => ({ ...place(), row, column });
   offer(canvas, (event) => at(...pixelUnder(event, canvas, size())));
-  steer(canvas, () => volumes.get(pinned.layer), () => [pinned.row, pinned.column], (row, column) => pin({ ...pinned, row, column }));
+  steer(
+    canvas,
+    () => volumes.get(pinned.layer),
+    () => [pinned.row, pinned.column],
+    (row, column) => pin({ ...pinned, row, column }),
+  );
   find("#slide").addEventListener("click", slide);
 }
 

@@ -4,7 +4,8 @@
 const tourSteps = [
   {
     spot: ".layer[data-layer=input]",
-    text: () => "The picture is a grid of 32 × 32 numbers. Light means ink (up to 1.175), grey means nothing drawn (−0.1).",
+    text: () =>
+      "The picture is a grid of 32 × 32 numbers. Light means ink (up to 1.175), grey means nothing drawn (−0.1).",
   },
   {
     spot: ".layer[data-layer=c1]",
@@ -14,7 +15,8 @@ const tourSteps = [
   },
   {
     spot: ".layer[data-layer=s2]",
-    text: () => "S2 makes each map half as high and wide: four neighbours become one value. Exact places matter less now.",
+    text: () =>
+      "S2 makes each map half as high and wide: four neighbours become one value. Exact places matter less now.",
   },
   {
     spot: "#connections, .layer[data-layer=c3], .layer[data-layer=s2]",

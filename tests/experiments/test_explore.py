@@ -96,9 +96,14 @@ def opened(browser, document):
 def volumes_of(trained, pixels):
     """All volumes for grey levels (28, 28), by cnnjax in float64."""
     network = trained.scheme.network
-    params = jax.tree.map(lambda w: jnp.asarray(w, "float64"), trained.params)
-    volumes = network.volumes(params, network.input.prepare(pixels[None], "float64")[0])
-    return {name: np.asarray(volume) for name, volume in volumes.items()}
+    params = jax.tree.map(lambda w: w.astype(np.float64), trained.params)
+    images = network.input.prepare(pixels[None], "float64")
+    return {name: np.asarray(volume) for name, volume in compiled_volumes(network, params, images[0]).items()}
+
+
+@jax.jit(static_argnums=0)
+def compiled_volumes(network, params, image):
+    return network.volumes(params, image)
 
 
 def volumes_on(page):
@@ -217,7 +222,7 @@ def test_pointing_at_any_c3_map_lights_up_the_maps_of_its_column(opened, trained
     scheme = trained[index].scheme
     choose_scheme(page, scheme.name)
     rows = dict(scheme.network.layers)["c3"].table((14, 14, 6)).rows
-    for unit in range(16):
+    for unit in range(16) if scheme.name == "table" else (0, 7, 8, 15):
         page.locator(f".layer[data-layer=c3] button[data-map='{unit}']").hover()
         lit = page.locator(".layer[data-layer=s2] button.lit .name").all_inner_texts()
         assert tuple(map(int, lit)) == rows[unit]
@@ -319,21 +324,25 @@ def test_everything_is_reached_by_keyboard(opened, trained, digits):
         page.keyboard.press("ArrowLeft")
     assert text(page, "#place") == "C3 map 9, row 1, column 0"
 
-    page.locator("body").click(position={"x": 1, "y": 1})
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    page.reload()
     stops = []
-    for _ in range(60):
+    while True:
         page.keyboard.press("Tab")
-        stop = page.evaluate(
-            "() => { const at = document.activeElement; const part = at.closest('[id], [data-layer]');"
-            "return part && (part.id || part.dataset.layer) }"
+        stop, outline = page.evaluate(
+            """() => {
+                const at = document.activeElement;
+                const part = at.closest("[id], [data-layer], .skip");
+                const shown = at.matches(".choice input") ? at.nextSibling : at;
+                return [part && (part.id || part.dataset.layer || part.className), getComputedStyle(shown).outlineStyle];
+            }"""
         )
-        outline = page.evaluate(
-            "() => { const at = document.activeElement;"
-            "return getComputedStyle(at.matches('.choice input') ? at.nextSibling : at).outlineStyle }"
-        )
-        assert stop is None or outline != "none", f"{stop} shows no focus"
+        if stop is None or len(stops) > 60:
+            break
+        assert outline != "none", f"{stop} shows no focus"
         stops.append(stop)
-    assert {"theme", "digits", "pad", "schemes", "c1", "c3", "c5", "output", "tour-start", "chosen"} <= set(stops)
+    expected = {"skip", "theme", "digits", "pad", "schemes", "input", "c1", "s2", "c3", "s4", "c5", "f6", "output"}
+    assert expected | {"tour-start", "chosen", "slide"} <= set(stops)
     assert stops.count("c3") == 1  # sixteen maps, one tab stop
 
 
@@ -354,7 +363,7 @@ def test_the_tour_follows_one_number(opened, trained, digits):
 def test_moving_over_the_map_visits_every_position(opened):
     page = opened()
     page.locator("#slide").click()
-    page.get_by_text(re.compile("C3 map 6, row [01], column [2-9]")).wait_for()
+    page.locator("#place", has_text=re.compile("row [01], column [2-9]")).wait_for()
     page.locator("#slide").click()
     assert page.locator("#slide").inner_text().startswith("▶")
 

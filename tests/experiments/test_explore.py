@@ -324,7 +324,6 @@ def test_everything_is_reached_by_keyboard(opened, trained, digits):
         page.keyboard.press("ArrowLeft")
     assert text(page, "#place") == "C3 map 9, row 1, column 0"
 
-    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.reload()
     stops = []
     while True:
@@ -334,7 +333,8 @@ def test_everything_is_reached_by_keyboard(opened, trained, digits):
                 const at = document.activeElement;
                 const part = at.closest("[id], [data-layer], .skip");
                 const shown = at.matches(".choice input") ? at.nextSibling : at;
-                return [part && (part.id || part.dataset.layer || part.className), getComputedStyle(shown).outlineStyle];
+                const name = part && (part.id || part.dataset.layer || part.className);
+                return [name, getComputedStyle(shown).outlineStyle];
             }"""
         )
         if stop is None or len(stops) > 60:

@@ -3,36 +3,36 @@
 
 const tourSteps = [
   {
-    spot: ".layer[data-layer=input]",
+    spots: [".layer[data-layer=input]"],
     text: () =>
       "The picture is a grid of 32 × 32 numbers. Light means ink (up to 1.175), grey means nothing drawn (−0.1).",
   },
   {
-    spot: ".layer[data-layer=c1]",
+    spots: [".layer[data-layer=c1]"],
     text: () =>
       "C1 looks for small patterns. Each of its six maps slides one 5 × 5 grid of weights, its kernel, over the picture. " +
       "Where the picture resembles the kernel the map gets light, where it resembles the opposite, dark.",
   },
   {
-    spot: ".layer[data-layer=s2]",
+    spots: [".layer[data-layer=s2]"],
     text: () =>
       "S2 makes each map half as high and wide: four neighbours become one value. Exact places matter less now.",
   },
   {
-    spot: "#connections, .layer[data-layer=c3], .layer[data-layer=s2]",
+    spots: ["#connections", ".layer[data-layer=c3]", ".layer[data-layer=s2]"],
     text: ({ at, reads }) =>
       `C3 combines patterns. Its map ${at.map} reads ${reads.length} of the six S2 maps: ${listed(reads)}. They carry a ` +
       "check mark, and lines lead from them to the map.",
   },
   {
-    spot: "#parts .part:first-of-type",
+    spots: ["#parts .part:first-of-type", ".layer[data-layer=s2]"],
     text: ({ at, parts: [part] }) =>
       `Take S2 map ${part.from}. C3 map ${at.map} has a 5 × 5 kernel slice for it. Lay the slice over the frame ` +
       `(rows ${at.row} to ${at.row + 4}, columns ${at.column} to ${at.column + 4}), multiply each of the 25 pixels with ` +
       `the weight on it, add the products up: ${number(part.amount)}. Open “The 25 products” to check.`,
   },
   {
-    spot: "#parts .part, #total [data-step=sum]",
+    spots: ["#parts .part", "#total [data-step=sum]"],
     text: ({ parts, sum }) =>
       parts.length > 1
         ? `The other maps that are read do the same with their own slices. The ${parts.length} results are added: ` +
@@ -40,13 +40,13 @@ const tourSteps = [
         : "No other map is read here, so there is nothing to add.",
   },
   {
-    spot: "#total [data-step=bias], #total [data-step=squash]",
+    spots: ["#total [data-step=bias]", "#total [data-step=squash]"],
     text: ({ bias, preactivation, value }) =>
       `Add the bias, ${number(bias)}, the same one for the whole map: ${number(preactivation)}. The squashing curve ` +
       `turns that into ${number(value)}.`,
   },
   {
-    spot: "#headline, .layer[data-layer=c3]",
+    spots: ["#headline", ".layer[data-layer=c3]"],
     text: ({ at, value }) =>
       `${number(value)} is the value of C3 map ${at.map} at row ${at.row}, column ${at.column}. All 100 values of the map ` +
       "are made with the same weights. Now point at another one, or change how S2 and C3 are connected.",
@@ -57,38 +57,40 @@ function startTour() {
   tourStep = 0;
   if (pinned.layer !== "c3") pinned = START;
   pin(pinned);
-  scrollToSpot();
+  scrollToSpots();
 }
 
 function turnTour(by) {
   tourStep += by;
   if (tourStep >= tourSteps.length) tourStep = null;
   showPlace();
-  if (tourStep !== null) scrollToSpot();
+  if (tourStep !== null) scrollToSpots();
 }
 
-function scrollToSpot() {
+/** Bring what a step is about into view; the first of its spots comes last, so that it is seen in any case. */
+function scrollToSpots() {
   const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
-  find(tourSteps[tourStep].spot).scrollIntoView({ block: "center", behavior });
+  for (const spot of tourSteps[tourStep].spots.toReversed()) find(spot).scrollIntoView({ block: "nearest", behavior });
 }
 
 function showTour() {
-  if (tourStep !== null && place().layer !== "c3") tourStep = null;
+  if (tourStep !== null && pinned.layer !== "c3") tourStep = null;
   const running = tourStep !== null;
   document.body.classList.toggle("touring", running);
   for (const spot of document.querySelectorAll(".spot")) spot.classList.remove("spot");
   find("#tour-start").hidden = running;
   find("#tour-panel").hidden = !running;
   if (!running) return;
-  const { spot, text } = tourSteps[tourStep];
-  for (const element of document.querySelectorAll(spot)) element.classList.add("spot");
+  const { spots, text } = tourSteps[tourStep];
+  for (const element of document.querySelectorAll(spots)) element.classList.add("spot");
   find("#tour-count").textContent = `Step ${tourStep + 1} of ${tourSteps.length}`;
-  find("#tour-text").textContent = text({ at: place(), ...tourFacts() });
+  find("#tour-text").textContent = text(tourFacts());
   find("#tour-back").disabled = tourStep === 0;
   find("#tour-next").textContent = tourStep === tourSteps.length - 1 ? "Done" : "Next";
 }
 
+/** What the steps speak of: the place that is kept, also while the mouse is on another one. */
 function tourFacts() {
-  const derivation = derive(network(), volumes, place());
-  return { ...derivation, reads: derivation.layer.reads[place().map] };
+  const derivation = derive(network(), volumes, pinned);
+  return { ...derivation, at: pinned, reads: derivation.layer.reads[pinned.map] };
 }

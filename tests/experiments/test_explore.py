@@ -226,7 +226,7 @@ def test_pointing_at_a_c3_map_lights_up_the_maps_of_its_column(opened, trained):
             page.locator(f".layer[data-layer=c3] button[data-map='{unit}']").hover()
             lit, crosses, links = page.evaluate(
                 """() => [
-                    Array.from(document.querySelectorAll("[data-layer=s2] button.lit"), (button) => +button.dataset.map),
+                    Array.from(document.querySelectorAll("[data-layer=s2] button.lit"), (map) => +map.dataset.map),
                     Array.from(document.querySelectorAll("#connections td.chosen"), (cell) => cell.textContent === "X"),
                     document.querySelectorAll("#links path").length,
                 ]"""

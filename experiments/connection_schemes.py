@@ -301,15 +301,15 @@ Choice = tuple[str, str, int, str]
 
 
 def wanted(names: Sequence[str], seeds: int) -> list[Choice]:
-    """Every (scheme, budget, seed, task), a seed at a time, so that what is stopped early can be compared in pairs.
+    """Every (scheme, budget, seed, task): a budget, and in it a seed at a time, so that what is stopped early has pairs.
 
     Where both budgets ask for the same network it is trained once; the made-up task has the budget "width" only.
     """
     alike = {name for name, scheme in SCHEMES.items() if scheme.for_width == scheme.for_parameters}
     return [
         (scheme, budget, seed, task)
-        for seed in range(seeds)
         for budget in BUDGETS
+        for seed in range(seeds)
         for scheme in SCHEMES
         for task in names
         if budget == "width" or (scheme not in alike and task != WHICH_MAP)

@@ -240,7 +240,7 @@ def which_map(bars: int, seed: int = 0) -> Task:
 
 def tasks(options: argparse.Namespace) -> list[Task]:
     """The tasks that were asked for."""
-    found = [which_map(options.bars)]
+    found = []
     try:
         if not options.quick:
             found.append(Task(cnnjax.datasets.mnist(options.data), whole=True))
@@ -248,7 +248,7 @@ def tasks(options: argparse.Namespace) -> list[Task]:
             found.append(Task(cnnjax.datasets.fashion_mnist(options.fashion), whole=True))
     except (cnnjax.CnnjaxError, OSError) as error:
         raise SystemExit(f"{error}") from error
-    return found
+    return [*found, which_map(options.bars)]
 
 
 # --- one run
@@ -301,7 +301,7 @@ Choice = tuple[str, str, int, str]
 
 
 def wanted(names: Sequence[str], seeds: int) -> list[Choice]:
-    """Every (scheme, budget, seed, task): a budget, and in it a seed at a time, so that what is stopped early has pairs.
+    """Every (scheme, budget, seed, task), table by table, and in it a seed at a time: what is stopped early has pairs.
 
     Where both budgets ask for the same network it is trained once; the made-up task has the budget "width" only.
     """
@@ -309,9 +309,9 @@ def wanted(names: Sequence[str], seeds: int) -> list[Choice]:
     return [
         (scheme, budget, seed, task)
         for budget in BUDGETS
+        for task in names
         for seed in range(seeds)
         for scheme in SCHEMES
-        for task in names
         if budget == "width" or (scheme not in alike and task != WHICH_MAP)
     ]
 

@@ -103,7 +103,11 @@ def test_a_quick_run_learns_goes_on_where_it_stopped_and_writes_the_page(few, tm
 
 
 def test_the_comparison_is_that_of_scipy_in_pairs(schemes):
-    errors = {"full": (1.0, 1.2, 1.1), "Table I": (1.1, 1.2, 1.3), "2-D, replicated": (2.0, 2.3, 2.0)}
+    errors = {
+        "full": (1.0, 1.2, 1.1, 1.0, 1.3),
+        "Table I": (1.1, 1.2, 1.3, 0.9, 1.2),
+        "2-D, replicated": (2.0, 2.3, 2.0, 2.1, 2.2),
+    }
     runs = [
         {"task": "t", "scheme": scheme, "budget": "width", "seed": seed, "test_error": error}
         for scheme, values in errors.items()
@@ -112,13 +116,22 @@ def test_the_comparison_is_that_of_scipy_in_pairs(schemes):
     rows = {row.scheme: row for row in schemes.compare(runs, "t", "width")}
     gap = np.subtract(errors["2-D, replicated"], errors["full"])
     assert rows["2-D, replicated"].difference == pytest.approx(gap.mean())
-    half = 4.302653 * gap.std(ddof=1) / np.sqrt(3)  # Student's t, two degrees of freedom
+    half = 2.776445 * gap.std(ddof=1) / np.sqrt(5)  # Student's t, four degrees of freedom
     assert rows["2-D, replicated"].high == pytest.approx(gap.mean() + half, rel=1e-5)
     assert np.isnan(rows["full"].p)
     words = schemes.findings(runs)
     assert "worse than full: 2-D, replicated" in words
     assert "not told apart from full: Table I" in words
-    assert "1 seed(s)" in schemes.findings(runs[::3])
+    assert "4 of 5 seeds, so nothing was tested" in schemes.findings([run for run in runs if run["seed"] < 4])
+
+
+def test_a_page_without_all_planned_runs_says_so_first(schemes):
+    fields = ("scheme", "budget", "seed", "task")
+    runs = [dict(zip(fields, choice, strict=True)) for choice in schemes.wanted(schemes.PLANNED, schemes.ENOUGH)]
+    assert schemes.unfinished(runs) == []
+    (sentence,) = schemes.unfinished(runs[:9])
+    assert "not complete: 9 of the 180 planned runs" in sentence
+    assert "MNIST, equal width: 9 of 40" in sentence
 
 
 def test_runs_of_other_settings_are_not_mixed_in(schemes, tmp_path):

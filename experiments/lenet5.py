@@ -121,8 +121,8 @@ def positive(text: str) -> int:
     return number
 
 
-def load(options: argparse.Namespace) -> ImageData:
-    """The digits; under --quick at most 4,000 to train and 1,000 to test."""
+def load(options: argparse.Namespace, quick: int = 4000) -> ImageData:
+    """The digits; under --quick at most so many to train and 1,000 to test."""
     try:
         data = cnnjax.datasets.mnist(options.data, download=options.download)
     except (cnnjax.CnnjaxError, OSError) as error:
@@ -131,11 +131,11 @@ def load(options: argparse.Namespace) -> ImageData:
         return data
     return replace(
         data,
-        train_images=data.train_images[:4000],
-        train_labels=data.train_labels[:4000],
+        train_images=data.train_images[:quick],
+        train_labels=data.train_labels[:quick],
         test_images=data.test_images[:1000],
         test_labels=data.test_labels[:1000],
-        source=f"{data.source} Quick: at most the first 4,000 and 1,000 of them.",
+        source=f"{data.source} Quick: at most the first {quick:,} and 1,000 of them.",
     )
 
 

@@ -130,6 +130,7 @@ ALLOWED = {
     "models.lenet5": {"connections", "init", "layers"},
     "models.lenet_tutorial": {"init", "layers"},
     "models.four_to_six": {"init", "layers"},
+    "anatomy": {"_errors", "_shapes", "_arguments", "connections", "conv", "layers"},
     "summary": {"_errors", "layers"},
 }
 

@@ -9,8 +9,9 @@ their last places.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from jax import lax
 from cnnjax.gradients.judge import UNCONVERGED
 from cnnjax.gradients.leaves import FlatFunction, Leaf, find_leaf
 from cnnjax.gradients.numerical import SIGNIFICANT
-from cnnjax.gradients.programs import NATIVE, Program, Setting, Subject, coarsest_unit, derive, first_line
+from cnnjax.gradients.programs import Program, Subject, derive, first_line
 from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 
 __all__ = ["laws"]
@@ -44,6 +45,10 @@ class _Mode:
     @cached_property
     def program(self) -> Program:
         return self.subject.derivative(self.name)
+
+    def eagerly(self, x: np.ndarray, widen: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        with self.subject.setting.context() if widen else contextlib.nullcontext():
+            return self.flat.derive_eagerly(self.name, x, self.weights, widen)
 
     @property
     def inside(self) -> Sequence[Leaf]:
@@ -102,8 +107,7 @@ def laws(
     benches = [_Mode(name, flat, subject, tuple(points), cotangent if name == "rev" else tangent) for name in modes]
     for bench in benches:
         yield _linearity(bench, rng)
-        yield from _repetition(bench)
-        yield from _native(bench, finite)
+        yield from _as_python(bench)
     yield from _batching(benches[-1])
     tests = {bench.name: bench for bench in benches}
     if "rev" in tests and "fwd" in tests:
@@ -120,43 +124,56 @@ def _linearity(bench: _Mode, rng: np.random.Generator) -> Check:
     return bench.compare("linearity", [(f, base, x, abs(w) + abs(other)) for f in found])
 
 
-def _repetition(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
-    """Run the rule as plain Python: twice with another call between, and against the compiled program."""
-    x, w = bench.points[0], bench.weights
-    setting = replace(bench.subject.setting, traced=False)
-    eager = bench.subject.valued(bench.name, setting)
+def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
+    """Run the rule as plain Python in its own dtype: the same twice, as compiled, and as exact as can be."""
+    x, mode = bench.points[0], bench.name
     try:
-        first = eager(x, w)
-        elsewhere = [eager(point, w) for point in bench.points[1:2]]
-        again = eager(x, w)
-        once_more = eager(x, w)
-    except Exception as error:  # the user's code: whatever it raises, this law cannot be tested
-        yield f"repetition ({bench.name})", first_line(error)
+        first, value = bench.eagerly(x)
+        elsewhere = [bench.eagerly(point)[0] for point in bench.points[1:2]]
+        repeats = [bench.eagerly(x) for _ in range(2)]
+    except Exception as error:  # the user's code, called as the user would
+        note = f"in the function's own dtype, without jit: {first_line(error)}"
+        yield Check(f"the rule runs ({mode})", "given", 1, 0, np.inf, note=note)
         return
-    size = len(first) - bench.subject.m
-    if np.array_equal(first, again, equal_nan=True):
-        again = once_more
-    place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
-    wrong = ()
-    if len(place) and (jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4)):
-        at = int(place[0])
-        name = find_leaf(bench.outside, at).element(at) if at < size else "the value of the function"
-        wrong = (Wrong(f"{name}, called again", float(again[at]), float(first[at]), 0.0),)
-    yield Check(f"repetition ({bench.name})", "given", 1, len(first), np.inf if wrong else 0.0, wrong)
-    # Casts to a narrower dtype round when they are called and are left out of the compiled program.
-    unit = max(setting.epsilon, coarsest_unit(bench.flat) or 0.0)
+    yield _repetition(bench, np.concatenate([first, value]), [np.concatenate(run) for run in repeats])
+    yield _value(bench, value)
+    pairs = [
+        (run, bench.program(p, bench.weights), p, bench.weights)
+        for run, p in zip([first, *elsewhere], bench.points, strict=False)
+    ]
+    usable = np.isfinite(value).all()
     if bench.subject.setting.traced:
-        runs = zip(bench.points, [first, *elsewhere], strict=False)
-        pairs = [(bench.program(point, w), run[:size], point, w) for point, run in runs]
-        yield bench.compare("jit equals eager", pairs, unit)
-    yield _value(bench, setting, unit, first[size:])
+        # Casts to a narrower dtype round when they are called and are left out of the compiled program.
+        unit = max(bench.subject.setting.epsilon, bench.subject.unit or 0.0)
+        check = bench.compare("jit equals eager", pairs, unit) if usable else None
+        if bench.subject.setting.widened and not (check and check.ok):
+            try:
+                wide = [(bench.eagerly(p, widen=True)[0], *rest) for (_, *rest), p in zip(pairs, bench.points)]
+                check = bench.compare("jit equals eager", wide, unit)
+            except Exception as error:  # the user's code refuses float64
+                yield f"jit equals eager, in float64 ({mode})", first_line(error)
+        if check:
+            yield check
+    yield from _own_dtype(bench, pairs, usable)
 
 
-def _value(bench: _Mode, setting: Setting, unit: float, value: np.ndarray) -> Check:
+def _repetition(bench: _Mode, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
+    """Compare runs of the same rule at the same point, with another call between."""
+    size = len(first) - bench.subject.m
+    for again in repeats:
+        place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
+        if len(place) and (jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4)):
+            at = int(place[0])
+            name = find_leaf(bench.outside, at).element(at) if at < size else "the value of the function"
+            wrong = Wrong(f"{name}, called again", float(again[at]), float(first[at]), 0.0)
+            return Check(f"repetition ({bench.name})", "given", 1, len(first), np.inf, (wrong,))
+    return Check(f"repetition ({bench.name})", "given", 1, len(first), 0.0)
+
+
+def _value(bench: _Mode, value: np.ndarray) -> Check:
     """Compare the value that comes with the derivative with the value of the function."""
-    function = Program(bench.subject.call, (bench.subject.n,), setting)
-    expected = function(bench.points[0])
-    outputs = bench.flat.outputs
+    expected, outputs = bench.flat.value, bench.flat.outputs
+    unit = max(bench.subject.setting.epsilon, bench.subject.unit or bench.flat.coarsest_leaf)
     bar = 4 * unit * _leaf_maximum(expected, outputs)
     ratio = _ratio(value, expected, bar)
     if (ratio > 1).any():
@@ -171,43 +188,31 @@ def _value(bench: _Mode, setting: Setting, unit: float, value: np.ndarray) -> Ch
     return Check(f"value ({bench.name})", "given", 1, len(value), float(ratio.max(initial=0.0)), wrong)
 
 
-def _native(bench: _Mode, finite: np.ndarray) -> Iterator[Check | tuple[str, str]]:
-    """Run the rule in the function's own dtype: it must be finite and lose no digits."""
+def _own_dtype(bench: _Mode, pairs: Sequence[_Pair], usable: bool) -> Iterator[Check | tuple[str, str]]:
+    """The rule in the function's own dtype must be finite and lose no digits."""
     name = f"own dtype ({bench.name})"
-    native = Subject(bench.flat.native, bench.points[0], NATIVE)
-    try:
-        program = native.derivative(bench.name)
-        found = [program(point, bench.weights) for point in bench.points[:2]]
-        value = native.function(bench.points[0])
-    except Exception as error:  # the user's code: whatever it raises, this law cannot be tested
-        yield name, first_line(error)
-        return
-    if not np.isfinite(value).all():
+    if not usable:
         yield name, "the function is not finite in its own dtype"
         return
-    bad = np.flatnonzero(~np.isfinite(found[0]))
+    found, exact, *_ = pairs[0]
+    bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         wrong = tuple(
             Wrong(
                 find_leaf(bench.outside, int(i)).element(int(i)) + " in the function's own dtype",
-                float(found[0][i]),
-                float(bench.program(bench.points[0], bench.weights)[i]),
+                float(found[i]),
+                float(exact[i]),
                 0.0,
             )
             for i in bad[:8]
         )
-        yield Check(name, "given", 1, len(found[0]), np.inf, wrong, note=NOT_FINITE)
+        yield Check(name, "given", 1, len(found), np.inf, wrong, note=NOT_FINITE)
         return
-    unit = coarsest_unit(bench.flat)
-    if unit is None or bench.subject.loops_on_values:
+    if bench.subject.unit is None or bench.subject.loops_on_values:
         return
     # Next to a kink the two precisions may be on different sides of it, but not at two points.
-    w = bench.weights
-    checks = [
-        bench.compare("own dtype", [(f, bench.program(p, w), p, w)], max(unit, _NATIVE_LOSS / 32))
-        for f, p in zip(found, bench.points, strict=False)
-    ]
-    yield min(checks, key=lambda check: check.worst)
+    unit = max(bench.subject.unit, _NATIVE_LOSS / 32)
+    yield min((bench.compare("own dtype", [pair], unit) for pair in pairs), key=lambda check: check.worst)
 
 
 def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
@@ -253,21 +258,32 @@ def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
             all_batched: [*zip(rows, weights, strict=True)],
             weights_batched: [(rows[0], w) for w in weights],
         }
-    pairs: list[_Pair] = []
-    for way, cases in ways.items():
+    sizes = (rows.size, weights.size)
+    possible = []
+    for way in ways:
         try:
-            run = Program(
-                lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)).reshape(-1),
-                (rows.size, weights.size),
-                setting,
-            )
-            found = run(rows.reshape(-1), weights.reshape(-1)).reshape(len(cases), -1)
+            Program(lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)), sizes, setting)
         except Exception as error:  # no batching rule, or one that raises
             yield f"{name}, {way.__name__}", first_line(error)
         else:
-            pairs += [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
-    if pairs:
-        yield bench.compare("vmap equals loop", pairs)
+            possible.append(way)
+    if not possible:
+        return
+
+    def run(r: Any, w: Any) -> Any:
+        r, w = r.reshape(rows.shape), w.reshape(weights.shape)
+        return lax.concatenate([way(r, w) for way in possible], 0).reshape(-1)
+
+    try:
+        found = Program(run, sizes, setting)(rows.reshape(-1), weights.reshape(-1)).reshape(len(possible), len(rows), -1)
+    except Exception as error:  # a rule that raises when it runs
+        yield name, first_line(error)
+        return
+    cases = [case for way in possible for case in ways[way]]
+    found = found.reshape(len(cases), -1)
+    yield bench.compare(
+        "vmap equals loop", [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
+    )
 
 
 def _adjointness(rev: _Mode, fwd: _Mode) -> Check:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -52,6 +52,10 @@ class Leaf:
     def stop(self) -> int:
         """The position in the vector after the last number of this array."""
         return self.start + self.size * (2 if self.complex else 1)
+
+    def dtype_in(self, wide: bool) -> Any:
+        """Return the dtype in which the function receives the array: a 64-bit one if wide, else its own."""
+        return wide_dtype(self.dtype) if wide else jax.dtypes.canonicalize_dtype(self.dtype)
 
     def index(self, position: int) -> tuple[int, ...]:
         """Return the array index of the number at ``position`` of the vector."""
@@ -110,7 +114,7 @@ def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]
     arrays = []
     for leaf in leaves:
         piece = lax.slice(vector, (leaf.start,), (leaf.stop,))
-        dtype = wide_dtype(leaf.dtype) if widen else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        dtype = leaf.dtype_in(widen)
         if leaf.complex:
             real, imag = (piece[i * leaf.size : (i + 1) * leaf.size] for i in (0, 1))
             piece = lax.complex(real, imag)
@@ -119,6 +123,26 @@ def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]
         weak = {"new_dtype": dtype, "weak_type": True, "sharding": None}
         arrays.append(primitives.convert_element_type_p.bind(shaped, **weak) if leaf.weak else shaped)
     return arrays
+
+
+def _arrays(vector: np.ndarray, leaves: Sequence[Leaf]) -> list[Any]:
+    """Cut a vector into float64 arrays and Python numbers on the host, where nothing has to be compiled for it."""
+    arrays: list[Any] = []
+    for leaf in leaves:
+        values = vector[leaf.start : leaf.stop]
+        if leaf.complex:
+            both = np.empty(leaf.size, np.complex128)
+            both.real, both.imag = values[: leaf.size], values[leaf.size :]
+            values = both
+        arrays.append(values[0].item() if leaf.weak else values.reshape(leaf.shape))
+    return arrays
+
+
+def _numbers(arrays: Sequence[Any]) -> np.ndarray:
+    """Pack arrays into a float64 vector on the host."""
+    values = [np.asarray(array) for array in arrays]
+    parts = [part for a in values for part in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
+    return np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -130,7 +154,14 @@ class FlatFunction:
     inputs: tuple[Leaf, ...]
     outputs: tuple[Leaf, ...]
     point: np.ndarray
+    value: np.ndarray
+    """What the function gave at the point, in its own dtype."""
     skipped: tuple[tuple[str, str], ...]
+
+    @property
+    def coarsest_leaf(self) -> float:
+        """The rounding unit of the narrowest array that goes in or comes out."""
+        return max(float(jnp.finfo(leaf.dtype).eps) for leaf in self.inputs + self.outputs)
 
     def native(self, vector: Any) -> jax.Array:
         """Evaluate with every leaf in the dtype it came in."""
@@ -147,6 +178,34 @@ class FlatFunction:
     def join(self, arrays: Sequence[Any], widen: bool) -> jax.Array:
         """Evaluate on arrays and pack what comes out into a vector."""
         return self.pack(self.call(arrays), widen)
+
+    def derive_eagerly(
+        self, mode: str, vector: np.ndarray, weights: np.ndarray, widen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a derivative and the value that comes with it, every operation run by itself as Python meets it.
+
+        ``weights`` is a cotangent for "rev" and a tangent for "fwd" and "lin".
+        """
+        arrays = [
+            part if leaf.weak else jnp.asarray(part.astype(leaf.dtype_in(widen)))
+            for part, leaf in zip(_arrays(vector, self.inputs), self.inputs, strict=True)
+        ]
+
+        def like(models: Sequence[Any], leaves: Sequence[Leaf]) -> list[np.ndarray]:
+            parts = _arrays(weights, [replace(leaf, weak=False) for leaf in leaves])
+            return [part.astype(jnp.result_type(model)) for part, model in zip(parts, models, strict=True)]
+
+        if mode == "rev":
+            value, pull = jax.vjp(self.call, arrays)
+            # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
+            found = pull([c.conj() if np.iscomplexobj(c) else c for c in like(value, self.outputs)])[0]
+            found = [np.asarray(a).conj() if jnp.iscomplexobj(a) else a for a in found]
+        elif mode == "fwd":
+            value, found = jax.jvp(self.call, (arrays,), (like(arrays, self.inputs),))
+        else:
+            value, push = jax.linearize(self.call, arrays)
+            found = push(like(arrays, self.inputs))
+        return _numbers(found), _numbers(value)
 
     def pack(self, arrays: Any, widen: bool = False) -> jax.Array:
         """Pack arrays into one vector of JAX's widest enabled float."""
@@ -169,7 +228,9 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
             filled[position] = array
         return f(*jax.tree.unflatten(tree, filled))
 
-    outputs, kept, other_outputs = _leaves("output", run([values[position] for position in where]))
+    value = run([values[position] for position in where])
+    outputs, kept, other_outputs = _leaves("output", value)
+    results = jax.tree.leaves(value)
 
     def call(arrays: Sequence[Any]) -> list[Any]:
         found = jax.tree.leaves(run(arrays))
@@ -177,7 +238,5 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
 
     skipped = [(name, "not a floating or complex array") for name in other_inputs + other_outputs]
     skipped += [(leaf.name, "no elements") for leaf in inputs + outputs if leaf.size == 0]
-    numbers: list[Any] = [np.asarray(values[position]) for position in where]
-    parts = [p for a in numbers for p in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
-    point = np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
-    return FlatFunction(call, tuple(inputs), tuple(outputs), point, tuple(skipped))
+    point, numbers = (_numbers([tree[i] for i in at]) for tree, at in ((values, where), (results, kept)))
+    return FlatFunction(call, tuple(inputs), tuple(outputs), point, numbers, tuple(skipped))

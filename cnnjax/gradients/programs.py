@@ -34,18 +34,18 @@ from cnnjax.gradients.promote import (
 )
 
 __all__ = [
-    "NATIVE",
     "Program",
     "RuleRaised",
     "Subject",
     "choose_subject",
-    "coarsest_unit",
     "derive",
     "first_line",
 ]
 
 _ROWS = 208  # evaluations in one call of a compiled program
 _BUFFER = 2**22  # numbers that such a call may return
+_SMALL = 2**14  # numbers that come in and go out
+_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 class UnavailableMode(Exception):  # noqa: N818
@@ -91,7 +91,7 @@ class Setting:
 
     def vector(self, values: np.ndarray) -> jax.Array:
         """Return a vector in the dtype that the user's Python code receives; call it inside ``context()``."""
-        return jnp.asarray(values, jax.dtypes.canonicalize_dtype(np.float64))
+        return jnp.asarray(np.asarray(values, jax.dtypes.canonicalize_dtype(np.float64)))
 
     @property
     def epsilon(self) -> float:
@@ -106,7 +106,6 @@ SETTINGS = (
     Setting("float64, called step by step", widened=True, traced=False),
     Setting("its own dtype, called step by step", widened=False, traced=False),
 )
-NATIVE = SETTINGS[-1]
 
 
 def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
@@ -119,12 +118,12 @@ def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject,
     Raises:
         RuleRaised: a rule raises an exception in every setting.
     """
-    expected = Program(flat.native, (len(flat.point),), NATIVE)(flat.point)
+    unit = _coarsest_unit(flat)
     reasons: list[str] = []
     broken: RuleRaised | None = None
     for setting in SETTINGS:
         try:
-            subject = Subject(_side(flat, setting), flat.point, setting)
+            subject = Subject(flat.wide if setting.widened else flat.native, flat.point, setting, unit)
             value = subject.function(flat.point)
             unavailable = subject.unavailable(modes)
         except RuleRaised as error:
@@ -133,14 +132,10 @@ def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject,
         except Exception as error:  # any failure of the user's code here only means: not this way
             reasons.append(f"{setting.name}: {first_line(error)}")
         else:
-            if not setting.widened or _about_equal(value, expected, coarsest_unit(flat)):
+            if not setting.widened or _about_equal(value, flat.value, unit):
                 return subject, unavailable, tuple(reasons)
             reasons.append(f"{setting.name}: the function gives another value for float64 arguments")
     raise broken or RuleRaised("; ".join(reasons))
-
-
-def _side(flat: FlatFunction, setting: Setting) -> Callable[[Any], Any]:
-    return flat.wide if setting.widened else flat.native
 
 
 def _about_equal(value: np.ndarray, expected: np.ndarray, unit: float | None) -> bool:
@@ -160,8 +155,10 @@ def first_line(error: BaseException) -> str:
 class Program:
     """A function of vectors, run in one setting; what comes in and goes out are float64 NumPy vectors."""
 
-    def __init__(self, call: Callable[..., Any], sizes: tuple[int, ...], setting: Setting) -> None:
-        self.call, self.setting, self.sizes = call, setting, sizes
+    def __init__(
+        self, call: Callable[..., Any], sizes: tuple[int, ...], setting: Setting, often: bool = False
+    ) -> None:
+        self.call, self.setting, self.sizes, self.often = call, setting, sizes, often
         if setting.traced:
             with setting.context():
                 blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
@@ -171,12 +168,21 @@ class Program:
         """Evaluate the jaxpr: a JAX function without custom rules, to be called with 64-bit types enabled."""
         return evaluate(self.jaxpr, vectors)[0]
 
+    def _jit(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile for a few runs: on small vectors the compiler's optimisations take longer than they save."""
+        small = not self.often and sum(self.sizes) + self.jaxpr.out_avals[0].size < _SMALL
+        quick = small and jax.default_backend() == "cpu"
+        return jax.jit(call, compiler_options=_QUICK if quick else None)
+
     @cached_property
     def _compiled(self) -> Callable[..., Any]:
-        return jax.jit(self.plain)
+        return self._jit(self.plain)
 
     def __call__(self, *vectors: np.ndarray) -> np.ndarray:
         """Evaluate once."""
+        if self.setting.traced and len(vectors) == 1:  # the program of many evaluations is needed anyway
+            nowhere = np.zeros(1, np.int32)
+            return self.along(vectors[0], np.zeros((2, len(vectors[0]))), nowhere, nowhere, nowhere, np.zeros(1))[0]
         if self.setting.traced:
             with _wide():
                 return np.asarray(self._compiled(*vectors), np.float64)
@@ -240,13 +246,13 @@ class Program:
 
             return lax.fori_loop(0, count, one, jnp.zeros((len(t), self.size_at(x)), np.float64))
 
-        return jax.jit(sweep)
+        return self._jit(sweep)
 
     def noise(self, *vectors: np.ndarray) -> np.ndarray:
         """Return the round-off of each output, measured by disturbing every rounded operation."""
         if self.setting.traced:
             with _wide():
-                exact = np.asarray(self._compiled(*vectors), np.float64)
+                exact = self(*vectors)
                 tries = [np.asarray(self._disturbed(np.uint32(s), *vectors), np.float64) for s in range(1, 7)]
             with np.errstate(invalid="ignore"):
                 moved = np.max([abs(t - exact) for t in tries], axis=0)
@@ -264,7 +270,7 @@ class Program:
 
     @cached_property
     def _disturbed(self) -> Callable[..., Any]:
-        return jax.jit(lambda seed, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed))[0])
+        return self._jit(lambda seed, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed))[0])
 
 
 _AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
@@ -305,8 +311,12 @@ def derive(mode: str, call: Callable[[Any], Any], x: Any, weights: Any) -> tuple
 class Subject:
     """One function from R^n to R^m in one setting, with its derivative programs made when first asked for."""
 
-    def __init__(self, call: Callable[[Any], Any], sample: np.ndarray, setting: Setting) -> None:
+    def __init__(
+        self, call: Callable[[Any], Any], sample: np.ndarray, setting: Setting, unit: float | None = None
+    ) -> None:
         self.setting, self.n, self.call, self.sample = setting, len(sample), call, sample
+        self.unit = unit
+        """The rounding unit of the narrowest float natively; None where the function has no trace."""
         self.function = Program(call, (self.n,), setting)
         self.m = self.function.size_at(sample)
         self._derivatives: dict[str, Program] = {}
@@ -333,14 +343,6 @@ class Subject:
                 raise RuleRaised(first_line(error)) from error
             self._derivatives[mode] = program
         return self._derivatives[mode]
-
-    def valued(self, mode: str, setting: Setting) -> Program:
-        """Return the program (x, weights) -> derivative followed by the value that comes with it."""
-        return Program(
-            lambda x, w: lax.concatenate(derive(mode, self.call, x, w), 0),
-            (self.n, self.weights_size(mode)),
-            setting,
-        )
 
     def unavailable(self, modes: tuple[str, ...]) -> dict[str, str]:
         """Return the modes among ``modes`` that have no derivative, each with JAX's reason."""
@@ -390,7 +392,7 @@ class Subject:
             value = self.function.plain(x) if self.setting.traced else self.call(x)
             return ((value - centre)[used] * weights[used]).sum()[None]
 
-        return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting)
+        return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting, often=True)
 
     def derived(self, mode: str, weights: np.ndarray) -> Subject:
         """Return the first derivative as a function of (x, weights), to be verified in its turn."""
@@ -398,14 +400,14 @@ class Subject:
             lambda z: derive(mode, self.call, z[: self.n], z[self.n :])[0],
             np.concatenate([self.sample, weights]),
             self.setting,
+            self.unit,
         )
 
 
-def coarsest_unit(flat: FlatFunction) -> float | None:
+def _coarsest_unit(flat: FlatFunction) -> float | None:
     """Return the rounding unit of the narrowest float in a function; None if it has no trace."""
     try:
         jaxpr = Program(flat.native, (len(flat.point),), SETTINGS[1]).jaxpr
     except Exception:  # the user's code cannot be traced
         return None
-    leaves = [float(jnp.finfo(leaf.dtype).eps) for leaf in flat.inputs + flat.outputs]
-    return max([*leaves, *rounding_units_in(jaxpr)])
+    return max([flat.coarsest_leaf, *rounding_units_in(jaxpr)])

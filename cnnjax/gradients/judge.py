@@ -8,11 +8,13 @@ element is alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from cnnjax.gradients.intended import STOPPED
 from cnnjax.gradients.leaves import Leaf, find_leaf
 from cnnjax.gradients.numerical import LADDER, SIGNIFICANT, Derivative
 from cnnjax.gradients.programs import Subject
@@ -24,6 +26,7 @@ __all__ = ["UNCONVERGED", "Judge", "Verdict"]
 _MANY_OUTPUTS = 512
 _FEW_INPUTS = 512
 UNCONVERGED = 2.0**-14
+_RULES = 4  # suspects whose gradient is computed to explain a wrong one
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -156,6 +159,24 @@ class Judge:
             return None
         right = self.referee.projected(elements, self.weights, LADDER).value[:, 0]
         return self.every_claim(), right / self.referee.lines[1]
+
+    def surrogates(self) -> tuple[str, ...]:
+        """Say which rule alone accounts for a gradient that is not the function's: it may be a surrogate on purpose."""
+        if self.mode != "rev" or self.plain is None:
+            return ()
+        for name in list(self.subject.rules - Counter(self.subject.intended))[:_RULES]:
+            program = self.subject.gradient_with(self.subject.intended | {name})
+            try:
+                with_rule = program(self.referee.x, self.weights) if program else self.plain
+            except Exception:  # a rule that cannot be taken as it is, as inside a while_loop
+                continue
+            size = np.max(abs(self.gradient), initial=0.0)
+            if np.allclose(with_rule, self.gradient, rtol=1e-5, atol=1e-6 * size):
+                what, declared = "the rule of " + name, name.split(" at ")[0]
+                if name == STOPPED:
+                    what, declared = "a stopped gradient", "jax.lax.stop_gradient"
+                return (f"{what}; if that is intended, declare it: check_grads(..., intended=[{declared}])",)
+        return ()
 
     def suspects(self, count: int) -> list[Stretch]:
         """Return the elements of each leaf where the rule is furthest from JAX's own rules."""

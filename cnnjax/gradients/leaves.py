@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import primitives
 
-__all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "wide_dtype"]
+__all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "largest", "wide_dtype"]
 
 
 def wide_dtype(dtype: Any) -> Any:
@@ -71,6 +71,15 @@ class Leaf:
 def find_leaf(leaves: Sequence[Leaf], position: int) -> Leaf:
     """Return the leaf that owns ``position`` of the vector."""
     return next(leaf for leaf in leaves if leaf.start <= position < leaf.stop)
+
+
+def largest(values: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
+    """Return for each number the largest finite magnitude in its leaf."""
+    out = np.zeros(len(values))
+    for leaf in leaves:
+        part = abs(values[leaf.start : leaf.stop])
+        out[leaf.start : leaf.stop] = np.max(part[np.isfinite(part)], initial=0.0)
+    return out
 
 
 def _is_differentiable(value: Any) -> bool:

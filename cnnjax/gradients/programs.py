@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,9 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax.gradients.leaves import FlatFunction
+from cnnjax.gradients.intended import evaluate_beside, rules_in
+from cnnjax.gradients.leaves import FlatFunction, largest
+from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.promote import (
     calls_the_host,
+    draws_by_rejection,
     evaluate,
     has_float_condition,
     has_rules,
@@ -108,7 +112,9 @@ SETTINGS = (
 )
 
 
-def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
+def choose_subject(
+    flat: FlatFunction, modes: tuple[str, ...], intended: frozenset[str]
+) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
     """Return the function in the first setting in which it and its rules run and mean what they mean
     natively.
 
@@ -123,7 +129,7 @@ def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject,
     broken: RuleRaised | None = None
     for setting in SETTINGS:
         try:
-            subject = Subject(flat.wide if setting.widened else flat.native, flat.point, setting, unit)
+            subject = Subject(flat.wide if setting.widened else flat.native, flat.point, setting, unit, intended)
             value = subject.function(flat.point)
             unavailable = subject.unavailable(modes)
         except RuleRaised as error:
@@ -132,19 +138,24 @@ def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject,
         except Exception as error:  # any failure of the user's code here only means: not this way
             reasons.append(f"{setting.name}: {first_line(error)}")
         else:
-            if not setting.widened or _about_equal(value, flat.value, unit):
+            last = setting == SETTINGS[-1]
+            if last or subject.draws_by_rejection or _same_function(subject, value, flat, unit):
                 return subject, unavailable, tuple(reasons)
-            reasons.append(f"{setting.name}: the function gives another value for float64 arguments")
+            reasons.append(f"{setting.name}: it gives another value there, by more than round-off")
     raise broken or RuleRaised("; ".join(reasons))
 
 
-def _about_equal(value: np.ndarray, expected: np.ndarray, unit: float | None) -> bool:
-    """Tell a different function from the same one with more digits."""
-    if value.shape != expected.shape:
+def _same_function(subject: Subject, value: np.ndarray, flat: FlatFunction, unit: float | None) -> bool:
+    """Tell a function that depends on its dtype, as a random one may, from the same one with more digits."""
+    if value.shape != flat.value.shape:
         return False
-    both = np.isfinite(value) & np.isfinite(expected)
-    size = np.max(abs(expected[both]), initial=0.0)
-    return bool(np.all(abs(value - expected)[both] <= (1e-2 + 16 * (unit or 0.0)) * size + 1e-30))
+    both = np.isfinite(value) & np.isfinite(flat.value)
+    unit = unit or flat.coarsest_leaf
+    bar = (1e-2 + 16 * unit) * largest(flat.value, flat.outputs) + 1e-30
+    if np.all(abs(value - flat.value)[both] <= bar[both]):
+        return True
+    noise = subject.function.noise(flat.point) * (unit / subject.setting.epsilon)
+    return bool(np.all(abs(value - flat.value)[both] <= (bar + SIGNIFICANT * noise)[both]))
 
 
 def first_line(error: BaseException) -> str:
@@ -156,9 +167,14 @@ class Program:
     """A function of vectors, run in one setting; what comes in and goes out are float64 NumPy vectors."""
 
     def __init__(
-        self, call: Callable[..., Any], sizes: tuple[int, ...], setting: Setting, often: bool = False
+        self,
+        call: Callable[..., Any],
+        sizes: tuple[int, ...],
+        setting: Setting,
+        often: bool = False,
+        intended: frozenset[str] = frozenset(),
     ) -> None:
-        self.call, self.setting, self.sizes, self.often = call, setting, sizes, often
+        self.call, self.setting, self.sizes, self.often, self.intended = call, setting, sizes, often, intended
         if setting.traced:
             with setting.context():
                 blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
@@ -167,6 +183,10 @@ class Program:
     def plain(self, *vectors: Any) -> Any:
         """Evaluate the jaxpr: a JAX function without custom rules, to be called with 64-bit types enabled."""
         return evaluate(self.jaxpr, vectors)[0]
+
+    def beside(self, x: Any, moved: Any) -> Any:
+        """Evaluate at ``moved`` with every intended rule replaced by its tangent at ``x``."""
+        return evaluate_beside(self.jaxpr, [x], [moved], self.intended)[0] if self.intended else self.plain(moved)
 
     def _jit(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Compile for a few runs: on small vectors the compiler's optimisations take longer than they save."""
@@ -241,7 +261,7 @@ class Program:
 
             def one(row: Any, out: Any) -> Any:
                 inside = (place >= start[row]) & (place < stop[row])
-                value = self.plain(x + jnp.where(inside, t[row] * lines[which[row]], 0.0))
+                value = self.beside(x, x + jnp.where(inside, t[row] * lines[which[row]], 0.0))
                 return out.at[row].set(value)
 
             return lax.fori_loop(0, count, one, jnp.zeros((len(t), self.size_at(x)), np.float64))
@@ -312,12 +332,18 @@ class Subject:
     """One function from R^n to R^m in one setting, with its derivative programs made when first asked for."""
 
     def __init__(
-        self, call: Callable[[Any], Any], sample: np.ndarray, setting: Setting, unit: float | None = None
+        self,
+        call: Callable[[Any], Any],
+        sample: np.ndarray,
+        setting: Setting,
+        unit: float | None = None,
+        intended: frozenset[str] = frozenset(),
     ) -> None:
         self.setting, self.n, self.call, self.sample = setting, len(sample), call, sample
         self.unit = unit
         """The rounding unit of the narrowest float natively; None where the function has no trace."""
-        self.function = Program(call, (self.n,), setting)
+        self.intended = intended
+        self.function = Program(call, (self.n,), setting, intended=intended)
         self.m = self.function.size_at(sample)
         self._derivatives: dict[str, Program] = {}
 
@@ -357,12 +383,23 @@ class Subject:
     @cached_property
     def plain_gradient(self) -> Program | None:
         """The gradient by JAX's own rules alone; None where they do not reach."""
+        return self.gradient_with(self.intended)
+
+    def gradient_with(self, rules: frozenset[str]) -> Program | None:
+        """Return the gradient by JAX's own rules and those named; None where they do not reach."""
         if not self.setting.traced:
             return None
         try:
-            return Program(lambda x, w: derive("rev", self.function.plain, x, w)[0], (self.n, self.m), SETTINGS[0])
+            function = Program(self.call, (self.n,), self.setting, intended=rules)
+            along = lambda x, w: derive("rev", lambda moved: function.beside(x, moved), x, w)[0]  # noqa: E731
+            return Program(along, (self.n, self.m), SETTINGS[0])
         except Exception:  # whatever JAX cannot differentiate: no second opinion, and none is needed
             return None
+
+    @cached_property
+    def rules(self) -> Counter[str]:
+        """How often each custom rule or stopped gradient stands in the function, by its name."""
+        return rules_in(self.function.jaxpr) if self.setting.traced else Counter()
 
     @cached_property
     def has_rules(self) -> bool:
@@ -375,6 +412,11 @@ class Subject:
         return self.setting.traced and is_plain(self.function.jaxpr)
 
     @cached_property
+    def draws_by_rejection(self) -> bool:
+        """Whether the function draws variates that float64 programs draw in another way."""
+        return self.setting.traced and draws_by_rejection(self.function.jaxpr)
+
+    @cached_property
     def iterates_under_a_rule(self) -> bool:
         """Whether a custom rule stands for a loop, whose iteration may converge at some points only."""
         return self.setting.traced and iterates_under_a_rule(self.function.jaxpr)
@@ -384,12 +426,12 @@ class Subject:
         """Whether a while_loop inside decides by a float when to end."""
         return not self.setting.traced or has_float_condition(self.function.jaxpr)
 
-    def weighted(self, weights: np.ndarray, centre: np.ndarray) -> Program:
-        """Return the program x -> sum of weights * (f(x) - centre), as a vector of one number."""
+    def weighted(self, weights: np.ndarray, at: np.ndarray, centre: np.ndarray) -> Program:
+        """Return the program x -> sum of weights * (f(x) - centre), as a vector of one number, for x next to ``at``."""
         used = np.flatnonzero(weights)
 
         def call(x: Any) -> Any:
-            value = self.function.plain(x) if self.setting.traced else self.call(x)
+            value = self.function.beside(at, x) if self.setting.traced else self.call(x)
             return ((value - centre)[used] * weights[used]).sum()[None]
 
         return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting, often=True)
@@ -401,6 +443,7 @@ class Subject:
             np.concatenate([self.sample, weights]),
             self.setting,
             self.unit,
+            self.intended,
         )
 
 

@@ -38,7 +38,6 @@ def kinks() -> Iterator[Hard]:
     yield Hard("triangle wave at its peaks", lambda x: jnp.abs(x - jnp.round(x)), (f32(0.25, 1.0, 2.3),))
     yield Hard("soft threshold at the threshold", lambda x: jnp.sign(x) * jnp.maximum(jnp.abs(x) - 1, 0), (f32(1, -1, 0.5, 3),))
     yield Hard("maximum of three equal planes", lambda x: jnp.maximum(jnp.maximum(x[0], x[1]), x[2]), (f32(1, 1, 1),))
-    yield Hard("norm of zeros, safe", lambda x: jnp.linalg.norm(jnp.where(x == 0, 0.0, x) + jnp.array([1.0, 0, 0], x.dtype)), (np.zeros(3, np.float32),))
     yield Hard("leaky relu, elu, celu at zero", lambda x: jax.nn.leaky_relu(x) + jax.nn.elu(x) + jax.nn.celu(x), (f32(0, -1, 1),))
     yield Hard("piecewise with equal pieces", lambda x: jnp.piecewise(x, [x < 0, x >= 0], [lambda x: x**2, lambda x: x**3]), (f32(0, 1, -1),))
 
@@ -56,7 +55,7 @@ def ill_conditioned() -> Iterator[Hard]:
     yield Hard("zeta, polygamma", lambda x: jax.scipy.special.polygamma(1, x) + jax.scipy.special.zeta(x + 1, 1.0), (f32(0.7, 3),))
     yield Hard("ndtri, ndtr, log_ndtr", lambda x: jax.scipy.special.ndtri(x) + jax.scipy.special.log_ndtr(-30 * x), (f32(1e-4, 0.5, 0.9),))
     yield Hard("i1, i1e", lambda x: jax.scipy.special.i1(x) + jax.scipy.special.i1e(x), (f32(0.1, 3, 12),))
-    yield Hard("hypot, arctan2 near zero", lambda x, y: jnp.hypot(x, y) + jnp.arctan2(x, y), (f32(1e-20, 1e-3), f32(1e-20, -2)))
+    yield Hard("hypot, arctan2 near zero", lambda x, y: jnp.hypot(x, y) + jnp.arctan2(x, y), (f32(1e-12, 1e-3), f32(1e-12, -2)))
     yield Hard("output of 1e30 beside 1e-30", lambda x: {"a": 1e30 * jnp.sin(x), "b": 1e-30 * jnp.cos(x)}, (X,))
     yield Hard("denormal arguments", lambda x: x * 3.0, (f32(1e-40, 2e-42, 1.0),))
     yield Hard("squares of denormals", lambda x: (x * 1e20) ** 2, (f32(1e-39, 1e-20),))

@@ -26,7 +26,9 @@ __all__ = ["UNCONVERGED", "Judge", "Verdict"]
 _MANY_OUTPUTS = 512
 _FEW_INPUTS = 512
 UNCONVERGED = 2.0**-14
+_AROUND = 12  # points around a kink
 _RULES = 4  # suspects whose gradient is computed to explain a wrong one
+_SINGLE = float(np.finfo(np.float32).eps)
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -99,17 +101,23 @@ class Judge:
             with np.errstate(invalid="ignore"):
                 claimed = np.array([[self.gradient[part] @ v] for part, v in parts])
                 own = np.array([[(noise[part] + _EPS * abs(self.gradient[part])) @ abs(v)] for part, v in parts])
-            return claimed, own + self._unconverged * abs(claimed)
+            return claimed, own + self._inherent * abs(claimed)
         directions = [self.referee.direction(s) for s in stretches]
         program = self.subject.derivative(self.mode)
         claimed = np.array([program(x, v) for v in directions])
         own = np.array([program.noise(x, v) for v in directions]) if careful else np.zeros_like(claimed)
-        return claimed, own + (4 * _EPS + self._unconverged) * abs(claimed)
+        return claimed, own + (4 * _EPS + self._inherent) * abs(claimed)
 
     @property
-    def _unconverged(self) -> float:
-        """The relative error of a loop that stops by comparing floats: it is as exact as its stopping."""
-        return UNCONVERGED if self.subject.loops_on_values and self.subject.setting.traced else 0.0
+    def _inherent(self) -> float:
+        """The relative error of what the rule and the function are made of.
+
+        A loop that stops by comparing floats is as exact as its stopping. The series and fits of special functions
+        are made for the dtype: what is below its rounding unit is no fault of a rule.
+        """
+        if self.subject.loops_on_values and self.subject.setting.traced:
+            return UNCONVERGED
+        return min(self.subject.unit or _EPS, _SINGLE) / SIGNIFICANT
 
     @property
     def _gradient_noise(self) -> np.ndarray:
@@ -282,7 +290,7 @@ class Judge:
     def _localise(self, stretch: Stretch, budget: list[int]) -> list[Stretch]:
         """Cut a stretch that fails until its wrong element is alone; nothing where a kink explains it."""
         if stretch.size == 1:
-            return [stretch]
+            return [] if self._is_a_limit(stretch) else [stretch]
         if budget[0] > 0:
             budget[0] -= 1
             halves = stretch.halves()
@@ -298,6 +306,35 @@ class Judge:
         """Whether a stretch fails only because several kinks meet in it, each by a convention."""
         verdict = self.verdict([stretch], careful=True)
         return bool(verdict.referee.kink[verdict.ratio > 1].all()) or self.agrees_with_plain(stretch)
+
+    def _is_a_limit(self, stretch: Stretch) -> bool:
+        """Whether a claim lies among the derivatives at points next to a kink, as Clarke's subgradients do.
+
+        Among tied numbers the median follows one of them; moved alone, none of them moves it, but next to the tie
+        its derivative is 1. How far the derivatives there are from the one here does not shrink with the distance at
+        a kink; where it does, the function is smooth and the claim is wrong.
+        """
+        verdict = self.verdict([stretch], careful=True)
+        here, claimed = verdict.referee[0], verdict.claimed[0]
+        spreads = []
+        for distance in (2.0**-10, 2.0**-20):
+            around = [self._nearby(stretch, distance, seed) for seed in range(_AROUND)]
+            with np.errstate(invalid="ignore"):
+                low = np.fmin.reduce([here.low, *(d.low - SIGNIFICANT * d.bar for d in around)])
+                high = np.fmax.reduce([here.high, *(d.high + SIGNIFICANT * d.bar for d in around)])
+            if not (np.isfinite(low) & np.isfinite(high)).all():
+                return False
+            spreads.append(high - low)
+        wrong = verdict.ratio[0] > 1
+        inside = (low <= claimed) & (claimed <= high) & (spreads[1] > spreads[0] / 2)
+        return bool(inside[wrong].all())
+
+    def _nearby(self, stretch: Stretch, distance: float, seed: int) -> Derivative:
+        rng = np.random.default_rng(seed)
+        x = self.referee.x + distance * self.referee.lines[0] * rng.uniform(-1, 1, len(self.referee.x))
+        referee = Referee(self.subject.function, x, self.referee.lines)
+        self.referee.evaluations += 2 + 2 * len(referee.fine_steps)
+        return self._project(referee.derivatives([stretch], referee.fine_steps))[0]
 
     def _output(self, position: int) -> str:
         return find_leaf(self.outputs, position).element(position)

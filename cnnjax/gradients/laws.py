@@ -9,8 +9,8 @@ their last places.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,10 +26,46 @@ from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.programs import Program, Subject, derive, first_line
 from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 
-__all__ = ["laws"]
+__all__ = ["AsPython", "laws", "run_as_python"]
 
 _SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
 _NATIVE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through half precision loses 2^-11
+
+
+@dataclass(frozen=True)
+class AsPython:
+    """What a rule gave in the function's own dtype, without jit: at each point, and at the first one twice again."""
+
+    points: tuple[np.ndarray, ...]
+    found: tuple[np.ndarray, ...]
+    value: np.ndarray
+    repeats: tuple[np.ndarray, ...]
+    """The derivative followed by the value that came with it."""
+
+
+def run_as_python(
+    flat: FlatFunction, mode: str, points: Sequence[np.ndarray], weights: np.ndarray
+) -> AsPython | Exception:
+    """Run a rule as its user would; whatever it raises is returned.
+
+    It has to come before anything is traced in float64: JAX remembers the dtype of integer constants of NumPy for
+    as long as such a trace lives (seen in 0.10.2), and the rule could not run as it does for the user.
+    """
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return flat.derive_eagerly(mode, x, weights, widen=False)
+
+    try:
+        try:
+            first, value = run(points[0])
+        except Exception:
+            gc.collect()  # traces of an earlier verification
+            first, value = run(points[0])
+        elsewhere = [run(point)[0] for point in points[1:]]
+        repeats = [np.concatenate(run(points[0])) for _ in range(2)]
+    except Exception as error:  # the user's code: whatever it raises
+        return error
+    return AsPython(tuple(points), (first, *elsewhere), value, tuple(repeats))
 
 
 @dataclass(frozen=True)
@@ -41,14 +77,15 @@ class _Mode:
     subject: Subject
     points: tuple[np.ndarray, ...]
     weights: np.ndarray
+    python: AsPython | Exception
 
     @cached_property
     def program(self) -> Program:
         return self.subject.derivative(self.name)
 
-    def eagerly(self, x: np.ndarray, widen: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        with self.subject.setting.context() if widen else contextlib.nullcontext():
-            return self.flat.derive_eagerly(self.name, x, self.weights, widen)
+    def eagerly_in_float64(self, x: np.ndarray) -> np.ndarray:
+        with self.subject.setting.context():
+            return self.flat.derive_eagerly(self.name, x, self.weights, widen=True)[0]
 
     @property
     def inside(self) -> Sequence[Leaf]:
@@ -66,8 +103,9 @@ class _Mode:
         if self.subject.loops_on_values and self.subject.setting.traced:
             unit = max(unit, UNCONVERGED / 32)
         worst, wrong = 0.0, None
+        underflow = np.finfo(np.float64 if unit < 1e-10 else np.float32).tiny
         for found, expected, x, w in pairs:
-            bar = 4 * unit * largest(expected, self.outside)
+            bar = 4 * unit * largest(expected, self.outside) + underflow
             ratio = _ratio(found, expected, bar)
             if (ratio > 1).any():
                 bar = bar + self.program.noise(x, w) * (unit / self.subject.setting.epsilon)
@@ -90,8 +128,9 @@ def laws(
     subject: Subject,
     modes: Sequence[str],
     points: Sequence[np.ndarray],
+    weights: Mapping[str, np.ndarray],
+    runs: Mapping[str, AsPython | Exception],
     rng: np.random.Generator,
-    size: float,
 ) -> Iterator[Check | tuple[str, str]]:
     """Yield a check for every law that applies, and for every law that cannot be tested what it is and why.
 
@@ -100,13 +139,11 @@ def laws(
         subject: the same with its derivative programs.
         modes: those of "rev", "fwd" and "lin" that exist.
         points: the point to check at, and others near it.
-        rng: for the cotangents and tangents.
-        size: of those.
+        weights: a cotangent or tangent for each mode.
+        runs: of each mode as plain Python, with those weights.
+        rng: for more of them.
     """
-    finite = np.isfinite(subject.function(points[0]))
-    cotangent = size * np.where(finite, rng.normal(size=subject.m), 0.0)
-    tangent = size * rng.normal(size=subject.n)
-    benches = [_Mode(name, flat, subject, tuple(points), cotangent if name == "rev" else tangent) for name in modes]
+    benches = [_Mode(name, flat, subject, tuple(points), weights[name], runs[name]) for name in modes]
     for bench in benches:
         yield _linearity(bench, rng)
         yield from _as_python(bench)
@@ -128,22 +165,18 @@ def _linearity(bench: _Mode, rng: np.random.Generator) -> Check:
 
 def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
     """Run the rule as plain Python in its own dtype: the same twice, as compiled, and as exact as can be."""
-    x, mode = bench.points[0], bench.name
-    try:
-        first, value = bench.eagerly(x)
-        elsewhere = [bench.eagerly(point)[0] for point in bench.points[1:2]]
-        repeats = [bench.eagerly(x) for _ in range(2)]
-    except Exception as error:  # the user's code, called as the user would
-        note = f"in the function's own dtype, without jit: {first_line(error)}"
+    mode, runs = bench.name, bench.python
+    if isinstance(runs, Exception):
+        note = f"in the function's own dtype, without jit: {first_line(runs)}"
         yield Check(f"the rule runs ({mode})", "given", 1, 0, np.inf, note=note)
         return
-    yield _repetition(bench, np.concatenate([first, value]), [np.concatenate(run) for run in repeats])
-    yield _value(bench, value)
+    yield _repetition(bench, np.concatenate([runs.found[0], runs.value]), runs.repeats)
+    yield _value(bench, runs.value)
     pairs = [
-        (run, bench.program(p, bench.weights), p, bench.weights)
-        for run, p in zip([first, *elsewhere], bench.points, strict=False)
+        (found, bench.program(p, bench.weights), p, bench.weights)
+        for found, p in zip(runs.found, runs.points, strict=True)
     ]
-    usable = np.isfinite(value).all()
+    usable = bool(np.isfinite(runs.value).all())
     if bench.subject.draws_by_rejection:
         yield f"jit equals eager, own dtype ({mode})", "gamma variates are drawn in another way in float64"
         return
@@ -153,7 +186,7 @@ def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
         check = bench.compare("jit equals eager", pairs, unit) if usable else None
         if bench.subject.setting.widened and not (check and check.ok):
             try:
-                wide = [(bench.eagerly(p, widen=True)[0], *rest) for (_, *rest), p in zip(pairs, bench.points)]
+                wide = [(bench.eagerly_in_float64(p), exact, p, w) for _, exact, p, w in pairs]
                 check = bench.compare("jit equals eager", wide, unit)
             except Exception as error:  # the user's code refuses float64
                 yield f"jit equals eager, in float64 ({mode})", first_line(error)

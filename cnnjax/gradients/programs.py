@@ -273,10 +273,12 @@ class Program:
         if self.setting.traced:
             with _wide():
                 exact = self(*vectors)
-                tries = [np.asarray(self._disturbed(np.uint32(s), *vectors), np.float64) for s in range(1, 7)]
-            with np.errstate(invalid="ignore"):
-                moved = np.max([abs(t - exact) for t in tries], axis=0)
-            return np.where(np.isfinite(moved), moved, 0.0) / _AMPLIFIED
+                moved = [
+                    abs(np.asarray(self._disturbed(np.uint32(s), np.float64(size), *vectors), np.float64) - exact) / size
+                    for s in range(1, 5)
+                    for size in (_AMPLIFIED, 1.0)
+                ]
+            return np.max([np.where(np.isfinite(m), m, 0.0) for m in moved], axis=0)
         # Fourth differences at close points: what is smooth cancels (Moré and Wild, Estimating computational
         # noise).
         line = vectors[0] * np.random.default_rng(0).uniform(-1, 1, vectors[0].shape)
@@ -290,14 +292,16 @@ class Program:
 
     @cached_property
     def _disturbed(self) -> Callable[..., Any]:
-        return self._jit(lambda seed, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed))[0])
+        return self._jit(lambda seed, size, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed, size))[0])
 
 
-_AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
+# Disturbances are this much larger than round-off, to stand out from it. In a chaotic function they saturate, and those
+# of one rounding are the measure.
+_AMPLIFIED = 2.0**10
 
 
-def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
-    """Return a function that changes each element by plus or minus ``_AMPLIFIED`` units."""
+def _disturbance(seed: Any, size: Any) -> Callable[[jax.Array, float], jax.Array]:
+    """Return a function that changes each element by plus or minus ``size`` units."""
     places = itertools.count(1)
 
     def disturb(value: jax.Array, unit: float) -> jax.Array:
@@ -306,7 +310,7 @@ def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
         bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
         bits = (bits ^ (bits >> np.uint32(12))) * np.uint32(0x297A2D39)
         signs = jnp.where((bits >> np.uint32(31)) == 0, 1.0, -1.0)[: value.size].reshape(value.shape)
-        factor = 1.0 + min(_AMPLIFIED * unit, 2.0**-6) * signs
+        factor = 1.0 + jnp.minimum(size * unit, 2.0**-6) * signs
         return value * lax.convert_element_type(factor, value.dtype)
 
     return disturb

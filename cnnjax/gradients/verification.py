@@ -12,7 +12,7 @@ from cnnjax.gradients.diagnosis import LAW_DIAGNOSES, diagnose
 from cnnjax.gradients.exhaustive import check_every_element
 from cnnjax.gradients.intended import STOPPED
 from cnnjax.gradients.judge import Judge
-from cnnjax.gradients.laws import laws
+from cnnjax.gradients.laws import laws, run_as_python
 from cnnjax.gradients.leaves import FlatFunction, Leaf
 from cnnjax.gradients.programs import RuleRaised, Subject, choose_subject
 from cnnjax.gradients.referee import Referee, Stretch, lines_through, magnitudes
@@ -68,6 +68,12 @@ class Verification:
         if not sum(leaf.size for leaf in flat.inputs) or not sum(leaf.size for leaf in flat.outputs):
             self.skipped.append(("everything", "nothing goes in or comes out that has a derivative"))
             return
+        rng = np.random.default_rng([request.seed, 0])
+        self.law_weights = {mode: self._weights(mode, rng) for mode in request.modes}
+        near = flat.point + 2.0**-12 * _shift(flat.point, flat.inputs, rng)
+        self.runs = {
+            mode: run_as_python(flat, mode, [flat.point, near], self.law_weights[mode]) for mode in request.modes
+        }
         try:
             subject, unavailable, reasons = choose_subject(flat, request.modes, request.intended)
         except RuleRaised as error:
@@ -80,6 +86,13 @@ class Verification:
         if not self.diagnosis:
             broken = {key for check in self.checks if not check.ok for key in (check.name.split(" (")[0], check.note)}
             self.diagnosis = tuple(text for law, text in LAW_DIAGNOSES.items() if law in broken)
+
+    def _weights(self, mode: str, rng: np.random.Generator) -> np.ndarray:
+        """Return a random cotangent for "rev", zero where the function is not finite, or a random tangent."""
+        if mode != "rev":
+            return self.request.weight * rng.normal(size=len(self.flat.point))
+        value = self.flat.value
+        return self.request.weight * np.where(np.isfinite(value), rng.normal(size=len(value)), 0.0)
 
     def _take_as_given(self, subject: Subject, reasons: Sequence[str]) -> None:
         """Note which rules are intended to differ; a declaration that cannot be kept is an error."""
@@ -123,7 +136,7 @@ class Verification:
             self.skipped.append(("the laws of a derivative", "the derivative is not finite, or infinitely wrong"))
         elif order == 1:
             near = [points[name] for name in ("nearby",) if name in points]
-            for found in laws(self.flat, subject, modes, [x, *near], rng, self.request.weight):
+            for found in laws(self.flat, subject, modes, [x, *near], self.law_weights, self.runs, rng):
                 if isinstance(found, Check):
                     self.checks.append(found)
                 else:
@@ -180,9 +193,7 @@ class Verification:
         x, function = stage.x, stage.subject.function
         finite = np.isfinite(function(x))
         points = {"given": x}
-        shift = magnitudes(x, stage.inputs) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
-        for leaf in stage.inputs:
-            _keep_symmetry(leaf, x, shift)
+        shift = _shift(x, stage.inputs, rng)
         for exponent in (-4, -8, -16):
             near = x + 2.0**exponent * shift
             if (np.isfinite(function(near)) == finite).all():
@@ -203,6 +214,14 @@ class Verification:
         else:
             self.skipped.append((f"the sign-flipped point, order {stage.order}", "it is outside the domain"))
         return points
+
+
+def _shift(x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator) -> np.ndarray:
+    """Return a random direction in proportion to each number."""
+    shift = magnitudes(x, leaves) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
+    for leaf in leaves:
+        _keep_symmetry(leaf, x, shift)
+    return shift
 
 
 def _keep_symmetry(leaf: Leaf, x: np.ndarray, shift: np.ndarray) -> None:

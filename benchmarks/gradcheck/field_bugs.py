@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bugs import COMPLEX, LABELS, LOGITS, POSITIVE, SQUARE, A, B, Bug, X, Y, normal, right, ruled, tangent_ruled
+from bugs import COMPLEX, LABELS, LOGITS, POSITIVE, SQUARE, A, Bug, X, Y, normal, right, ruled, tangent_ruled
 from jax import lax
 from jax.custom_derivatives import linear_call
 
@@ -327,7 +327,9 @@ def losses() -> Iterator[Bug]:
     yield bug(
         "masked softmax: masked places get a gradient",
         lambda x: jnp.where(mask, jax.nn.softmax(jnp.where(mask, x, -jnp.inf)), 0.0),
-        lambda r, y: ((p := jax.nn.softmax(jnp.where(mask, r[0], -jnp.inf))) * y - p * (p * y).sum() + 0.01 * y * ~mask,),
+        lambda r, y: (
+            (p := jax.nn.softmax(jnp.where(mask, r[0], -jnp.inf))) * y - p * (p * y).sum() + 0.01 * y * ~mask,
+        ),
         (X,),
     )
     rows = np.array([[0.0], [-np.inf]], np.float32)
@@ -350,7 +352,7 @@ def losses() -> Iterator[Bug]:
         (2 * X,),
     )
     yield bug(
-        "triangle inequality: cosine without the projection",
+        "cosine similarity: projection forgotten",
         lambda a, b: a @ b / (jnp.linalg.norm(a) * jnp.linalg.norm(b)),
         lambda r, y: (
             y * r[1] / (jnp.linalg.norm(r[0]) * jnp.linalg.norm(r[1])),
@@ -362,7 +364,9 @@ def losses() -> Iterator[Bug]:
 
 def loops() -> Iterator[Bug]:
     def rnn(p, xs):
-        return lax.scan(lambda h, x: ((h := jnp.tanh(h @ p["w"] + x @ p["u"] + p["b"])), h), jnp.zeros(3, xs.dtype), xs)[1]
+        return lax.scan(
+            lambda h, x: ((h := jnp.tanh(h @ p["w"] + x @ p["u"] + p["b"])), h), jnp.zeros(3, xs.dtype), xs
+        )[1]
 
     def truncated(p, xs):
         def step(h, x):
@@ -402,7 +406,9 @@ def loops() -> Iterator[Bug]:
         "recurrence: reversed order forgotten",
         lambda a, x: lax.scan(lambda h, v: ((h := v[0] * h + v[1]), h), jnp.zeros((), x.dtype), (a, x))[1],
         lambda r, y: (
-            right(lambda a, x: lax.scan(lambda h, v: ((h := v[0] * h + v[1]), h), jnp.zeros((), x.dtype), (a, x))[1])(r, y)[0],
+            right(lambda a, x: lax.scan(lambda h, v: ((h := v[0] * h + v[1]), h), jnp.zeros((), x.dtype), (a, x))[1])(
+                r, y
+            )[0],
             lax.scan(lambda g, v: ((g := v[0] * g + v[1]), g), jnp.zeros((), y.dtype), (r[0], y))[1],
         ),
         (X, Y),
@@ -428,7 +434,9 @@ def loops() -> Iterator[Bug]:
     yield bug(
         "fori_loop: one step short",
         lambda x: lax.fori_loop(0, 5, lambda i, c: jnp.sin(c) * 1.1, x),
-        lambda r, y: (y * jax.jvp(lambda x: lax.fori_loop(0, 4, lambda i, c: jnp.sin(c) * 1.1, x), (r[0],), (r[0] * 0 + 1,))[1],),
+        lambda r, y: (
+            y * jax.jvp(lambda x: lax.fori_loop(0, 4, lambda i, c: jnp.sin(c) * 1.1, x), (r[0],), (r[0] * 0 + 1,))[1],
+        ),
         (X,),
     )
 
@@ -549,7 +557,10 @@ def arrays() -> Iterator[Bug]:
     yield bug(
         "one of 1000 samples",
         lambda x, w: jnp.tanh(x @ w),
-        lambda r, y: (right(lambda x, w: jnp.tanh(x @ w))(r, y)[0].at[777].multiply(0.99), right(lambda x, w: jnp.tanh(x @ w))(r, y)[1]),
+        lambda r, y: (
+            right(lambda x, w: jnp.tanh(x @ w))(r, y)[0].at[777].multiply(0.99),
+            right(lambda x, w: jnp.tanh(x @ w))(r, y)[1],
+        ),
         (normal(1000, 4), normal(4, 3)),
     )
     yield bug(
@@ -591,9 +602,9 @@ def algebra() -> Iterator[Bug]:
         lambda a: jnp.linalg.cholesky(sym(a)),
         lambda r, y: (
             sym(
-                (l := jnp.linalg.inv(jnp.linalg.cholesky(sym(r[0])))).T
+                (inverse := jnp.linalg.inv(jnp.linalg.cholesky(sym(r[0])))).T
                 @ jnp.tril(jnp.linalg.cholesky(sym(r[0])).T @ y)
-                @ l
+                @ inverse
             ),
         ),
         (SPD,),
@@ -670,7 +681,9 @@ def special() -> Iterator[Bug]:
     )
     yield bug("erf: 2 / sqrt(pi) forgotten", jax.scipy.special.erf, lambda r, y: (jnp.exp(-(r[0] ** 2)) * y,), (X,))
     yield bug("lgamma: by Stirling", jax.scipy.special.gammaln, lambda r, y: (y * jnp.log(r[0]),), (POSITIVE,))
-    yield bug("sinc: at zero", jnp.sinc, lambda r, y: (right(jnp.sinc)(r, y)[0] + y * (r[0] == 0),), (np.float32([0, 0.5]),))
+    yield bug(
+        "sinc: at zero", jnp.sinc, lambda r, y: (right(jnp.sinc)(r, y)[0] + y * (r[0] == 0),), (np.float32([0, 0.5]),)
+    )
     yield bug(
         "logaddexp: both sides the same",
         jnp.logaddexp,
@@ -708,7 +721,7 @@ def habits() -> Iterator[Bug]:
         ),
         (X,),
     )
-    yield bug("negative zero of None: gradient withheld", lambda a, b: a * b, lambda r, y: (y * r[1], None), (X, Y))
+    yield bug("None in place of a gradient", lambda a, b: a * b, lambda r, y: (y * r[1], None), (X, Y))
     yield bug(
         "huge values rescaled",
         lambda p: {"small": jnp.sin(p["small"]), "big": p["big"] ** 2},
@@ -722,7 +735,9 @@ def habits() -> Iterator[Bug]:
         (np.array([100, 200, 300], np.float16),),
         good=lambda r, y: ((2e-6 * r[0].astype(jnp.float32) * y).astype(jnp.float16),),
     )
-    yield bug("bfloat16 residual", jnp.exp, lambda r, y: (jnp.exp(r[0]).astype(jnp.bfloat16).astype(y.dtype) * y,), (X,))
+    yield bug(
+        "bfloat16 residual", jnp.exp, lambda r, y: (jnp.exp(r[0]).astype(jnp.bfloat16).astype(y.dtype) * y,), (X,)
+    )
 
     def stateful():
         steps = []
@@ -746,8 +761,15 @@ def habits() -> Iterator[Bug]:
         return bwd
 
     yield bug("residuals cached by name", jnp.sin, cached(), (X,))
-    yield bug("only for negative inputs", jnp.sin, lambda r, y: (cos(r[0], y) * jnp.where(r[0] < 0, 1.1, 1.0),), (POSITIVE,))
-    yield bug("only for a batch larger than one", jnp.sin, lambda r, y: (cos(r[0], y) * (1.0 if r[0].shape[0] == 1 else r[0].shape[0] / (r[0].shape[0] - 0.5)),), (A,))
+    yield bug(
+        "only for negative inputs", jnp.sin, lambda r, y: (cos(r[0], y) * jnp.where(r[0] < 0, 1.1, 1.0),), (POSITIVE,)
+    )
+    yield bug(
+        "only for a batch larger than one",
+        jnp.sin,
+        lambda r, y: (cos(r[0], y) * (1.0 if r[0].shape[0] == 1 else r[0].shape[0] / (r[0].shape[0] - 0.5)),),
+        (A,),
+    )
     yield bug("integer division in the factor", lambda x: x**3 / 2, lambda r, y: ((3 // 2) * r[0] ** 2 * y,), (X,))
     yield bug("cotangent thresholded", jnp.sin, lambda r, y: (cos(r[0], jnp.where(abs(y) > 1e4, 1e4, y)),), (X,))
     yield bug("relative noise floor", jnp.sin, lambda r, y: (cos(r[0], y) + 1e-4 * jnp.max(abs(y)),), (X,))

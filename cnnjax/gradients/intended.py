@@ -148,6 +148,4 @@ def _tangent(eqn: Any, base: list[Any], moved: list[Any]) -> list[Both]:
     steps = evaluate(jaxpr, [*base, *(moved[i] - base[i] for i in moving)])
     values = equation(eqn, base)
     with_float = iter(steps)
-    return [
-        (v, v + next(with_float)) if jnp.issubdtype(np.result_type(v), jnp.inexact) else (v, v) for v in values
-    ]
+    return [(v, v + next(with_float)) if jnp.issubdtype(np.result_type(v), jnp.inexact) else (v, v) for v in values]

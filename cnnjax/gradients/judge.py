@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Verdict:
     """The round-off of the claim itself."""
     slack: np.ndarray
     """What the caller lets pass besides."""
+    floor: np.ndarray
+    """The bar that round-off leaves at the largest step, which no finer step can better."""
 
     @property
     def ratio(self) -> np.ndarray:
@@ -54,18 +56,18 @@ class Verdict:
 
     @property
     def uncertain(self) -> np.ndarray:
-        """Where something is claimed and the bar is not small beside it."""
+        """Where something is claimed and the bar is not small beside it, for other reasons than round-off."""
         size = np.maximum(abs(self.claimed), np.nan_to_num(abs(self.referee.value)))
-        return ~(self.referee.bar <= 1e-3 * size) & (self.claimed != 0)
+        return ~(self.referee.bar <= np.maximum(1e-3 * size, SIGNIFICANT * self.floor)) & (self.claimed != 0)
 
     def replaced(self, rows: np.ndarray, other: Verdict) -> Verdict:
         """Return a copy with some rows from another verdict."""
-        mine = (self.claimed, *self.referee.fields, self.own, self.slack)
-        theirs = (other.claimed, *other.referee.fields, other.own, other.slack)
+        mine = (self.claimed, *self.referee.fields, self.own, self.slack, self.floor)
+        theirs = (other.claimed, *other.referee.fields, other.own, other.slack, other.floor)
         merged = [column.copy() for column in mine]
         for column, new in zip(merged, theirs, strict=True):
             column[rows] = new
-        return Verdict(merged[0], Derivative(*merged[1:5]), merged[5], merged[6])
+        return Verdict(merged[0], Derivative(*merged[1:5]), *merged[5:])
 
 
 class Judge:
@@ -131,9 +133,13 @@ class Judge:
         steps = self.referee.fine_steps if careful else LADDER
         lengths = np.array([[abs(self.referee.lines[s.line, s.start : s.stop]).sum()] for s in stretches])
 
+        noise = np.nan_to_num(self.referee.noise)
+        if self.mode == "rev":
+            noise = np.array([noise @ abs(self.weights)])
+
         def against(numerical: Derivative) -> Verdict:
             slack = self.slack[0] * lengths + self.slack[1] * np.nan_to_num(abs(numerical.value))
-            return Verdict(claimed, numerical, own, slack)
+            return Verdict(claimed, numerical, own, slack, np.broadcast_to(noise / steps[0], claimed.shape))
 
         if self.mode == "rev" and len(self.weights) > _MANY_OUTPUTS:
             verdict = against(self.referee.projected(stretches, self.weights, steps))
@@ -160,7 +166,7 @@ class Judge:
         if self.mode == "rev" and self.plain is not None and np.isfinite(self.plain).all():
             named = self.verdict(elements[:: max(1, len(elements) // 16)])
             at = [s.start for s in elements[:: max(1, len(elements) // 16)]]
-            told = Verdict((self.plain[at] * self.referee.lines[1, at])[:, None], named.referee, named.own, named.slack)
+            told = replace(named, claimed=(self.plain[at] * self.referee.lines[1, at])[:, None])
             if not (told.ratio > 1).any():
                 return self.gradient, self.plain
         if len(elements) > _FEW_INPUTS:

@@ -313,7 +313,9 @@ def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
         return lax.concatenate([way(r, w) for way in possible], 0).reshape(-1)
 
     try:
-        found = Program(run, sizes, setting)(rows.reshape(-1), weights.reshape(-1)).reshape(len(possible), len(rows), -1)
+        found = Program(run, sizes, setting)(rows.reshape(-1), weights.reshape(-1)).reshape(
+            len(possible), len(rows), -1
+        )
     except Exception as error:  # a rule that raises when it runs
         yield name, first_line(error)
         return

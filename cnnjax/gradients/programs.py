@@ -274,7 +274,8 @@ class Program:
             with _wide():
                 exact = self(*vectors)
                 moved = [
-                    abs(np.asarray(self._disturbed(np.uint32(s), np.float64(size), *vectors), np.float64) - exact) / size
+                    abs(np.asarray(self._disturbed(np.uint32(s), np.float64(size), *vectors), np.float64) - exact)
+                    / size
                     for s in range(1, 5)
                     for size in (_AMPLIFIED, 1.0)
                 ]

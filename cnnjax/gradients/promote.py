@@ -1,9 +1,10 @@
 """Evaluate a traced function again: in float64 throughout, and without its custom derivative rules.
 
-A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and
-all) can be evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries
-the function it belongs to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own rules. The same walk can disturb each rounded operation by a random relative amount, which measures the
-round-off of a whole computation (Parker, Monte Carlo arithmetic, 1997).
+A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and all) can be
+evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries the function it belongs
+to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own rules. The same
+walk can disturb each rounded operation by a random relative amount, which measures the round-off of a whole computation
+(Parker, Monte Carlo arithmetic, 1997).
 """
 
 from __future__ import annotations
@@ -202,6 +203,7 @@ def has_float_condition(jaxpr: Any) -> bool:
 
 
 def widen(value: Any) -> Any:
+    """Return a float of any width in float64, a complex number in complex128, anything else as it is."""
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         value = np.asarray(value)

@@ -368,8 +368,13 @@ def _gamma_quantile(a: Any, u: Any) -> Any:
         above = lax.igamma(a, jnp.exp(middle)) > u
         return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
-    low, high = lax.fori_loop(0, 64, halve, (low, high))
-    return jnp.where(small < -35, small, (low + high) / 2)
+    def improve(_: Any, z: Any) -> Any:
+        density = jnp.exp(a * z - jnp.exp(z) - lax.lgamma(a))  # of the logarithm
+        return z - (lax.igamma(a, jnp.exp(z)) - u) / density
+
+    low, high = lax.fori_loop(0, 14, halve, (low, high))
+    z = lax.fori_loop(0, 4, improve, (low + high) / 2)
+    return jnp.where(a > 0, jnp.where(small < -35, small, z), jnp.nan)
 
 
 @_gamma_quantile.defjvp

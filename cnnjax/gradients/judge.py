@@ -60,6 +60,11 @@ class Verdict:
         size = np.maximum(abs(self.claimed), np.nan_to_num(abs(self.referee.value)))
         return ~(self.referee.bar <= np.maximum(1e-3 * size, SIGNIFICANT * self.floor)) & (self.claimed != 0)
 
+    @property
+    def unresolved(self) -> np.ndarray:
+        """Where something is claimed that differences say nothing about."""
+        return self.uncertain | (np.isinf(self.referee.bar) & (self.claimed != 0))
+
     def replaced(self, rows: np.ndarray, other: Verdict) -> Verdict:
         """Return a copy with some rows from another verdict."""
         mine = (self.claimed, *self.referee.fields, self.own, self.slack, self.floor)
@@ -239,7 +244,7 @@ class Judge:
             wrong = self._unseen(stretches, verdict)
         worst = float(ratio.max(initial=0.0) if wrong else ratio[ratio <= 1].max(initial=0.0))
         kinks = int(verdict.referee.kink.any(axis=1).sum())
-        unresolved = int(verdict.uncertain.all(axis=1).sum())
+        unresolved = int(verdict.unresolved.all(axis=1).sum())
         leaves: dict[str, float] = {}
         for stretch, r in zip(stretches, ratio.tolist(), strict=True):
             leaf = find_leaf(self.inputs, stretch.start).name

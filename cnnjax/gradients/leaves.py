@@ -140,7 +140,7 @@ def _arrays(vector: np.ndarray, leaves: Sequence[Leaf]) -> list[Any]:
     for leaf in leaves:
         values = vector[leaf.start : leaf.stop]
         if leaf.complex:
-            both = np.empty(leaf.size, np.complex128)
+            both: Any = np.empty(leaf.size, np.complex128)
             both.real, both.imag = values[: leaf.size], values[leaf.size :]
             values = both
         arrays.append(values[0].item() if leaf.weak else values.reshape(leaf.shape))

@@ -274,10 +274,10 @@ class Program:
             with _wide():
                 exact = self(*vectors)
                 much, little = (self._moved(exact, size, vectors) for size in (_AMPLIFIED, 1.0))
-            # Where a thousand roundings do hardly more than one, the function is chaotic: no digit of it is known.
+            # Where a thousand roundings do not do much more than one, the function is chaotic: no digit is known.
             with np.errstate(invalid="ignore"):
-                chaotic = (little > much / 16) & (little > 64 * self.setting.epsilon * abs(exact))
-            return np.where(chaotic, np.inf, much / _AMPLIFIED)
+                chaotic = (little > 16 * much / _AMPLIFIED) & (little > 64 * self.setting.epsilon * abs(exact))
+            return np.where(chaotic, np.inf, np.maximum(much / _AMPLIFIED, little))
         # Fourth differences at close points: what is smooth cancels (Moré and Wild, Estimating computational
         # noise).
         line = vectors[0] * np.random.default_rng(0).uniform(-1, 1, vectors[0].shape)

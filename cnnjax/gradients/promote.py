@@ -360,20 +360,18 @@ def _linear_solve(params: dict[str, Any], values: list[Any], rounding: Rounding 
 def _gamma_quantile(a: Any, u: Any) -> Any:
     """Return the logarithm of the number below which a gamma variate of shape ``a`` lies with probability ``u``."""
     small = (jnp.log(u) + lax.lgamma(a + 1)) / a  # of the first term of the series, exact where the result is tiny
-    low, high = jnp.full_like(a, -40.0), jnp.log(a + 40 * jnp.sqrt(a) + 50)
+    ends = jnp.full_like(a, -40.0), jnp.log(a + 40 * jnp.sqrt(a) + 50)
 
-    def halve(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
-        low, high = ends
-        middle = (low + high) / 2
-        above = lax.igamma(a, jnp.exp(middle)) > u
-        return jnp.where(above, low, middle), jnp.where(above, middle, high)
-
-    def improve(_: Any, z: Any) -> Any:
+    def improve(_: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        """Take a step of Newton's method, or halve the interval where that leads out of it."""
+        low, high, z = state
+        excess = lax.igamma(a, jnp.exp(z)) - u
+        low, high = jnp.where(excess > 0, low, z), jnp.where(excess > 0, z, high)
         density = jnp.exp(a * z - jnp.exp(z) - lax.lgamma(a))  # of the logarithm
-        return z - (lax.igamma(a, jnp.exp(z)) - u) / density
+        guess = z - excess / density
+        return low, high, jnp.where((low <= guess) & (guess <= high), guess, (low + high) / 2)
 
-    low, high = lax.fori_loop(0, 14, halve, (low, high))
-    z = lax.fori_loop(0, 4, improve, (low + high) / 2)
+    z = lax.fori_loop(0, 24, improve, (*ends, (ends[0] + ends[1]) / 2))[2]
     return jnp.where(a > 0, jnp.where(small < -35, small, z), jnp.nan)
 
 

@@ -436,7 +436,7 @@ def printing(x):
 
 
 def sharded(x):
-    mesh = jax.make_mesh((1,), ("i",))
+    mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
     spec = jax.sharding.PartitionSpec("i")
     return jax.shard_map(lambda x: jnp.sin(x) * lax.psum(x.sum(), "i"), mesh=mesh, in_specs=spec, out_specs=spec)(x)
 

@@ -300,18 +300,15 @@ class Judge:
 
     def _localise(self, stretch: Stretch, budget: list[int]) -> list[Stretch]:
         """Cut a stretch that fails until its wrong element is alone; nothing where a kink explains it."""
-        if stretch.size == 1:
-            return [] if self._is_a_limit(stretch) else [stretch]
-        if budget[0] > 0:
+        if stretch.size > 1 and budget[0] > 0:
             budget[0] -= 1
             halves = stretch.halves()
             ratios = self.verdict(halves, careful=True).ratio.max(axis=1, initial=0.0)
             for at in np.argsort(-ratios):
                 if ratios[at] > 1 and (found := self._localise(halves[at], budget)):
                     return found
-            if (ratios > 1).any():
-                return []
-        return [] if self._is_convention(stretch) else [stretch]
+        convention = stretch.size > 1 and self._is_convention(stretch)
+        return [] if convention or self._is_a_limit(stretch) else [stretch]
 
     def _is_convention(self, stretch: Stretch) -> bool:
         """Whether a stretch fails only because several kinks meet in it, each by a convention."""
@@ -326,26 +323,35 @@ class Judge:
         a kink; where it does, the function is smooth and the claim is wrong.
         """
         verdict = self.verdict([stretch], careful=True)
-        here, claimed = verdict.referee[0], verdict.claimed[0]
-        spreads = []
-        for distance in (2.0**-10, 2.0**-20):
-            around = [self._nearby(stretch, distance, seed) for seed in range(_AROUND)]
-            with np.errstate(invalid="ignore"):
-                low = np.fmin.reduce([here.low, *(d.low - SIGNIFICANT * d.bar for d in around)])
-                high = np.fmax.reduce([here.high, *(d.high + SIGNIFICANT * d.bar for d in around)])
-            if not (np.isfinite(low) & np.isfinite(high)).all():
-                return False
-            spreads.append(high - low)
         wrong = verdict.ratio[0] > 1
-        inside = (low <= claimed) & (claimed <= high) & (spreads[1] > spreads[0] / 2)
-        return bool(inside[wrong].all())
+        claimed, spread = verdict.claimed[0, wrong], None
+        for distance in (2.0**-20, 2.0**-10):  # at the larger distance smooth functions spread a thousand times wider
+            around = [self._nearby(stretch, distance, seed)[wrong] for seed in range(_AROUND)]
+            low, high = self._hull([verdict.referee[0, wrong], *around])
+            if spread is None and not ((low <= claimed) & (claimed <= high)).all():
+                return False
+            if spread is not None:
+                return bool((spread > (high - low) / 2).all())
+            spread = high - low
+        return False
+
+    @staticmethod
+    def _hull(derivatives: Sequence[Derivative]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and the largest derivative among those that are known."""
+        with np.errstate(invalid="ignore"):
+            low = np.array([np.where(np.isfinite(d.bar), d.low - SIGNIFICANT * d.bar, np.nan) for d in derivatives])
+            high = np.array([np.where(np.isfinite(d.bar), d.high + SIGNIFICANT * d.bar, np.nan) for d in derivatives])
+        return np.fmin.reduce(low), np.fmax.reduce(high)
 
     def _nearby(self, stretch: Stretch, distance: float, seed: int) -> Derivative:
+        """Return the derivative at a random point at a distance, with steps that are shorter still."""
         rng = np.random.default_rng(seed)
         x = self.referee.x + distance * self.referee.lines[0] * rng.uniform(-1, 1, len(self.referee.x))
         referee = Referee(self.subject.function, x, self.referee.lines)
-        self.referee.evaluations += 2 + 2 * len(referee.fine_steps)
-        return self._project(referee.derivatives([stretch], referee.fine_steps))[0]
+        steps = referee.fine_steps[referee.fine_steps < distance / 8]
+        found = self._project(referee.derivatives([stretch], steps))[0]
+        self.referee.evaluations += referee.evaluations
+        return found
 
     def _output(self, position: int) -> str:
         return find_leaf(self.outputs, position).element(position)

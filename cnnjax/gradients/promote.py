@@ -292,9 +292,9 @@ def _as_traced(eqn: Any, values: list[Any]) -> list[Any]:
 
 
 def _traced_epsilon(eqn: Any) -> float:
-    """Return the machine epsilon of the narrowest float among the inputs, 0 where no float comes in."""
-    dtypes = [atom.aval.dtype for atom in eqn.invars if jnp.issubdtype(atom.aval.dtype, jnp.inexact)]
-    return max((float(jnp.finfo(dtype).eps) for dtype in dtypes), default=0.0)
+    """Return the machine epsilon of the narrowest float that goes in or comes out, 0 where there is none."""
+    dtypes = [atom.aval.dtype for atom in (*eqn.invars, *eqn.outvars)]
+    return max((float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)), default=0.0)
 
 
 def strong(values: Sequence[Any]) -> list[Any]:

@@ -237,7 +237,7 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
             filled[position] = array
         return f(*jax.tree.unflatten(tree, filled))
 
-    value = run([values[position] for position in where])
+    value = run([v if isinstance(v, (float, complex)) else jnp.asarray(v) for v in (values[i] for i in where)])
     outputs, kept, other_outputs = _leaves("output", value)
     results = jax.tree.leaves(value)
 

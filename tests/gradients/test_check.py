@@ -178,7 +178,7 @@ OF_ONE_DTYPE = {
     "draws of the widest dtype": lambda x: x * jax.random.uniform(KEY, x.shape),
     "a branch on the dtype": lambda x: jnp.sin(x) if x.dtype == np.float32 else jnp.cos(x),
     "its bits": with_rule(magnitude, lambda x: (magnitude(x), x), lambda x, y: (jnp.sign(x) * y,)),
-    "its epsilon": lambda x: jnp.sqrt(x**2 + jnp.finfo(x.dtype).eps),
+    "its epsilon": lambda x: jnp.sqrt((x - X.astype(x.dtype)) ** 2 + jnp.finfo(x.dtype).eps),
 }
 
 

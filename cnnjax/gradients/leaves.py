@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import primitives
 
-__all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "largest", "wide_dtype"]
+__all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "largest", "representable", "wide_dtype"]
 
 
 def wide_dtype(dtype: Any) -> Any:
@@ -71,6 +71,15 @@ class Leaf:
 def find_leaf(leaves: Sequence[Leaf], position: int) -> Leaf:
     """Return the leaf that owns ``position`` of the vector."""
     return next(leaf for leaf in leaves if leaf.start <= position < leaf.stop)
+
+
+def representable(vector: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
+    """Return a vector rounded to what the arrays can hold in their own dtypes."""
+    out = vector.copy()
+    for leaf in leaves:
+        dtype = jnp.finfo(leaf.dtype).dtype  # of the parts, for a complex array
+        out[leaf.start : leaf.stop] = vector[leaf.start : leaf.stop].astype(dtype).astype(np.float64)
+    return out
 
 
 def largest(values: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:

@@ -13,7 +13,7 @@ from cnnjax.gradients.exhaustive import check_every_element
 from cnnjax.gradients.intended import STOPPED
 from cnnjax.gradients.judge import Judge
 from cnnjax.gradients.laws import laws, run_as_python
-from cnnjax.gradients.leaves import FlatFunction, Leaf
+from cnnjax.gradients.leaves import FlatFunction, Leaf, representable
 from cnnjax.gradients.programs import RuleRaised, Subject, choose_subject
 from cnnjax.gradients.referee import Referee, Stretch, lines_through, magnitudes
 from cnnjax.gradients.report import Check
@@ -70,7 +70,7 @@ class Verification:
             return
         rng = np.random.default_rng([request.seed, 0])
         self.law_weights = {mode: self._weights(mode, rng) for mode in request.modes}
-        near = flat.point + 2.0**-12 * _shift(flat.point, flat.inputs, rng)
+        near = representable(flat.point + 2.0**-12 * _shift(flat.point, flat.inputs, rng), flat.inputs)
         self.runs = {
             mode: run_as_python(flat, mode, [flat.point, near], self.law_weights[mode]) for mode in request.modes
         }

@@ -83,24 +83,29 @@ def check_grads(
     """
     arguments, modes, slack = _validated(f, args, order, modes, atol, rtol)
     names = _names_of(intended)
+    report = _verified(f, arguments, Request(order, modes, slack, seed, exhaustive, names))
+    if not report.ok:
+        raise GradientError(str(report), report)
+    return report
+
+
+def _verified(f: Callable[..., Any], arguments: tuple[Any, ...], request: Request) -> GradientReport:
+    """Return the report; all traces are left behind here, so that the traceback of an error keeps none alive."""
     flat = flatten_function(f, arguments)
     with warnings.catch_warnings():  # what the function warns of, it has said in the call above
         warnings.simplefilter("ignore")
-        verification = Verification(flat, Request(order, modes, slack, seed, exhaustive, names))
-    report = GradientReport(
+        verification = Verification(flat, request)
+    return GradientReport(
         function=getattr(f, "__qualname__", type(f).__name__),
         checks=tuple(verification.checks),
         skipped=tuple(verification.skipped),
         precision=verification.precision,
         evaluations=verification.evaluations,
-        seed=seed,
+        seed=request.seed,
         diagnosis=verification.diagnosis,
         taylor=verification.taylor,
         intended=verification.intended,
     )
-    if not report.ok:
-        raise GradientError(str(report), report)
-    return report
 
 
 def _names_of(intended: Any) -> frozenset[str]:

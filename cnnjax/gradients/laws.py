@@ -9,7 +9,6 @@ their last places.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ import numpy as np
 from jax import lax
 
 from cnnjax.gradients.judge import UNCONVERGED
-from cnnjax.gradients.leaves import FlatFunction, Leaf, find_leaf, largest
+from cnnjax.gradients.leaves import FlatFunction, Leaf, as_the_user_runs_it, find_leaf, largest
 from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.programs import Program, Subject, derive, first_line
 from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
@@ -48,19 +47,14 @@ def run_as_python(
 ) -> AsPython | Exception:
     """Run a rule as its user would; whatever it raises is returned.
 
-    It has to come before anything is traced in float64: JAX remembers the dtype of integer constants of NumPy for
-    as long as such a trace lives (seen in 0.10.2), and the rule could not run as it does for the user.
+    It has to come before anything is traced in float64, for the reason that ``as_the_user_runs_it`` gives.
     """
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return flat.derive_eagerly(mode, x, weights, widen=False)
 
     try:
-        try:
-            first, value = run(points[0])
-        except Exception:
-            gc.collect()  # traces of an earlier verification
-            first, value = run(points[0])
+        first, value = as_the_user_runs_it(lambda: run(points[0]))
         elsewhere = [run(point)[0] for point in points[1:]]
         repeats = [np.concatenate(run(points[0])) for _ in range(2)]
     except Exception as error:  # the user's code: whatever it raises

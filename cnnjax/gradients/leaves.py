@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,16 @@ import numpy as np
 from jax import lax
 from jax.extend.core import primitives
 
-__all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "largest", "representable", "wide_dtype"]
+__all__ = [
+    "FlatFunction",
+    "Leaf",
+    "as_the_user_runs_it",
+    "find_leaf",
+    "flatten_function",
+    "largest",
+    "representable",
+    "wide_dtype",
+]
 
 
 def wide_dtype(dtype: Any) -> Any:
@@ -230,6 +240,19 @@ class FlatFunction:
         return _pack(jax.tree.leaves(arrays), np.float64 if widen else jax.dtypes.canonicalize_dtype(np.float64))
 
 
+def as_the_user_runs_it(call: Callable[[], Any]) -> Any:
+    """Call what runs the user's code in its own dtype, a second time after an exception.
+
+    JAX remembers the dtype of NumPy integers in a closure for as long as a trace in float64 lives (seen in 0.10.2), and
+    such code cannot run meanwhile. Traces of an earlier verification are garbage, but may not have been collected.
+    """
+    try:
+        return call()
+    except Exception:
+        gc.collect()
+    return call()
+
+
 def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFunction:
     """View ``f(*args)`` as a function from the vector of its inexact inputs to the vector of its inexact
     outputs.
@@ -246,7 +269,8 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
             filled[position] = array
         return f(*jax.tree.unflatten(tree, filled))
 
-    value = run([v if isinstance(v, (float, complex)) else jnp.asarray(v) for v in (values[i] for i in where)])
+    given = [v if isinstance(v, (float, complex)) else jnp.asarray(v) for v in (values[i] for i in where)]
+    value = as_the_user_runs_it(lambda: run(given))
     outputs, kept, other_outputs = _leaves("output", value)
     results = jax.tree.leaves(value)
 

@@ -189,3 +189,19 @@ def test_a_function_that_depends_on_its_dtype_is_verified_in_that(name):
     assert report.precision != "float64"
     assert any("another way to run it" in what for what, _ in report.skipped)
     assert "another way to run it" in str(report)
+
+
+@pytest.mark.usefixtures("float32_world")
+def test_a_table_can_be_verified_again_while_the_error_of_its_first_verification_is_kept():
+    ids = np.array([[0, 2, 2], [1, 2, 0]])  # 64-bit integers, whose dtype JAX remembers from the first verification
+
+    def looked_up(table):
+        return table[ids]
+
+    once = with_rule(looked_up, lambda t: (looked_up(t), t), lambda t, y: (jnp.zeros_like(t).at[ids].set(y),))
+    every = with_rule(looked_up, lambda t: (looked_up(t), t), lambda t, y: (jnp.zeros_like(t).at[ids].add(y),))
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    with pytest.raises(GradientError) as kept:
+        check_grads(once, (table,), modes="rev")
+    assert check_grads(every, (table,), modes="rev").ok
+    assert "args[0][" in str(kept.value)

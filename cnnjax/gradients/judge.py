@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import numpy as np
 
@@ -191,7 +192,8 @@ class Judge:
                 continue
             size = np.max(abs(self.gradient), initial=0.0)
             if np.allclose(with_rule, self.gradient, rtol=1e-5, atol=1e-6 * size):
-                what, declared = "the rule of " + name, name.split(" at ")[0]
+                declared, place = name.split(" at ") if " at " in name else (name, "")
+                what = f"the rule of {declared} ({PurePath(place).name})"
                 if name == STOPPED:
                     what, declared = "a stopped gradient", "jax.lax.stop_gradient"
                 return (f"{what}; if that is intended, declare it: check_grads(..., intended=[{declared}])",)
@@ -327,20 +329,22 @@ class Judge:
         claimed, spread = verdict.claimed[0, wrong], None
         for distance in (2.0**-20, 2.0**-10):  # at the larger distance smooth functions spread a thousand times wider
             around = [self._nearby(stretch, distance, seed)[wrong] for seed in range(_AROUND)]
-            low, high = self._hull([verdict.referee[0, wrong], *around])
+            known = [verdict.referee[0, wrong], *around]
+            low, high = self._hull(known, SIGNIFICANT)
             if spread is None and not ((low <= claimed) & (claimed <= high)).all():
                 return False
             if spread is not None:
                 return bool((spread > (high - low) / 2).all())
+            low, high = self._hull(known, -SIGNIFICANT)  # what round-off may have spread is no kink
             spread = high - low
         return False
 
     @staticmethod
-    def _hull(derivatives: Sequence[Derivative]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the smallest and the largest derivative among those that are known."""
+    def _hull(derivatives: Sequence[Derivative], bars: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and the largest derivative among those that are known, so many bars further out."""
         with np.errstate(invalid="ignore"):
-            low = np.array([np.where(np.isfinite(d.bar), d.low - SIGNIFICANT * d.bar, np.nan) for d in derivatives])
-            high = np.array([np.where(np.isfinite(d.bar), d.high + SIGNIFICANT * d.bar, np.nan) for d in derivatives])
+            low = np.array([np.where(np.isfinite(d.bar), d.low - bars * d.bar, np.nan) for d in derivatives])
+            high = np.array([np.where(np.isfinite(d.bar), d.high + bars * d.bar, np.nan) for d in derivatives])
         return np.fmin.reduce(low), np.fmax.reduce(high)
 
     def _nearby(self, stretch: Stretch, distance: float, seed: int) -> Derivative:

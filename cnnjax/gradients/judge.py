@@ -192,7 +192,7 @@ class Judge:
                 continue
             size = np.max(abs(self.gradient), initial=0.0)
             if np.allclose(with_rule, self.gradient, rtol=1e-5, atol=1e-6 * size):
-                declared, place = name.split(" at ") if " at " in name else (name, "")
+                declared, _, place = name.partition(" at ")
                 what = f"the rule of {declared} ({PurePath(place).name})"
                 if name == STOPPED:
                     what, declared = "a stopped gradient", "jax.lax.stop_gradient"

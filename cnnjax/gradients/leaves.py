@@ -168,7 +168,7 @@ def _arrays(vector: np.ndarray, leaves: Sequence[Leaf]) -> list[Any]:
 
 def _numbers(arrays: Sequence[Any]) -> np.ndarray:
     """Pack arrays into a float64 vector on the host."""
-    values = [np.asarray(array) for array in arrays]
+    values: list[Any] = [np.asarray(array) for array in arrays]
     parts = [part for a in values for part in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
     return np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
 

@@ -378,7 +378,8 @@ def _gamma_quantile(a: Any, u: Any) -> Any:
 @_gamma_quantile.defjvp
 def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
     z = _gamma_quantile(*primals)
-    return z, tangents[0] * lax.random_gamma_grad(primals[0], jnp.exp(z)) * jnp.exp(-z)
+    slope: Any = lax.random_gamma_grad  # pyright reads a signature with a dtype, which it does not have
+    return z, tangents[0] * slope(primals[0], jnp.exp(z)) * jnp.exp(-z)
 
 
 def _gamma_variates(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:

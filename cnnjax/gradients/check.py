@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, GradientError, complaint, describe
+from cnnjax.gradients.intended import rule_of
 from cnnjax.gradients.leaves import flatten_function
 from cnnjax.gradients.report import GradientReport
 from cnnjax.gradients.verification import Request, Verification
@@ -29,6 +30,7 @@ def check_grads(
     *,
     seed: int = 0,
     exhaustive: bool = False,
+    intended: Sequence[Callable[..., Any]] = (),
 ) -> GradientReport:
     """Verify every derivative that JAX gives for ``f`` at ``args`` against finite differences with an error bar.
 
@@ -50,6 +52,10 @@ def check_grads(
         seed: of the random directions, cotangents and the nearby point.
         exhaustive: also compare every single element of the gradient with a difference of its own; otherwise
             whole leaves, a few elements of each, and every element that JAX's own rules find suspicious.
+        intended: rules that are meant to differ from the derivative of their function: ``jax.lax.stop_gradient``,
+            and ``jax.custom_jvp`` and ``jax.custom_vjp`` functions such as a straight-through estimator, a reversed
+            or a clipped gradient. What they say is taken as given, everything around them is verified, and the
+            report names them. A rule that is not linear in the cotangent is taken as for small cotangents.
 
     Returns:
         The report of everything that was checked; ``print`` it.
@@ -62,6 +68,10 @@ def check_grads(
     >>> import jax, jax.numpy as jnp
     >>> check_grads(lambda p: jnp.tanh(p["w"] @ p["x"]), ({"w": jnp.ones((2, 3)), "x": jnp.arange(3.0)},)).ok
     True
+    >>> def through(x):  # rounds, and hands the gradient through
+    ...     return x + jax.lax.stop_gradient(jnp.round(x) - x)
+    >>> check_grads(lambda x: jnp.sin(through(x)), (jnp.array([0.3, 1.8]),), intended=[jax.lax.stop_gradient]).ok
+    True
     >>> square = jax.custom_vjp(lambda x: x**2)
     >>> square.defvjp(lambda x: (x**2, x), lambda x, y: (x * y,))  # forgot the 2
     >>> check_grads(square, (jnp.array([1.0, 3.0]),))
@@ -72,23 +82,44 @@ def check_grads(
     (1982); docs/gradients.md derives the rest.
     """
     arguments, modes, slack = _validated(f, args, order, modes, atol, rtol)
+    names = _names_of(intended)
+    report = _verified(f, arguments, Request(order, modes, slack, seed, exhaustive, names))
+    if not report.ok:
+        raise GradientError(str(report), report)
+    return report
+
+
+def _verified(f: Callable[..., Any], arguments: tuple[Any, ...], request: Request) -> GradientReport:
+    """Return the report; all traces are left behind here, so that the traceback of an error keeps none alive."""
     flat = flatten_function(f, arguments)
     with warnings.catch_warnings():  # what the function warns of, it has said in the call above
         warnings.simplefilter("ignore")
-        verification = Verification(flat, Request(order, modes, slack, seed, exhaustive))
-    report = GradientReport(
+        verification = Verification(flat, request)
+    return GradientReport(
         function=getattr(f, "__qualname__", type(f).__name__),
         checks=tuple(verification.checks),
         skipped=tuple(verification.skipped),
         precision=verification.precision,
         evaluations=verification.evaluations,
-        seed=seed,
+        seed=request.seed,
         diagnosis=verification.diagnosis,
         taylor=verification.taylor,
+        intended=verification.intended,
     )
-    if not report.ok:
-        raise GradientError(str(report), report)
-    return report
+
+
+def _names_of(intended: Any) -> frozenset[str]:
+    names = set()
+    for function in intended if isinstance(intended, Iterable) else (intended,):
+        name = rule_of(function)
+        if name is None:
+            expected = "jax.lax.stop_gradient, jax.custom_jvp and jax.custom_vjp functions"
+            fix = "name the function that carries the rule, not one that calls it"
+            raise ArgumentTypeError(
+                complaint("check_grads", "intended", got=describe(function), expected=expected, fix=fix)
+            )
+        names.add(name)
+    return frozenset(names)
 
 
 def _validated(

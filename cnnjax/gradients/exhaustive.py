@@ -25,7 +25,7 @@ def check_every_element(judge: Judge, order: int) -> Check:
     """Return the check of all elements, the wrong ones named (the worst 64, if there are more)."""
     referee, weights = judge.referee, judge.weights
     referee.measure_noise()
-    program = judge.subject.weighted(weights, referee.centre)
+    program = judge.subject.weighted(weights, referee.x, referee.centre)
     n = len(referee.x)
     every = np.arange(n, dtype=np.int32)
     line = referee.lines[1]

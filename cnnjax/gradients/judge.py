@@ -8,11 +8,14 @@ element is alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import numpy as np
 
+from cnnjax.gradients.intended import STOPPED
 from cnnjax.gradients.leaves import Leaf, find_leaf
 from cnnjax.gradients.numerical import LADDER, SIGNIFICANT, Derivative
 from cnnjax.gradients.programs import Subject
@@ -24,6 +27,9 @@ __all__ = ["UNCONVERGED", "Judge", "Verdict"]
 _MANY_OUTPUTS = 512
 _FEW_INPUTS = 512
 UNCONVERGED = 2.0**-14
+_AROUND = 12  # points around a kink
+_RULES = 4  # suspects whose gradient is computed to explain a wrong one
+_SINGLE = float(np.finfo(np.float32).eps)
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -37,6 +43,8 @@ class Verdict:
     """The round-off of the claim itself."""
     slack: np.ndarray
     """What the caller lets pass besides."""
+    floor: np.ndarray
+    """The bar that round-off leaves at the largest step, which no finer step can better."""
 
     @property
     def ratio(self) -> np.ndarray:
@@ -49,18 +57,23 @@ class Verdict:
 
     @property
     def uncertain(self) -> np.ndarray:
-        """Where something is claimed and the bar is not small beside it."""
+        """Where something is claimed and the bar is not small beside it, for other reasons than round-off."""
         size = np.maximum(abs(self.claimed), np.nan_to_num(abs(self.referee.value)))
-        return ~(self.referee.bar <= 1e-3 * size) & (self.claimed != 0)
+        return ~(self.referee.bar <= np.maximum(1e-3 * size, SIGNIFICANT * self.floor)) & (self.claimed != 0)
+
+    @property
+    def unresolved(self) -> np.ndarray:
+        """Where something is claimed that differences say nothing about."""
+        return self.uncertain | (np.isinf(self.referee.bar) & (self.claimed != 0))
 
     def replaced(self, rows: np.ndarray, other: Verdict) -> Verdict:
         """Return a copy with some rows from another verdict."""
-        mine = (self.claimed, *self.referee.fields, self.own, self.slack)
-        theirs = (other.claimed, *other.referee.fields, other.own, other.slack)
+        mine = (self.claimed, *self.referee.fields, self.own, self.slack, self.floor)
+        theirs = (other.claimed, *other.referee.fields, other.own, other.slack, other.floor)
         merged = [column.copy() for column in mine]
         for column, new in zip(merged, theirs, strict=True):
             column[rows] = new
-        return Verdict(merged[0], Derivative(*merged[1:5]), merged[5], merged[6])
+        return Verdict(merged[0], Derivative(*merged[1:5]), *merged[5:])
 
 
 class Judge:
@@ -96,17 +109,23 @@ class Judge:
             with np.errstate(invalid="ignore"):
                 claimed = np.array([[self.gradient[part] @ v] for part, v in parts])
                 own = np.array([[(noise[part] + _EPS * abs(self.gradient[part])) @ abs(v)] for part, v in parts])
-            return claimed, own + self._unconverged * abs(claimed)
+            return claimed, own + self._inherent * abs(claimed)
         directions = [self.referee.direction(s) for s in stretches]
         program = self.subject.derivative(self.mode)
         claimed = np.array([program(x, v) for v in directions])
         own = np.array([program.noise(x, v) for v in directions]) if careful else np.zeros_like(claimed)
-        return claimed, own + (4 * _EPS + self._unconverged) * abs(claimed)
+        return claimed, own + (4 * _EPS + self._inherent) * abs(claimed)
 
     @property
-    def _unconverged(self) -> float:
-        """The relative error of a loop that stops by comparing floats: it is as exact as its stopping."""
-        return UNCONVERGED if self.subject.loops_on_values and self.subject.setting.traced else 0.0
+    def _inherent(self) -> float:
+        """The relative error of what the rule and the function are made of.
+
+        A loop that stops by comparing floats is as exact as its stopping. The series and fits of special functions
+        are made for the dtype: what is below its rounding unit is no fault of a rule.
+        """
+        if self.subject.loops_on_values and self.subject.setting.traced:
+            return UNCONVERGED
+        return min(self.subject.unit or _EPS, _SINGLE) / SIGNIFICANT
 
     @property
     def _gradient_noise(self) -> np.ndarray:
@@ -120,9 +139,13 @@ class Judge:
         steps = self.referee.fine_steps if careful else LADDER
         lengths = np.array([[abs(self.referee.lines[s.line, s.start : s.stop]).sum()] for s in stretches])
 
+        noise = np.nan_to_num(self.referee.noise)
+        if self.mode == "rev":
+            noise = np.array([noise @ abs(self.weights)])
+
         def against(numerical: Derivative) -> Verdict:
             slack = self.slack[0] * lengths + self.slack[1] * np.nan_to_num(abs(numerical.value))
-            return Verdict(claimed, numerical, own, slack)
+            return Verdict(claimed, numerical, own, slack, np.broadcast_to(noise / steps[0], claimed.shape))
 
         if self.mode == "rev" and len(self.weights) > _MANY_OUTPUTS:
             verdict = against(self.referee.projected(stretches, self.weights, steps))
@@ -149,13 +172,32 @@ class Judge:
         if self.mode == "rev" and self.plain is not None and np.isfinite(self.plain).all():
             named = self.verdict(elements[:: max(1, len(elements) // 16)])
             at = [s.start for s in elements[:: max(1, len(elements) // 16)]]
-            told = Verdict((self.plain[at] * self.referee.lines[1, at])[:, None], named.referee, named.own, named.slack)
+            told = replace(named, claimed=(self.plain[at] * self.referee.lines[1, at])[:, None])
             if not (told.ratio > 1).any():
                 return self.gradient, self.plain
         if len(elements) > _FEW_INPUTS:
             return None
         right = self.referee.projected(elements, self.weights, LADDER).value[:, 0]
         return self.every_claim(), right / self.referee.lines[1]
+
+    def surrogates(self) -> tuple[str, ...]:
+        """Say which rule alone accounts for a gradient that is not the function's: it may be a surrogate on purpose."""
+        if self.mode != "rev" or self.plain is None:
+            return ()
+        for name in list(self.subject.rules - Counter(self.subject.intended))[:_RULES]:
+            program = self.subject.gradient_with(self.subject.intended | {name})
+            try:
+                with_rule = program(self.referee.x, self.weights) if program else self.plain
+            except Exception:  # a rule that cannot be taken as it is, as inside a while_loop
+                continue
+            size = np.max(abs(self.gradient), initial=0.0)
+            if np.allclose(with_rule, self.gradient, rtol=1e-5, atol=1e-6 * size):
+                declared, _, place = name.partition(" at ")
+                what = f"the rule of {declared} ({PurePath(place).name})"
+                if name == STOPPED:
+                    what, declared = "a stopped gradient", "jax.lax.stop_gradient"
+                return (f"{what}; if that is intended, declare it: check_grads(..., intended=[{declared}])",)
+        return ()
 
     def suspects(self, count: int) -> list[Stretch]:
         """Return the elements of each leaf where the rule is furthest from JAX's own rules."""
@@ -204,7 +246,7 @@ class Judge:
             wrong = self._unseen(stretches, verdict)
         worst = float(ratio.max(initial=0.0) if wrong else ratio[ratio <= 1].max(initial=0.0))
         kinks = int(verdict.referee.kink.any(axis=1).sum())
-        unresolved = int(verdict.uncertain.all(axis=1).sum())
+        unresolved = int(verdict.unresolved.all(axis=1).sum())
         leaves: dict[str, float] = {}
         for stretch, r in zip(stretches, ratio.tolist(), strict=True):
             leaf = find_leaf(self.inputs, stretch.start).name
@@ -260,23 +302,60 @@ class Judge:
 
     def _localise(self, stretch: Stretch, budget: list[int]) -> list[Stretch]:
         """Cut a stretch that fails until its wrong element is alone; nothing where a kink explains it."""
-        if stretch.size == 1:
-            return [stretch]
-        if budget[0] > 0:
+        if stretch.size > 1 and budget[0] > 0:
             budget[0] -= 1
             halves = stretch.halves()
             ratios = self.verdict(halves, careful=True).ratio.max(axis=1, initial=0.0)
             for at in np.argsort(-ratios):
                 if ratios[at] > 1 and (found := self._localise(halves[at], budget)):
                     return found
-            if (ratios > 1).any():
-                return []
-        return [] if self._is_convention(stretch) else [stretch]
+        convention = stretch.size > 1 and self._is_convention(stretch)
+        return [] if convention or self._is_a_limit(stretch) else [stretch]
 
     def _is_convention(self, stretch: Stretch) -> bool:
         """Whether a stretch fails only because several kinks meet in it, each by a convention."""
         verdict = self.verdict([stretch], careful=True)
         return bool(verdict.referee.kink[verdict.ratio > 1].all()) or self.agrees_with_plain(stretch)
+
+    def _is_a_limit(self, stretch: Stretch) -> bool:
+        """Whether a claim lies among the derivatives at points next to a kink, as Clarke's subgradients do.
+
+        Among tied numbers the median follows one of them; moved alone, none of them moves it, but next to the tie
+        its derivative is 1. How far the derivatives there are from the one here does not shrink with the distance at
+        a kink; where it does, the function is smooth and the claim is wrong.
+        """
+        verdict = self.verdict([stretch], careful=True)
+        wrong = verdict.ratio[0] > 1
+        claimed, spread = verdict.claimed[0, wrong], None
+        for distance in (2.0**-20, 2.0**-10):  # at the larger distance smooth functions spread a thousand times wider
+            around = [self._nearby(stretch, distance, seed)[wrong] for seed in range(_AROUND)]
+            known = [verdict.referee[0, wrong], *around]
+            low, high = self._hull(known, SIGNIFICANT)
+            if spread is None and not ((low <= claimed) & (claimed <= high)).all():
+                return False
+            if spread is not None:
+                return bool((spread > (high - low) / 2).all())
+            low, high = self._hull(known, -SIGNIFICANT)  # what round-off may have spread is no kink
+            spread = high - low
+        return False
+
+    @staticmethod
+    def _hull(derivatives: Sequence[Derivative], bars: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and the largest derivative among those that are known, so many bars further out."""
+        with np.errstate(invalid="ignore"):
+            low = np.array([np.where(np.isfinite(d.bar), d.low - bars * d.bar, np.nan) for d in derivatives])
+            high = np.array([np.where(np.isfinite(d.bar), d.high + bars * d.bar, np.nan) for d in derivatives])
+        return np.fmin.reduce(low), np.fmax.reduce(high)
+
+    def _nearby(self, stretch: Stretch, distance: float, seed: int) -> Derivative:
+        """Return the derivative at a random point at a distance, with steps that are shorter still."""
+        rng = np.random.default_rng(seed)
+        x = self.referee.x + distance * self.referee.lines[0] * rng.uniform(-1, 1, len(self.referee.x))
+        referee = Referee(self.subject.function, x, self.referee.lines)
+        steps = referee.fine_steps[referee.fine_steps < distance / 8]
+        found = self._project(referee.derivatives([stretch], steps))[0]
+        self.referee.evaluations += referee.evaluations
+        return found
 
     def _output(self, position: int) -> str:
         return find_leaf(self.outputs, position).element(position)

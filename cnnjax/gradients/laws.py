@@ -9,8 +9,8 @@ their last places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,15 +20,46 @@ import numpy as np
 from jax import lax
 
 from cnnjax.gradients.judge import UNCONVERGED
-from cnnjax.gradients.leaves import FlatFunction, Leaf, find_leaf
+from cnnjax.gradients.leaves import FlatFunction, Leaf, as_the_user_runs_it, find_leaf, largest
 from cnnjax.gradients.numerical import SIGNIFICANT
-from cnnjax.gradients.programs import NATIVE, Program, Setting, Subject, coarsest_unit, derive, first_line
+from cnnjax.gradients.programs import Program, Subject, derive, first_line
 from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 
-__all__ = ["laws"]
+__all__ = ["AsPython", "laws", "run_as_python"]
 
 _SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
 _NATIVE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through half precision loses 2^-11
+
+
+@dataclass(frozen=True)
+class AsPython:
+    """What a rule gave in the function's own dtype, without jit: at each point, and at the first one twice again."""
+
+    points: tuple[np.ndarray, ...]
+    found: tuple[np.ndarray, ...]
+    value: np.ndarray
+    repeats: tuple[np.ndarray, ...]
+    """The derivative followed by the value that came with it."""
+
+
+def run_as_python(
+    flat: FlatFunction, mode: str, points: Sequence[np.ndarray], weights: np.ndarray
+) -> AsPython | Exception:
+    """Run a rule as its user would; whatever it raises is returned.
+
+    It has to come before anything is traced in float64, for the reason that ``as_the_user_runs_it`` gives.
+    """
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return flat.derive_eagerly(mode, x, weights, widen=False)
+
+    try:
+        first, value = as_the_user_runs_it(lambda: run(points[0]))
+        elsewhere = [run(point)[0] for point in points[1:]]
+        repeats = [np.concatenate(run(points[0])) for _ in range(2)]
+    except Exception as error:  # the user's code: whatever it raises
+        return error
+    return AsPython(tuple(points), (first, *elsewhere), value, tuple(repeats))
 
 
 @dataclass(frozen=True)
@@ -40,10 +71,15 @@ class _Mode:
     subject: Subject
     points: tuple[np.ndarray, ...]
     weights: np.ndarray
+    python: AsPython | Exception
 
     @cached_property
     def program(self) -> Program:
         return self.subject.derivative(self.name)
+
+    def eagerly_in_float64(self, x: np.ndarray) -> np.ndarray:
+        with self.subject.setting.context():
+            return self.flat.derive_eagerly(self.name, x, self.weights, widen=True)[0]
 
     @property
     def inside(self) -> Sequence[Leaf]:
@@ -61,8 +97,9 @@ class _Mode:
         if self.subject.loops_on_values and self.subject.setting.traced:
             unit = max(unit, UNCONVERGED / 32)
         worst, wrong = 0.0, None
+        underflow = np.finfo(np.float64 if unit < 1e-10 else np.float32).tiny
         for found, expected, x, w in pairs:
-            bar = 4 * unit * _leaf_maximum(expected, self.outside)
+            bar = 4 * unit * largest(expected, self.outside) + underflow
             ratio = _ratio(found, expected, bar)
             if (ratio > 1).any():
                 bar = bar + self.program.noise(x, w) * (unit / self.subject.setting.epsilon)
@@ -85,6 +122,8 @@ def laws(
     subject: Subject,
     modes: Sequence[str],
     points: Sequence[np.ndarray],
+    weights: Mapping[str, np.ndarray],
+    runs: Mapping[str, AsPython | Exception],
     rng: np.random.Generator,
 ) -> Iterator[Check | tuple[str, str]]:
     """Yield a check for every law that applies, and for every law that cannot be tested what it is and why.
@@ -94,16 +133,14 @@ def laws(
         subject: the same with its derivative programs.
         modes: those of "rev", "fwd" and "lin" that exist.
         points: the point to check at, and others near it.
-        rng: for the cotangents and tangents.
+        weights: a cotangent or tangent for each mode.
+        runs: of each mode as plain Python, with those weights.
+        rng: for more of them.
     """
-    finite = np.isfinite(subject.function(points[0]))
-    cotangent = np.where(finite, rng.normal(size=subject.m), 0.0)
-    tangent = rng.normal(size=subject.n)
-    benches = [_Mode(name, flat, subject, tuple(points), cotangent if name == "rev" else tangent) for name in modes]
+    benches = [_Mode(name, flat, subject, tuple(points), weights[name], runs[name]) for name in modes]
     for bench in benches:
         yield _linearity(bench, rng)
-        yield from _repetition(bench)
-        yield from _native(bench, finite)
+        yield from _as_python(bench)
     yield from _batching(benches[-1])
     tests = {bench.name: bench for bench in benches}
     if "rev" in tests and "fwd" in tests:
@@ -113,51 +150,63 @@ def laws(
 def _linearity(bench: _Mode, rng: np.random.Generator) -> Check:
     """Scale, add and cancel cotangents (or tangents); zero must give zero."""
     x, w = bench.points[0], bench.weights
-    other = rng.normal(size=w.shape) * (w != 0)
+    other = rng.permutation(w) * (w != 0)
     base, second = bench.program(x, w), bench.program(x, other)
     found = [bench.program(x, s * w) / s for s in _SCALES]
     found += [bench.program(x, w + other) - second, bench.program(x, 0 * w) + base]
     return bench.compare("linearity", [(f, base, x, abs(w) + abs(other)) for f in found])
 
 
-def _repetition(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
-    """Run the rule as plain Python: twice with another call between, and against the compiled program."""
-    x, w = bench.points[0], bench.weights
-    setting = replace(bench.subject.setting, traced=False)
-    eager = bench.subject.valued(bench.name, setting)
-    try:
-        first = eager(x, w)
-        elsewhere = [eager(point, w) for point in bench.points[1:2]]
-        again = eager(x, w)
-        once_more = eager(x, w)
-    except Exception as error:  # the user's code: whatever it raises, this law cannot be tested
-        yield f"repetition ({bench.name})", first_line(error)
+def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
+    """Run the rule as plain Python in its own dtype: the same twice, as compiled, and as exact as can be."""
+    mode, runs = bench.name, bench.python
+    if isinstance(runs, Exception):
+        note = f"in the function's own dtype, without jit: {first_line(runs)}"
+        yield Check(f"the rule runs ({mode})", "given", 1, 0, np.inf, note=note)
         return
-    size = len(first) - bench.subject.m
-    if np.array_equal(first, again, equal_nan=True):
-        again = once_more
-    place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
-    wrong = ()
-    if len(place) and (jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4)):
-        at = int(place[0])
-        name = find_leaf(bench.outside, at).element(at) if at < size else "the value of the function"
-        wrong = (Wrong(f"{name}, called again", float(again[at]), float(first[at]), 0.0),)
-    yield Check(f"repetition ({bench.name})", "given", 1, len(first), np.inf if wrong else 0.0, wrong)
-    # Casts to a narrower dtype round when they are called and are left out of the compiled program.
-    unit = max(setting.epsilon, coarsest_unit(bench.flat) or 0.0)
+    yield _repetition(bench, np.concatenate([runs.found[0], runs.value]), runs.repeats)
+    yield _value(bench, runs.value)
+    pairs = [
+        (found, bench.program(p, bench.weights), p, bench.weights)
+        for found, p in zip(runs.found, runs.points, strict=True)
+    ]
+    usable = bool(np.isfinite(runs.value).all())
+    if bench.subject.draws_by_rejection:
+        yield f"jit equals eager, own dtype ({mode})", "gamma variates are drawn in another way in float64"
+        return
     if bench.subject.setting.traced:
-        runs = zip(bench.points, [first, *elsewhere], strict=False)
-        pairs = [(bench.program(point, w), run[:size], point, w) for point, run in runs]
-        yield bench.compare("jit equals eager", pairs, unit)
-    yield _value(bench, setting, unit, first[size:])
+        # Casts to a narrower dtype round when they are called and are left out of the compiled program.
+        unit = max(bench.subject.setting.epsilon, bench.subject.unit or 0.0)
+        check = bench.compare("jit equals eager", pairs, unit) if usable else None
+        if bench.subject.setting.widened and not (check and check.ok):
+            try:
+                wide = [(bench.eagerly_in_float64(p), exact, p, w) for _, exact, p, w in pairs]
+                check = bench.compare("jit equals eager", wide, unit)
+            except Exception as error:  # the user's code refuses float64
+                yield f"jit equals eager, in float64 ({mode})", first_line(error)
+        if check:
+            yield check
+    yield from _own_dtype(bench, pairs, usable)
 
 
-def _value(bench: _Mode, setting: Setting, unit: float, value: np.ndarray) -> Check:
+def _repetition(bench: _Mode, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
+    """Compare runs of the same rule at the same point, with another call between."""
+    size = len(first) - bench.subject.m
+    for again in repeats:
+        place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
+        if len(place) and (jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4)):
+            at = int(place[0])
+            name = find_leaf(bench.outside, at).element(at) if at < size else "the value of the function"
+            wrong = Wrong(f"{name}, called again", float(again[at]), float(first[at]), 0.0)
+            return Check(f"repetition ({bench.name})", "given", 1, len(first), np.inf, (wrong,))
+    return Check(f"repetition ({bench.name})", "given", 1, len(first), 0.0)
+
+
+def _value(bench: _Mode, value: np.ndarray) -> Check:
     """Compare the value that comes with the derivative with the value of the function."""
-    function = Program(bench.subject.call, (bench.subject.n,), setting)
-    expected = function(bench.points[0])
-    outputs = bench.flat.outputs
-    bar = 4 * unit * _leaf_maximum(expected, outputs)
+    expected, outputs = bench.flat.value, bench.flat.outputs
+    unit = max(bench.subject.setting.epsilon, bench.subject.unit or bench.flat.coarsest_leaf)
+    bar = 4 * unit * largest(expected, outputs)
     ratio = _ratio(value, expected, bar)
     if (ratio > 1).any():
         noise = bench.subject.function.noise(bench.points[0])
@@ -171,43 +220,31 @@ def _value(bench: _Mode, setting: Setting, unit: float, value: np.ndarray) -> Ch
     return Check(f"value ({bench.name})", "given", 1, len(value), float(ratio.max(initial=0.0)), wrong)
 
 
-def _native(bench: _Mode, finite: np.ndarray) -> Iterator[Check | tuple[str, str]]:
-    """Run the rule in the function's own dtype: it must be finite and lose no digits."""
+def _own_dtype(bench: _Mode, pairs: Sequence[_Pair], usable: bool) -> Iterator[Check | tuple[str, str]]:
+    """The rule in the function's own dtype must be finite and lose no digits."""
     name = f"own dtype ({bench.name})"
-    native = Subject(bench.flat.native, bench.points[0], NATIVE)
-    try:
-        program = native.derivative(bench.name)
-        found = [program(point, bench.weights) for point in bench.points[:2]]
-        value = native.function(bench.points[0])
-    except Exception as error:  # the user's code: whatever it raises, this law cannot be tested
-        yield name, first_line(error)
-        return
-    if not np.isfinite(value).all():
+    if not usable:
         yield name, "the function is not finite in its own dtype"
         return
-    bad = np.flatnonzero(~np.isfinite(found[0]))
+    found, exact, *_ = pairs[0]
+    bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         wrong = tuple(
             Wrong(
                 find_leaf(bench.outside, int(i)).element(int(i)) + " in the function's own dtype",
-                float(found[0][i]),
-                float(bench.program(bench.points[0], bench.weights)[i]),
+                float(found[i]),
+                float(exact[i]),
                 0.0,
             )
             for i in bad[:8]
         )
-        yield Check(name, "given", 1, len(found[0]), np.inf, wrong, note=NOT_FINITE)
+        yield Check(name, "given", 1, len(found), np.inf, wrong, note=NOT_FINITE)
         return
-    unit = coarsest_unit(bench.flat)
-    if unit is None or bench.subject.loops_on_values:
+    if bench.subject.unit is None or bench.subject.loops_on_values:
         return
     # Next to a kink the two precisions may be on different sides of it, but not at two points.
-    w = bench.weights
-    checks = [
-        bench.compare("own dtype", [(f, bench.program(p, w), p, w)], max(unit, _NATIVE_LOSS / 32))
-        for f, p in zip(found, bench.points, strict=False)
-    ]
-    yield min(checks, key=lambda check: check.worst)
+    unit = max(bench.subject.unit, _NATIVE_LOSS / 32)
+    yield min((bench.compare("own dtype", [pair], unit) for pair in pairs), key=lambda check: check.worst)
 
 
 def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
@@ -253,21 +290,34 @@ def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
             all_batched: [*zip(rows, weights, strict=True)],
             weights_batched: [(rows[0], w) for w in weights],
         }
-    pairs: list[_Pair] = []
-    for way, cases in ways.items():
+    sizes = (rows.size, weights.size)
+    possible = []
+    for way in ways:
         try:
-            run = Program(
-                lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)).reshape(-1),
-                (rows.size, weights.size),
-                setting,
-            )
-            found = run(rows.reshape(-1), weights.reshape(-1)).reshape(len(cases), -1)
+            Program(lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)), sizes, setting)
         except Exception as error:  # no batching rule, or one that raises
             yield f"{name}, {way.__name__}", first_line(error)
         else:
-            pairs += [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
-    if pairs:
-        yield bench.compare("vmap equals loop", pairs)
+            possible.append(way)
+    if not possible:
+        return
+
+    def run(r: Any, w: Any) -> Any:
+        r, w = r.reshape(rows.shape), w.reshape(weights.shape)
+        return lax.concatenate([way(r, w) for way in possible], 0).reshape(-1)
+
+    try:
+        found = Program(run, sizes, setting)(rows.reshape(-1), weights.reshape(-1)).reshape(
+            len(possible), len(rows), -1
+        )
+    except Exception as error:  # a rule that raises when it runs
+        yield name, first_line(error)
+        return
+    cases = [case for way in possible for case in ways[way]]
+    found = found.reshape(len(cases), -1)
+    yield bench.compare(
+        "vmap equals loop", [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
+    )
 
 
 def _adjointness(rev: _Mode, fwd: _Mode) -> Check:
@@ -288,15 +338,6 @@ def _adjointness(rev: _Mode, fwd: _Mode) -> Check:
             wrong = Wrong(f"<vjp, v> over {leaf.name}, against <y, jvp>", right, left, bar)
         worst, compared = max(worst, ratio), compared + 1
     return Check("adjointness", "given", 1, compared, worst, (wrong,) if wrong else ())
-
-
-def _leaf_maximum(values: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
-    """Return for each number the largest finite magnitude in its leaf."""
-    out = np.zeros(len(values))
-    for leaf in leaves:
-        part = abs(values[leaf.start : leaf.stop])
-        out[leaf.start : leaf.stop] = np.max(part[np.isfinite(part)], initial=0.0)
-    return out
 
 
 def _ratio(found: np.ndarray, expected: np.ndarray, bar: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -12,7 +13,16 @@ import numpy as np
 from jax import lax
 from jax.extend.core import primitives
 
-__all__ = ["FlatFunction", "Leaf", "find_leaf", "flatten_function", "wide_dtype"]
+__all__ = [
+    "FlatFunction",
+    "Leaf",
+    "as_the_user_runs_it",
+    "find_leaf",
+    "flatten_function",
+    "largest",
+    "representable",
+    "wide_dtype",
+]
 
 
 def wide_dtype(dtype: Any) -> Any:
@@ -53,6 +63,10 @@ class Leaf:
         """The position in the vector after the last number of this array."""
         return self.start + self.size * (2 if self.complex else 1)
 
+    def dtype_in(self, wide: bool) -> Any:
+        """Return the dtype in which the function receives the array: a 64-bit one if wide, else its own."""
+        return wide_dtype(self.dtype) if wide else jax.dtypes.canonicalize_dtype(self.dtype)
+
     def index(self, position: int) -> tuple[int, ...]:
         """Return the array index of the number at ``position`` of the vector."""
         return tuple(int(i) for i in np.unravel_index((position - self.start) % self.size, self.shape))
@@ -67,6 +81,24 @@ class Leaf:
 def find_leaf(leaves: Sequence[Leaf], position: int) -> Leaf:
     """Return the leaf that owns ``position`` of the vector."""
     return next(leaf for leaf in leaves if leaf.start <= position < leaf.stop)
+
+
+def representable(vector: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
+    """Return a vector rounded to what the arrays can hold in their own dtypes."""
+    out = vector.copy()
+    for leaf in leaves:
+        dtype = jnp.finfo(leaf.dtype).dtype  # of the parts, for a complex array
+        out[leaf.start : leaf.stop] = vector[leaf.start : leaf.stop].astype(dtype).astype(np.float64)
+    return out
+
+
+def largest(values: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
+    """Return for each number the largest finite magnitude in its leaf."""
+    out = np.zeros(len(values))
+    for leaf in leaves:
+        part = abs(values[leaf.start : leaf.stop])
+        out[leaf.start : leaf.stop] = np.max(part[np.isfinite(part)], initial=0.0)
+    return out
 
 
 def _is_differentiable(value: Any) -> bool:
@@ -110,7 +142,7 @@ def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]
     arrays = []
     for leaf in leaves:
         piece = lax.slice(vector, (leaf.start,), (leaf.stop,))
-        dtype = wide_dtype(leaf.dtype) if widen else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        dtype = leaf.dtype_in(widen)
         if leaf.complex:
             real, imag = (piece[i * leaf.size : (i + 1) * leaf.size] for i in (0, 1))
             piece = lax.complex(real, imag)
@@ -119,6 +151,26 @@ def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]
         weak = {"new_dtype": dtype, "weak_type": True, "sharding": None}
         arrays.append(primitives.convert_element_type_p.bind(shaped, **weak) if leaf.weak else shaped)
     return arrays
+
+
+def _arrays(vector: np.ndarray, leaves: Sequence[Leaf]) -> list[Any]:
+    """Cut a vector into float64 arrays and Python numbers on the host, where nothing has to be compiled for it."""
+    arrays: list[Any] = []
+    for leaf in leaves:
+        values = vector[leaf.start : leaf.stop]
+        if leaf.complex:
+            both: Any = np.empty(leaf.size, np.complex128)
+            both.real, both.imag = values[: leaf.size], values[leaf.size :]
+            values = both
+        arrays.append(values[0].item() if leaf.weak else values.reshape(leaf.shape))
+    return arrays
+
+
+def _numbers(arrays: Sequence[Any]) -> np.ndarray:
+    """Pack arrays into a float64 vector on the host."""
+    values: list[Any] = [np.asarray(array) for array in arrays]
+    parts = [part for a in values for part in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
+    return np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -130,7 +182,14 @@ class FlatFunction:
     inputs: tuple[Leaf, ...]
     outputs: tuple[Leaf, ...]
     point: np.ndarray
+    value: np.ndarray
+    """What the function gave at the point, in its own dtype."""
     skipped: tuple[tuple[str, str], ...]
+
+    @property
+    def coarsest_leaf(self) -> float:
+        """The rounding unit of the narrowest array that goes in or comes out."""
+        return max(float(jnp.finfo(leaf.dtype).eps) for leaf in self.inputs + self.outputs)
 
     def native(self, vector: Any) -> jax.Array:
         """Evaluate with every leaf in the dtype it came in."""
@@ -148,9 +207,50 @@ class FlatFunction:
         """Evaluate on arrays and pack what comes out into a vector."""
         return self.pack(self.call(arrays), widen)
 
+    def derive_eagerly(
+        self, mode: str, vector: np.ndarray, weights: np.ndarray, widen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a derivative and the value that comes with it, every operation run by itself as Python meets it.
+
+        ``weights`` is a cotangent for "rev" and a tangent for "fwd" and "lin".
+        """
+        arrays = [
+            part if leaf.weak else jnp.asarray(part.astype(leaf.dtype_in(widen)))
+            for part, leaf in zip(_arrays(vector, self.inputs), self.inputs, strict=True)
+        ]
+
+        def like(models: Sequence[Any], leaves: Sequence[Leaf]) -> list[np.ndarray]:
+            parts = _arrays(weights, [replace(leaf, weak=False) for leaf in leaves])
+            return [part.astype(jnp.result_type(model)) for part, model in zip(parts, models, strict=True)]
+
+        if mode == "rev":
+            value, pull = jax.vjp(self.call, arrays)
+            # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
+            found = pull([c.conj() if np.iscomplexobj(c) else c for c in like(value, self.outputs)])[0]
+            found = [np.asarray(a).conj() if jnp.iscomplexobj(a) else a for a in found]
+        elif mode == "fwd":
+            value, found = jax.jvp(self.call, (arrays,), (like(arrays, self.inputs),))
+        else:
+            value, push = jax.linearize(self.call, arrays)
+            found = push(like(arrays, self.inputs))
+        return _numbers(found), _numbers(value)
+
     def pack(self, arrays: Any, widen: bool = False) -> jax.Array:
         """Pack arrays into one vector of JAX's widest enabled float."""
         return _pack(jax.tree.leaves(arrays), np.float64 if widen else jax.dtypes.canonicalize_dtype(np.float64))
+
+
+def as_the_user_runs_it(call: Callable[[], Any]) -> Any:
+    """Call what runs the user's code in its own dtype, a second time after an exception.
+
+    JAX remembers the dtype of NumPy integers in a closure for as long as a trace in float64 lives (seen in 0.10.2), and
+    such code cannot run meanwhile. Traces of an earlier verification are garbage, but may not have been collected.
+    """
+    try:
+        return call()
+    except Exception:
+        gc.collect()
+    return call()
 
 
 def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFunction:
@@ -169,7 +269,10 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
             filled[position] = array
         return f(*jax.tree.unflatten(tree, filled))
 
-    outputs, kept, other_outputs = _leaves("output", run([values[position] for position in where]))
+    given = [v if isinstance(v, (float, complex)) else jnp.asarray(v) for v in (values[i] for i in where)]
+    value = as_the_user_runs_it(lambda: run(given))
+    outputs, kept, other_outputs = _leaves("output", value)
+    results = jax.tree.leaves(value)
 
     def call(arrays: Sequence[Any]) -> list[Any]:
         found = jax.tree.leaves(run(arrays))
@@ -177,7 +280,5 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
 
     skipped = [(name, "not a floating or complex array") for name in other_inputs + other_outputs]
     skipped += [(leaf.name, "no elements") for leaf in inputs + outputs if leaf.size == 0]
-    numbers: list[Any] = [np.asarray(values[position]) for position in where]
-    parts = [p for a in numbers for p in ((a.real, a.imag) if np.iscomplexobj(a) else (a,))]
-    point = np.concatenate([np.asarray(p, np.float64).reshape(-1) for p in parts]) if parts else np.zeros(0)
-    return FlatFunction(call, tuple(inputs), tuple(outputs), point, tuple(skipped))
+    point, numbers = (_numbers([tree[i] for i in at]) for tree, at in ((values, where), (results, kept)))
+    return FlatFunction(call, tuple(inputs), tuple(outputs), point, numbers, tuple(skipped))

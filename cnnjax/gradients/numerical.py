@@ -135,7 +135,7 @@ def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ..
     step. An entry counts only while it agrees with every entry made with smaller steps: quotients of a
     function that oscillates within the step agree with each other, and are wrong together.
     """
-    known = rough[-1]
+    known = np.where(np.isfinite(rough), rough, 0.0).max(axis=0)
     rough = np.maximum(rough, _seen_below(quotients))
     best = np.full(quotients.shape, np.nan)
     bars = np.full(quotients.shape, np.inf)
@@ -156,8 +156,17 @@ def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ..
         better = np.isfinite(bar) & (bar < bars[rows])
         best[rows], bars[rows] = np.where(better, table[2:], best[rows]), np.where(better, bar, bars[rows])
     value, bar = _smallest_consistent(best, bars)
-    adrift = (bar > 0.1 * abs(value)) & (abs(quotients[-1] - quotients[-2]) > SIGNIFICANT * known)
+    adrift = (bar > 0.1 * abs(value)) & (_last_move(quotients) > SIGNIFICANT * known)
     return value, np.where(adrift, np.inf, bar)
+
+
+def _last_move(quotients: np.ndarray) -> np.ndarray:
+    """Return how far the quotient of the smallest step that has a value is from the one before."""
+    moves = abs(np.diff(quotients, axis=0))
+    last = np.zeros(moves.shape[1:])
+    for move in moves:
+        last = np.where(np.isfinite(move), move, last)
+    return last
 
 
 def _smallest_consistent(values: np.ndarray, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

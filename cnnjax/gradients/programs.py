@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,9 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax.gradients.leaves import FlatFunction
+from cnnjax.gradients.intended import evaluate_beside, rules_in
+from cnnjax.gradients.leaves import FlatFunction, largest
+from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.promote import (
     calls_the_host,
+    draws_by_rejection,
     evaluate,
     has_float_condition,
     has_rules,
@@ -34,18 +38,18 @@ from cnnjax.gradients.promote import (
 )
 
 __all__ = [
-    "NATIVE",
     "Program",
     "RuleRaised",
     "Subject",
     "choose_subject",
-    "coarsest_unit",
     "derive",
     "first_line",
 ]
 
 _ROWS = 208  # evaluations in one call of a compiled program
 _BUFFER = 2**22  # numbers that such a call may return
+_SMALL = 2**17  # numbers that come in and go out
+_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 class UnavailableMode(Exception):  # noqa: N818
@@ -91,7 +95,7 @@ class Setting:
 
     def vector(self, values: np.ndarray) -> jax.Array:
         """Return a vector in the dtype that the user's Python code receives; call it inside ``context()``."""
-        return jnp.asarray(values, jax.dtypes.canonicalize_dtype(np.float64))
+        return jnp.asarray(np.asarray(values, jax.dtypes.canonicalize_dtype(np.float64)))
 
     @property
     def epsilon(self) -> float:
@@ -106,10 +110,11 @@ SETTINGS = (
     Setting("float64, called step by step", widened=True, traced=False),
     Setting("its own dtype, called step by step", widened=False, traced=False),
 )
-NATIVE = SETTINGS[-1]
 
 
-def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
+def choose_subject(
+    flat: FlatFunction, modes: tuple[str, ...], intended: frozenset[str]
+) -> tuple[Subject, dict[str, str], tuple[str, ...]]:
     """Return the function in the first setting in which it and its rules run and mean what they mean
     natively.
 
@@ -119,12 +124,12 @@ def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject,
     Raises:
         RuleRaised: a rule raises an exception in every setting.
     """
-    expected = Program(flat.native, (len(flat.point),), NATIVE)(flat.point)
+    unit = _coarsest_unit(flat)
     reasons: list[str] = []
     broken: RuleRaised | None = None
     for setting in SETTINGS:
         try:
-            subject = Subject(_side(flat, setting), flat.point, setting)
+            subject = Subject(flat.wide if setting.widened else flat.native, flat.point, setting, unit, intended)
             value = subject.function(flat.point)
             unavailable = subject.unavailable(modes)
         except RuleRaised as error:
@@ -133,23 +138,24 @@ def choose_subject(flat: FlatFunction, modes: tuple[str, ...]) -> tuple[Subject,
         except Exception as error:  # any failure of the user's code here only means: not this way
             reasons.append(f"{setting.name}: {first_line(error)}")
         else:
-            if not setting.widened or _about_equal(value, expected, coarsest_unit(flat)):
+            last = setting == SETTINGS[-1]
+            if last or subject.draws_by_rejection or _same_function(subject, value, flat, unit):
                 return subject, unavailable, tuple(reasons)
-            reasons.append(f"{setting.name}: the function gives another value for float64 arguments")
+            reasons.append(f"{setting.name}: it gives another value there, by more than round-off")
     raise broken or RuleRaised("; ".join(reasons))
 
 
-def _side(flat: FlatFunction, setting: Setting) -> Callable[[Any], Any]:
-    return flat.wide if setting.widened else flat.native
-
-
-def _about_equal(value: np.ndarray, expected: np.ndarray, unit: float | None) -> bool:
-    """Tell a different function from the same one with more digits."""
-    if value.shape != expected.shape:
+def _same_function(subject: Subject, value: np.ndarray, flat: FlatFunction, unit: float | None) -> bool:
+    """Tell a function that depends on its dtype, as a random one may, from the same one with more digits."""
+    if value.shape != flat.value.shape:
         return False
-    both = np.isfinite(value) & np.isfinite(expected)
-    size = np.max(abs(expected[both]), initial=0.0)
-    return bool(np.all(abs(value - expected)[both] <= (1e-2 + 16 * (unit or 0.0)) * size + 1e-30))
+    both = np.isfinite(value) & np.isfinite(flat.value)
+    unit = unit or flat.coarsest_leaf
+    bar = (1e-2 + 16 * unit) * largest(flat.value, flat.outputs) + 1e-30
+    if np.all(abs(value - flat.value)[both] <= bar[both]):
+        return True
+    noise = subject.function.noise(flat.point) * (unit / subject.setting.epsilon)
+    return bool(np.all(abs(value - flat.value)[both] <= (bar + SIGNIFICANT * noise)[both]))
 
 
 def first_line(error: BaseException) -> str:
@@ -160,8 +166,15 @@ def first_line(error: BaseException) -> str:
 class Program:
     """A function of vectors, run in one setting; what comes in and goes out are float64 NumPy vectors."""
 
-    def __init__(self, call: Callable[..., Any], sizes: tuple[int, ...], setting: Setting) -> None:
-        self.call, self.setting, self.sizes = call, setting, sizes
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        sizes: tuple[int, ...],
+        setting: Setting,
+        often: bool = False,
+        intended: frozenset[str] = frozenset(),
+    ) -> None:
+        self.call, self.setting, self.sizes, self.often, self.intended = call, setting, sizes, often, intended
         if setting.traced:
             with setting.context():
                 blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
@@ -171,12 +184,25 @@ class Program:
         """Evaluate the jaxpr: a JAX function without custom rules, to be called with 64-bit types enabled."""
         return evaluate(self.jaxpr, vectors)[0]
 
+    def beside(self, x: Any, moved: Any) -> Any:
+        """Evaluate at ``moved`` with every intended rule replaced by its tangent at ``x``."""
+        return evaluate_beside(self.jaxpr, [x], [moved], self.intended)[0] if self.intended else self.plain(moved)
+
+    def _jit(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile for a few runs: on small vectors the compiler's optimisations take longer than they save."""
+        small = not self.often and sum(self.sizes) + self.jaxpr.out_avals[0].size < _SMALL
+        quick = small and jax.default_backend() == "cpu"
+        return jax.jit(call, compiler_options=_QUICK if quick else None)
+
     @cached_property
     def _compiled(self) -> Callable[..., Any]:
-        return jax.jit(self.plain)
+        return self._jit(self.plain)
 
     def __call__(self, *vectors: np.ndarray) -> np.ndarray:
         """Evaluate once."""
+        if self.setting.traced and len(vectors) == 1:  # the program of many evaluations is needed anyway
+            nowhere = np.zeros(1, np.int32)
+            return self.along(vectors[0], np.zeros((2, len(vectors[0]))), nowhere, nowhere, nowhere, np.zeros(1))[0]
         if self.setting.traced:
             with _wide():
                 return np.asarray(self._compiled(*vectors), np.float64)
@@ -235,22 +261,23 @@ class Program:
 
             def one(row: Any, out: Any) -> Any:
                 inside = (place >= start[row]) & (place < stop[row])
-                value = self.plain(x + jnp.where(inside, t[row] * lines[which[row]], 0.0))
+                value = self.beside(x, x + jnp.where(inside, t[row] * lines[which[row]], 0.0))
                 return out.at[row].set(value)
 
             return lax.fori_loop(0, count, one, jnp.zeros((len(t), self.size_at(x)), np.float64))
 
-        return jax.jit(sweep)
+        return self._jit(sweep)
 
     def noise(self, *vectors: np.ndarray) -> np.ndarray:
         """Return the round-off of each output, measured by disturbing every rounded operation."""
         if self.setting.traced:
             with _wide():
-                exact = np.asarray(self._compiled(*vectors), np.float64)
-                tries = [np.asarray(self._disturbed(np.uint32(s), *vectors), np.float64) for s in range(1, 7)]
+                exact = self(*vectors)
+                much, little = (self._moved(exact, size, vectors) for size in (_AMPLIFIED, 1.0))
+            # Where a thousand roundings do not do much more than one, the function is chaotic: no digit is known.
             with np.errstate(invalid="ignore"):
-                moved = np.max([abs(t - exact) for t in tries], axis=0)
-            return np.where(np.isfinite(moved), moved, 0.0) / _AMPLIFIED
+                chaotic = (little > 16 * much / _AMPLIFIED) & (little > 64 * self.setting.epsilon * abs(exact))
+            return np.where(chaotic, np.inf, np.maximum(much / _AMPLIFIED, little))
         # Fourth differences at close points: what is smooth cancels (Moré and Wild, Estimating computational
         # noise).
         line = vectors[0] * np.random.default_rng(0).uniform(-1, 1, vectors[0].shape)
@@ -262,16 +289,24 @@ class Program:
             noise = np.maximum(noise, np.where(np.isfinite(moved), moved, 0.0))
         return noise
 
+    def _moved(self, exact: np.ndarray, size: float, vectors: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Return how far each output moves at most when every rounded operation is disturbed by ``size`` units."""
+        seeds = np.arange(1, 7, dtype=np.uint32)
+        tries = [np.asarray(self._disturbed(seed, np.float64(size), *vectors), np.float64) for seed in seeds]
+        with np.errstate(invalid="ignore"):
+            moved = np.max([abs(values - exact) for values in tries], axis=0)
+        return np.where(np.isfinite(moved), moved, 0.0)
+
     @cached_property
     def _disturbed(self) -> Callable[..., Any]:
-        return jax.jit(lambda seed, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed))[0])
+        return self._jit(lambda seed, size, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed, size))[0])
 
 
 _AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
 
 
-def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
-    """Return a function that changes each element by plus or minus ``_AMPLIFIED`` units."""
+def _disturbance(seed: Any, size: Any) -> Callable[[jax.Array, float], jax.Array]:
+    """Return a function that changes each element by plus or minus ``size`` units."""
     places = itertools.count(1)
 
     def disturb(value: jax.Array, unit: float) -> jax.Array:
@@ -280,7 +315,7 @@ def _disturbance(seed: Any) -> Callable[[jax.Array, float], jax.Array]:
         bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
         bits = (bits ^ (bits >> np.uint32(12))) * np.uint32(0x297A2D39)
         signs = jnp.where((bits >> np.uint32(31)) == 0, 1.0, -1.0)[: value.size].reshape(value.shape)
-        factor = 1.0 + min(_AMPLIFIED * unit, 2.0**-6) * signs
+        factor = 1.0 + jnp.minimum(size * unit, 2.0**-6) * signs
         return value * lax.convert_element_type(factor, value.dtype)
 
     return disturb
@@ -305,9 +340,19 @@ def derive(mode: str, call: Callable[[Any], Any], x: Any, weights: Any) -> tuple
 class Subject:
     """One function from R^n to R^m in one setting, with its derivative programs made when first asked for."""
 
-    def __init__(self, call: Callable[[Any], Any], sample: np.ndarray, setting: Setting) -> None:
+    def __init__(
+        self,
+        call: Callable[[Any], Any],
+        sample: np.ndarray,
+        setting: Setting,
+        unit: float | None = None,
+        intended: frozenset[str] = frozenset(),
+    ) -> None:
         self.setting, self.n, self.call, self.sample = setting, len(sample), call, sample
-        self.function = Program(call, (self.n,), setting)
+        self.unit = unit
+        """The rounding unit of the narrowest float natively; None where the function has no trace."""
+        self.intended = intended
+        self.function = Program(call, (self.n,), setting, intended=intended)
         self.m = self.function.size_at(sample)
         self._derivatives: dict[str, Program] = {}
 
@@ -334,14 +379,6 @@ class Subject:
             self._derivatives[mode] = program
         return self._derivatives[mode]
 
-    def valued(self, mode: str, setting: Setting) -> Program:
-        """Return the program (x, weights) -> derivative followed by the value that comes with it."""
-        return Program(
-            lambda x, w: lax.concatenate(derive(mode, self.call, x, w), 0),
-            (self.n, self.weights_size(mode)),
-            setting,
-        )
-
     def unavailable(self, modes: tuple[str, ...]) -> dict[str, str]:
         """Return the modes among ``modes`` that have no derivative, each with JAX's reason."""
         reasons = {}
@@ -355,12 +392,23 @@ class Subject:
     @cached_property
     def plain_gradient(self) -> Program | None:
         """The gradient by JAX's own rules alone; None where they do not reach."""
+        return self.gradient_with(self.intended)
+
+    def gradient_with(self, rules: frozenset[str]) -> Program | None:
+        """Return the gradient by JAX's own rules and those named; None where they do not reach."""
         if not self.setting.traced:
             return None
         try:
-            return Program(lambda x, w: derive("rev", self.function.plain, x, w)[0], (self.n, self.m), SETTINGS[0])
+            function = Program(self.call, (self.n,), self.setting, intended=rules)
+            along = lambda x, w: derive("rev", lambda moved: function.beside(x, moved), x, w)[0]  # noqa: E731
+            return Program(along, (self.n, self.m), SETTINGS[0])
         except Exception:  # whatever JAX cannot differentiate: no second opinion, and none is needed
             return None
+
+    @cached_property
+    def rules(self) -> Counter[str]:
+        """How often each custom rule or stopped gradient stands in the function, by its name."""
+        return rules_in(self.function.jaxpr) if self.setting.traced else Counter()
 
     @cached_property
     def has_rules(self) -> bool:
@@ -373,6 +421,11 @@ class Subject:
         return self.setting.traced and is_plain(self.function.jaxpr)
 
     @cached_property
+    def draws_by_rejection(self) -> bool:
+        """Whether the function draws variates that float64 programs draw in another way."""
+        return self.setting.traced and draws_by_rejection(self.function.jaxpr)
+
+    @cached_property
     def iterates_under_a_rule(self) -> bool:
         """Whether a custom rule stands for a loop, whose iteration may converge at some points only."""
         return self.setting.traced and iterates_under_a_rule(self.function.jaxpr)
@@ -382,15 +435,15 @@ class Subject:
         """Whether a while_loop inside decides by a float when to end."""
         return not self.setting.traced or has_float_condition(self.function.jaxpr)
 
-    def weighted(self, weights: np.ndarray, centre: np.ndarray) -> Program:
-        """Return the program x -> sum of weights * (f(x) - centre), as a vector of one number."""
+    def weighted(self, weights: np.ndarray, at: np.ndarray, centre: np.ndarray) -> Program:
+        """Return the program x -> sum of weights * (f(x) - centre), as a vector of one number, for x next to ``at``."""
         used = np.flatnonzero(weights)
 
         def call(x: Any) -> Any:
-            value = self.function.plain(x) if self.setting.traced else self.call(x)
+            value = self.function.beside(at, x) if self.setting.traced else self.call(x)
             return ((value - centre)[used] * weights[used]).sum()[None]
 
-        return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting)
+        return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting, often=True)
 
     def derived(self, mode: str, weights: np.ndarray) -> Subject:
         """Return the first derivative as a function of (x, weights), to be verified in its turn."""
@@ -398,14 +451,15 @@ class Subject:
             lambda z: derive(mode, self.call, z[: self.n], z[self.n :])[0],
             np.concatenate([self.sample, weights]),
             self.setting,
+            self.unit,
+            self.intended,
         )
 
 
-def coarsest_unit(flat: FlatFunction) -> float | None:
+def _coarsest_unit(flat: FlatFunction) -> float | None:
     """Return the rounding unit of the narrowest float in a function; None if it has no trace."""
     try:
         jaxpr = Program(flat.native, (len(flat.point),), SETTINGS[1]).jaxpr
     except Exception:  # the user's code cannot be traced
         return None
-    leaves = [float(jnp.finfo(leaf.dtype).eps) for leaf in flat.inputs + flat.outputs]
-    return max([*leaves, *rounding_units_in(jaxpr)])
+    return max([flat.coarsest_leaf, *rounding_units_in(jaxpr)])

@@ -1,11 +1,10 @@
 """Evaluate a traced function again: in float64 throughout, and without its custom derivative rules.
 
-A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and
-all) can be evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries
-the function it
-belongs to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own
-rules. The same walk can disturb each rounded operation by a random relative amount, which measures the
-round-off of a whole computation (Parker, Monte Carlo arithmetic, 1997).
+A jaxpr is a list of equations, so a computation that was traced in float32 (constants, literals, casts and all) can be
+evaluated with every float widened. A custom rule stands in a jaxpr as one equation that carries the function it belongs
+to: evaluating that function in its place gives the same value and leaves the derivative to JAX's own rules. The same
+walk can disturb each rounded operation by a random relative amount, which measures the round-off of a whole computation
+(Parker, Monte Carlo arithmetic, 1997).
 """
 
 from __future__ import annotations
@@ -22,18 +21,26 @@ from jax.extend.core import Primitive, primitives
 from cnnjax.gradients.leaves import wide_dtype
 
 __all__ = [
+    "WRAPPERS",
     "Rounding",
     "calls_the_host",
+    "draws_by_rejection",
+    "equation",
     "evaluate",
     "has_float_condition",
     "has_rules",
     "is_plain",
     "iterates_under_a_rule",
+    "parts",
     "rounding_units_in",
+    "strong",
+    "subjaxprs",
+    "unpack_scan",
+    "widen",
 ]
 
 # The equations that only wrap a jaxpr, and the parameter that holds it.
-_WRAPPERS = {
+WRAPPERS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",
@@ -118,45 +125,45 @@ Rounding = Callable[[jax.Array, float], jax.Array]
 """What to do with the result of a rounded operation: takes the value and its machine epsilon."""
 
 
-def _parts(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
+def parts(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
     """Return the open jaxpr and its constants; jax before 0.12 keeps the two in separate objects."""
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
 
 
-def _subjaxprs(eqn: Any) -> list[Any]:
+def subjaxprs(eqn: Any) -> list[Any]:
     """Return the jaxprs among the parameters of an equation."""
     values = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns"))
     return [value for value in values if hasattr(value, "eqns")]
 
 
-def _primitives_in(jaxpr: Any) -> set[str]:
+def primitives_in(jaxpr: Any) -> set[str]:
     """Return the names of all primitives that a jaxpr uses, however deep."""
     names: set[str] = set()
-    for eqn in _parts(jaxpr)[0].eqns:
+    for eqn in parts(jaxpr)[0].eqns:
         names.add(eqn.primitive.name)
-        for inner in _subjaxprs(eqn):
-            names |= _primitives_in(inner)
+        for inner in subjaxprs(eqn):
+            names |= primitives_in(inner)
     return names
 
 
 def rounding_units_in(jaxpr: Any) -> set[float]:
     """Return the machine epsilons of all floats that a jaxpr rounds to, however deep."""
     units: set[float] = set()
-    for eqn in _parts(jaxpr)[0].eqns:
+    for eqn in parts(jaxpr)[0].eqns:
         found = (getattr(var.aval, "dtype", None) for var in eqn.outvars)
         units |= {float(jnp.finfo(d).eps) for d in found if d is not None and jnp.issubdtype(d, jnp.inexact)}
         if eqn.primitive.name == "reduce_precision":
             units.add(2.0 ** -eqn.params["mantissa_bits"])
-        for inner in _subjaxprs(eqn):
+        for inner in subjaxprs(eqn):
             units |= rounding_units_in(inner)
     return units
 
 
 def iterates_under_a_rule(jaxpr: Any) -> bool:
     """Whether a custom rule stands for a loop, as the implicit derivative of a root or a fixed point does."""
-    for eqn in _parts(jaxpr)[0].eqns:
-        for inner in _subjaxprs(eqn):
-            looped = eqn.primitive.name in _RULES and {"while", "scan"} & _primitives_in(inner)
+    for eqn in parts(jaxpr)[0].eqns:
+        for inner in subjaxprs(eqn):
+            looped = eqn.primitive.name in _RULES and {"while", "scan"} & primitives_in(inner)
             if looped or iterates_under_a_rule(inner):
                 return True
     return False
@@ -164,33 +171,39 @@ def iterates_under_a_rule(jaxpr: Any) -> bool:
 
 def is_plain(jaxpr: Any) -> bool:
     """Whether a jaxpr consists of JAX's own primitives and carries no rule that somebody wrote."""
-    return all(name in _OWN and name not in _RULES for name in _primitives_in(jaxpr))
+    return all(name in _OWN and name not in _RULES for name in primitives_in(jaxpr))
 
 
 def has_rules(jaxpr: Any) -> bool:
     """Whether a jaxpr carries a custom derivative or batching rule or a stopped gradient."""
-    return bool(_RULES & _primitives_in(jaxpr))
+    return bool(_RULES & primitives_in(jaxpr))
 
 
 def calls_the_host(jaxpr: Any) -> bool:
     """Whether a jaxpr calls back into Python."""
-    return bool({"pure_callback", "io_callback"} & _primitives_in(jaxpr))
+    return bool({"pure_callback", "io_callback"} & primitives_in(jaxpr))
+
+
+def draws_by_rejection(jaxpr: Any) -> bool:
+    """Whether a jaxpr draws gamma variates, whose derivative is that of their distribution."""
+    return "random_gamma" in primitives_in(jaxpr)
 
 
 def has_float_condition(jaxpr: Any) -> bool:
     """Whether the end of some while_loop depends on a comparison of floats."""
-    for eqn in _parts(jaxpr)[0].eqns:
+    for eqn in parts(jaxpr)[0].eqns:
         if eqn.primitive.name == "while":
-            inside = _parts(eqn.params["cond_jaxpr"])[0].eqns
+            inside = parts(eqn.params["cond_jaxpr"])[0].eqns
             atoms = [atom for inner in inside for atom in inner.invars]
             if any(jnp.issubdtype(atom.aval.dtype, jnp.inexact) for atom in atoms):
                 return True
-        if any(has_float_condition(inner) for inner in _subjaxprs(eqn)):
+        if any(has_float_condition(inner) for inner in subjaxprs(eqn)):
             return True
     return False
 
 
-def _widen(value: Any) -> Any:
+def widen(value: Any) -> Any:
+    """Return a float of any width in float64, a complex number in complex128, anything else as it is."""
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         value = np.asarray(value)
@@ -205,21 +218,21 @@ def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) 
 
     With ``rounding``, the result of every rounded operation passes through it.
     """
-    jaxpr, consts = _parts(jaxpr)
+    jaxpr, consts = parts(jaxpr)
     known: dict[Any, Any] = {}
 
     def read(atom: Any) -> Any:
         if not hasattr(atom, "val"):
             return known[atom]
-        value = _widen(atom.val)
+        value = widen(atom.val)
         return rounding(value, unit) if rounding and (unit := _literal_epsilon(atom)) else value
 
-    known.update(zip(jaxpr.constvars, map(_widen, consts), strict=False))
-    known.update(zip(jaxpr.invars, map(_widen, args), strict=True))
+    known.update(zip(jaxpr.constvars, map(widen, consts), strict=False))
+    known.update(zip(jaxpr.invars, map(widen, args), strict=True))
     for eqn in jaxpr.eqns:
         if not eqn.outvars and eqn.effects:  # printing; it would run at every step of every difference
             continue
-        known.update(zip(eqn.outvars, _equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True))
+        known.update(zip(eqn.outvars, equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
@@ -232,18 +245,18 @@ def _literal_epsilon(literal: Any) -> float:
     return 0.0 if short else float(jnp.finfo(literal.aval.dtype).eps)
 
 
-def _equation(eqn: Any, values: list[Any], rounding: Rounding | None) -> Sequence[Any]:
+def equation(eqn: Any, values: list[Any], rounding: Rounding | None = None) -> Sequence[Any]:
     """Evaluate one equation on widened values."""
     name, params = eqn.primitive.name, eqn.params
-    if name in _WRAPPERS:
-        return evaluate(params[_WRAPPERS[name]], values, rounding)
+    if name in WRAPPERS:
+        return evaluate(params[WRAPPERS[name]], values, rounding)
     if name in _IDENTITIES:
         return values
     if name in _STRUCTURED:
         return _STRUCTURED[name](params, values, rounding)
     if rounding and name in _ACCUMULATING:
         values = [rounding(v, _EPSILON) if jnp.issubdtype(v.dtype, jnp.inexact) else v for v in values]
-    if name in _BITWISE or (_subjaxprs(eqn) and not name.startswith("scatter")):
+    if name in _BITWISE or (subjaxprs(eqn) and not name.startswith("scatter")):
         results, unit = _as_traced(eqn, values), _traced_epsilon(eqn)
     else:
         results, unit = _first_order(eqn, values), _EPSILON
@@ -275,33 +288,38 @@ def _as_traced(eqn: Any, values: list[Any]) -> list[Any]:
         for value, atom in zip(values, eqn.invars, strict=True)
     ]
     results = eqn.primitive.bind(*narrow, **eqn.params)
-    return [_widen(result) for result in (results if eqn.primitive.multiple_results else [results])]
+    return [widen(result) for result in (results if eqn.primitive.multiple_results else [results])]
 
 
 def _traced_epsilon(eqn: Any) -> float:
-    """Return the machine epsilon of the narrowest float among the inputs, 0 where no float comes in."""
-    dtypes = [atom.aval.dtype for atom in eqn.invars if jnp.issubdtype(atom.aval.dtype, jnp.inexact)]
-    return max((float(jnp.finfo(dtype).eps) for dtype in dtypes), default=0.0)
+    """Return the machine epsilon of the narrowest float that goes in or comes out, 0 where there is none."""
+    dtypes = [atom.aval.dtype for atom in (*eqn.invars, *eqn.outvars)]
+    return max((float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)), default=0.0)
 
 
-def _strong(values: Sequence[Any]) -> list[Any]:
+def strong(values: Sequence[Any]) -> list[Any]:
     """Drop weak types, so that what enters a loop has the type of what the loop's body returns."""
     return [lax.convert_element_type(v, v.dtype) if jnp.issubdtype(v.dtype, jnp.number) else v for v in values]
 
 
-def _scan(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+def unpack_scan(params: dict[str, Any], values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return the constants, the carry and the sequences among the inputs of a scan."""
     if "ft_in" in params:  # jax 0.12
         consts, carry, xs = map(list, params["ft_in"].update(values).unpack())
-    else:
-        first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
-        consts, carry, xs = values[:first], values[first:last], values[last:]
+        return consts, carry, xs
+    first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+    return values[:first], values[first:last], values[last:]
+
+
+def _scan(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+    consts, carry, xs = unpack_scan(params, values)
     n_carry = len(carry)
 
     def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
         out = evaluate(params["jaxpr"], [*consts, *carry, *x], rounding)
-        return _strong(out[:n_carry]), out[n_carry:]
+        return strong(out[:n_carry]), out[n_carry:]
 
-    carry, ys = lax.scan(body, _strong(carry), xs, params["length"], params["reverse"], params["unroll"])
+    carry, ys = lax.scan(body, strong(carry), xs, params["length"], params["reverse"], params["unroll"])
     return [*carry, *ys]
 
 
@@ -313,7 +331,7 @@ def _while(params: dict[str, Any], values: list[Any], rounding: Rounding | None)
         return evaluate(params["cond_jaxpr"], [*for_cond, *carry])[0]
 
     def body(carry: list[Any]) -> list[Any]:
-        after, going = _strong(evaluate(params["body_jaxpr"], [*for_body, *carry], rounding)), goes_on(carry)
+        after, going = strong(evaluate(params["body_jaxpr"], [*for_body, *carry], rounding)), goes_on(carry)
         if not going.ndim:
             return after
         return [  # a batched loop: samples that have ended stay as they are
@@ -321,12 +339,12 @@ def _while(params: dict[str, Any], values: list[Any], rounding: Rounding | None)
             for new, old in zip(after, carry, strict=True)
         ]
 
-    return lax.while_loop(lambda carry: jnp.any(goes_on(carry)), body, _strong(carry))
+    return lax.while_loop(lambda carry: jnp.any(goes_on(carry)), body, strong(carry))
 
 
 def _cond(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
     def branch(jaxpr: Any) -> Callable[..., list[Any]]:
-        return lambda *operands: _strong(evaluate(jaxpr, operands, rounding))
+        return lambda *operands: strong(evaluate(jaxpr, operands, rounding))
 
     return lax.switch(values[0], [branch(jaxpr) for jaxpr in params["branches"]], *values[1:])
 
@@ -338,4 +356,52 @@ def _linear_solve(params: dict[str, Any], values: list[Any], rounding: Rounding 
     return evaluate(params["jaxprs"].solve, [*values[start : start + lengths.solve], *rest], rounding)
 
 
-_STRUCTURED = {"scan": _scan, "while": _while, "cond": _cond, "custom_linear_solve": _linear_solve}
+@jax.custom_jvp
+def _gamma_quantile(a: Any, u: Any) -> Any:
+    """Return the logarithm of the number below which a gamma variate of shape ``a`` lies with probability ``u``."""
+    small = (jnp.log(u) + lax.lgamma(a + 1)) / a  # of the first term of the series, exact where the result is tiny
+    ends = jnp.full_like(a, -40.0), jnp.log(a + 40 * jnp.sqrt(a) + 50)
+
+    def improve(_: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        """Take a step of Newton's method, or halve the interval where that leads out of it."""
+        low, high, z = state
+        excess = lax.igamma(a, jnp.exp(z)) - u
+        low, high = jnp.where(excess > 0, low, z), jnp.where(excess > 0, z, high)
+        density = jnp.exp(a * z - jnp.exp(z) - lax.lgamma(a))  # of the logarithm
+        guess = z - excess / density
+        return low, high, jnp.where((low <= guess) & (guess <= high), guess, (low + high) / 2)
+
+    z = lax.fori_loop(0, 24, improve, (*ends, (ends[0] + ends[1]) / 2))[2]
+    return jnp.where(a > 0, jnp.where(small < -35, small, z), jnp.nan)
+
+
+@_gamma_quantile.defjvp
+def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    z = _gamma_quantile(*primals)
+    slope: Any = lax.random_gamma_grad  # pyright reads a signature with a dtype, which it does not have
+    return z, tangents[0] * slope(primals[0], jnp.exp(z)) * jnp.exp(-z)
+
+
+def _gamma_variates(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+    """Draw gamma variates by inverting their distribution, all with the quantile that the key gives.
+
+    With the key held, a sampler that rejects has another derivative than the quantile. JAX's rule is the one of the
+    quantile (implicit reparametrisation: Figurnov, Mohamed and Mnih, 2018), so that is what has to be differenced.
+    """
+    key, a = values
+    draw = jax.random.uniform
+    for _ in key.shape:
+        draw = jax.vmap(draw)
+    u = draw(key)
+    u = lax.convert_element_type(0.05 + 0.9 * u, a.dtype).reshape(key.shape + (1,) * (a.ndim - key.ndim))
+    z = _gamma_quantile(a, jnp.broadcast_to(u, a.shape))
+    return [z if params["log_space"] else jnp.exp(z)]
+
+
+_STRUCTURED = {
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+    "custom_linear_solve": _linear_solve,
+    "random_gamma": _gamma_variates,
+}

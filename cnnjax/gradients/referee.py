@@ -135,9 +135,24 @@ class Referee:
         t = np.tile(np.concatenate([steps, -steps]), len(stretches))
         values = self.program.along(self.x, self.lines, which, start, stop, t)
         self.evaluations += len(t)
+        values[~self._resolved(which, start, stop, t)] = np.nan
         with np.errstate(invalid="ignore"):
             values = values.reshape(len(stretches), 2, len(steps), -1).transpose(1, 2, 0, 3) - self.centre
         return values[0], values[1]
+
+    def _resolved(self, which: np.ndarray, start: np.ndarray, stop: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Return for which steps x + t v is on the grid of the numbers, to a quarter of the step.
+
+        The difference of a step that is rounded away is zero, without any noise to tell.
+        """
+        dtype = np.float64 if self.program.setting.epsilon < 1e-10 else np.float32
+        found = np.ones(len(t), bool)
+        for row, (line, first, last) in enumerate(zip(which, start, stop, strict=True)):
+            x, step = self.x[first:last].astype(dtype), t[row] * self.lines[line, first:last]
+            with np.errstate(invalid="ignore", over="ignore"):
+                moved = (x + step.astype(dtype)).astype(dtype) - x
+                found[row] = not (abs(moved - step) > 0.25 * abs(step)).any()
+        return found
 
     @property
     def fine_steps(self) -> np.ndarray:

@@ -95,6 +95,8 @@ class GradientReport:
     """What the wrong gradient looks like."""
     taylor: Taylor | None = None
     """How the error of a difference falls with the step, and at what rates Taylor's remainders do."""
+    intended: tuple[str, ...] = ()
+    """The rules that were declared to differ from the derivative of their function and taken as given."""
 
     @property
     def ok(self) -> bool:
@@ -199,6 +201,8 @@ class GradientReport:
         unresolved = sum(check.unresolved for check in self.checks)
         if unresolved:
             lines.append(f"  {unresolved} differences were too uncertain to judge by (see docs/gradients.md)")
+        if self.intended:
+            lines.append(f"  taken as given, as declared: {', '.join(self.intended)}")
         lines += [f"  not checked: {what}: {why}" for what, why in self.skipped[:6]]
         if len(self.skipped) > 6:
             lines.append(f"  and {len(self.skipped) - 6} more not checked")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from cnnjax._errors import ArgumentValueError, complaint
 from cnnjax.gradients.diagnosis import LAW_DIAGNOSES, diagnose
 from cnnjax.gradients.exhaustive import check_every_element
+from cnnjax.gradients.intended import STOPPED
 from cnnjax.gradients.judge import Judge
-from cnnjax.gradients.laws import laws
-from cnnjax.gradients.leaves import FlatFunction, Leaf
+from cnnjax.gradients.laws import laws, run_as_python
+from cnnjax.gradients.leaves import FlatFunction, Leaf, representable
 from cnnjax.gradients.programs import RuleRaised, Subject, choose_subject
 from cnnjax.gradients.referee import Referee, Stretch, lines_through, magnitudes
 from cnnjax.gradients.report import Check
@@ -28,6 +31,13 @@ class Request:
     slack: tuple[float, float]
     seed: int
     exhaustive: bool
+    intended: frozenset[str] = frozenset()
+    """The rules that are meant to differ from the derivative of their function."""
+
+    @property
+    def weight(self) -> float:
+        """The size of cotangents and tangents: small where a rule that is taken as given may clip them."""
+        return 2.0**-40 if self.intended - {STOPPED} else 1.0
 
 
 @dataclass(frozen=True)
@@ -53,21 +63,51 @@ class Verification:
         self.skipped: list[tuple[str, str]] = list(flat.skipped)
         self.diagnosis: tuple[str, ...] = ()
         self.taylor: Taylor | None = None
+        self.intended: tuple[str, ...] = ()
         self.precision, self.evaluations = "no dtype", 0
         if not sum(leaf.size for leaf in flat.inputs) or not sum(leaf.size for leaf in flat.outputs):
             self.skipped.append(("everything", "nothing goes in or comes out that has a derivative"))
             return
+        rng = np.random.default_rng([request.seed, 0])
+        self.law_weights = {mode: self._weights(mode, rng) for mode in request.modes}
+        near = representable(flat.point + 2.0**-12 * _shift(flat.point, flat.inputs, rng), flat.inputs)
+        self.runs = {
+            mode: run_as_python(flat, mode, [flat.point, near], self.law_weights[mode]) for mode in request.modes
+        }
         try:
-            subject, unavailable, reasons = choose_subject(flat, request.modes)
+            subject, unavailable, reasons = choose_subject(flat, request.modes, request.intended)
         except RuleRaised as error:
             self._fail("the rule runs", 1, str(error))
             return
         self.precision = subject.setting.name
-        self.skipped += [("f called with float64 arguments", reason) for reason in reasons]
+        self.skipped[:0] = [("another way to run it", reason) for reason in reasons]
+        self._take_as_given(subject, reasons)
         self._verify(subject, flat.inputs, flat.outputs, flat.point, 1, unavailable)
         if not self.diagnosis:
             broken = {key for check in self.checks if not check.ok for key in (check.name.split(" (")[0], check.note)}
             self.diagnosis = tuple(text for law, text in LAW_DIAGNOSES.items() if law in broken)
+
+    def _weights(self, mode: str, rng: np.random.Generator) -> np.ndarray:
+        """Return a random cotangent for "rev", zero where the function is not finite, or a random tangent."""
+        if mode != "rev":
+            return self.request.weight * rng.normal(size=len(self.flat.point))
+        value = self.flat.value
+        return self.request.weight * np.where(np.isfinite(value), rng.normal(size=len(value)), 0.0)
+
+    def _take_as_given(self, subject: Subject, reasons: Sequence[str]) -> None:
+        """Note which rules are intended to differ; a declaration that cannot be kept is an error."""
+        names = self.request.intended
+        self.intended = tuple(f"{name} ({subject.rules[name]} times)" for name in sorted(names))
+        problem = None
+        if names and not subject.setting.traced:
+            problem = f"a function that cannot be traced here ({'; '.join(reasons)})", "check its parts"
+        elif missing := sorted(names - set(subject.rules)):
+            problem = f"rules that f does not use: {', '.join(missing)}", "leave them out"
+        if problem:
+            expected = "rules in a function that can be traced"
+            raise ArgumentValueError(
+                complaint("check_grads", "intended", got="for " + problem[0], expected=expected, fix=problem[1])
+            )
 
     def _fail(self, name: str, order: int, note: str) -> None:
         self.checks.append(Check(name, "given", order, 0, np.inf, note=note))
@@ -96,7 +136,7 @@ class Verification:
             self.skipped.append(("the laws of a derivative", "the derivative is not finite, or infinitely wrong"))
         elif order == 1:
             near = [points[name] for name in ("nearby",) if name in points]
-            for found in laws(self.flat, subject, modes, [x, *near], rng):
+            for found in laws(self.flat, subject, modes, [x, *near], self.law_weights, self.runs, rng):
                 if isinstance(found, Check):
                     self.checks.append(found)
                 else:
@@ -109,8 +149,9 @@ class Verification:
         """Compare the derivatives in every mode with differences at one point."""
         referee = Referee(stage.subject.function, point, lines_through(point, stage.inputs, rng))
         stretches = _stretches(stage.inputs, rng, elements=2 if name == "given" else 0)
+        failed: list[Judge] = []
         for mode in stage.modes:
-            weights = rng.normal(size=stage.subject.m) / referee.output_scale
+            weights = self.request.weight * rng.normal(size=stage.subject.m) / referee.output_scale
             judge = Judge(stage.subject, referee, mode, weights, stage.inputs, stage.outputs, self.request.slack)
             check = judge.check(stretches, name, stage.order)
             self.checks.append(check)
@@ -119,15 +160,19 @@ class Verification:
                 self.checks.append(check)
             if name == "given" and stage.order == 1:
                 self.judge, self.taylor = judge, expand(judge)
-            if not check.ok and not self.diagnosis and (pair := judge.gradients()):
-                self.diagnosis = diagnose(*pair, point, stage.inputs)
+            if not check.ok:
+                failed.append(judge)
+        if failed and not self.diagnosis:
+            judge = min(failed, key=lambda judge: judge.mode != "rev")  # a gradient says more than a tangent
+            pair = judge.gradients()
+            self.diagnosis = (*judge.surrogates(), *(diagnose(*pair, point, stage.inputs) if pair else ()))
         self.evaluations += referee.evaluations
 
     def _verify_derived(self, stage: _Stage, mode: str, rng: np.random.Generator) -> None:
         """Verify the derivatives of a derivative, a function of the point and its weights."""
         subject, x = stage.subject, stage.x
         along, kind = (stage.outputs, "cotangent") if mode == "rev" else (stage.inputs, "tangent")
-        weights = rng.normal(size=subject.weights_size(mode))
+        weights = self.request.weight * rng.normal(size=subject.weights_size(mode))
         extra = tuple(Leaf(f"{kind} of {a.name}", a.shape, a.dtype, a.start + subject.n) for a in along)
         try:
             derived = subject.derived(mode, weights)
@@ -148,9 +193,7 @@ class Verification:
         x, function = stage.x, stage.subject.function
         finite = np.isfinite(function(x))
         points = {"given": x}
-        shift = magnitudes(x, stage.inputs) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
-        for leaf in stage.inputs:
-            _keep_symmetry(leaf, x, shift)
+        shift = _shift(x, stage.inputs, rng)
         for exponent in (-4, -8, -16):
             near = x + 2.0**exponent * shift
             if (np.isfinite(function(near)) == finite).all():
@@ -160,6 +203,8 @@ class Verification:
             self.skipped.append((f"a nearby point, order {stage.order}", "the function is not finite there"))
         if stage.subject.loops_on_values:
             reason = "a while_loop whose end depends on floats may not end there"
+            if not stage.subject.setting.traced:
+                reason = "what a function that cannot be traced does there is not known"
             self.skipped.append((f"the sign-flipped point, order {stage.order}", reason))
         elif stage.subject.iterates_under_a_rule:
             reason = "an iteration that a rule stands for may not converge there"
@@ -169,6 +214,14 @@ class Verification:
         else:
             self.skipped.append((f"the sign-flipped point, order {stage.order}", "it is outside the domain"))
         return points
+
+
+def _shift(x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator) -> np.ndarray:
+    """Return a random direction in proportion to each number."""
+    shift = magnitudes(x, leaves) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
+    for leaf in leaves:
+        _keep_symmetry(leaf, x, shift)
+    return shift
 
 
 def _keep_symmetry(leaf: Leaf, x: np.ndarray, shift: np.ndarray) -> None:

@@ -148,3 +148,60 @@ def test_a_derivative_outside_the_one_sided_ones_is_rejected():
 )
 def test_a_gradient_that_is_not_finite_is_rejected(f):
     assert "not finite" in str(failure(f, (np.array([0.0, 0.0], np.float32),)))
+
+
+KEY = jax.random.key(7)
+SAMPLERS = {
+    "gamma": lambda a: jax.random.gamma(KEY, a),
+    "log gamma": lambda a: jax.random.loggamma(KEY, a),
+    "Dirichlet": lambda a: jax.random.dirichlet(KEY, a),
+    "beta": lambda a: jax.random.beta(KEY, a, 1.5 * a),
+}
+
+
+@pytest.mark.usefixtures("float32_world")
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_variates_follow_their_distribution(name):
+    a = np.array([0.5, 2.0, 7.0], np.float32)
+    assert check_grads(SAMPLERS[name], (a,), modes="rev").ok
+    wrong = jax.custom_vjp(jnp.sin)
+    wrong.defvjp(lambda x: (jnp.sin(x), x), lambda x, y: (1.01 * jnp.cos(x) * y,))
+    failure(lambda a: wrong(SAMPLERS[name](a)), (a,), modes="rev")
+
+
+def magnitude(x):
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0x7FFFFFFF)
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)
+
+
+OF_ONE_DTYPE = {
+    "draws of the widest dtype": lambda x: x * jax.random.uniform(KEY, x.shape),
+    "a branch on the dtype": lambda x: jnp.sin(x) if x.dtype == np.float32 else jnp.cos(x),
+    "its bits": with_rule(magnitude, lambda x: (magnitude(x), x), lambda x, y: (jnp.sign(x) * y,)),
+    "its epsilon": lambda x: jnp.sqrt((x - X.astype(x.dtype)) ** 2 + jnp.finfo(x.dtype).eps),
+}
+
+
+@pytest.mark.usefixtures("float32_world")
+@pytest.mark.parametrize("name", OF_ONE_DTYPE)
+def test_a_function_that_depends_on_its_dtype_is_verified_in_that(name):
+    report = check_grads(OF_ONE_DTYPE[name], (X,), modes="rev")
+    assert report.precision != "float64"
+    assert any("another way to run it" in what for what, _ in report.skipped)
+    assert "another way to run it" in str(report)
+
+
+@pytest.mark.usefixtures("float32_world")
+def test_a_table_can_be_verified_again_while_the_error_of_its_first_verification_is_kept():
+    ids = np.array([[0, 2, 2], [1, 2, 0]])  # 64-bit integers, whose dtype JAX remembers from the first verification
+
+    def looked_up(table):
+        return table[ids]
+
+    once = with_rule(looked_up, lambda t: (looked_up(t), t), lambda t, y: (jnp.zeros_like(t).at[ids].set(y),))
+    every = with_rule(looked_up, lambda t: (looked_up(t), t), lambda t, y: (jnp.zeros_like(t).at[ids].add(y),))
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    with pytest.raises(GradientError) as kept:
+        check_grads(once, (table,), modes="rev")
+    assert check_grads(every, (table,), modes="rev").ok
+    assert "args[0][" in str(kept.value)

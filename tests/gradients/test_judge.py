@@ -133,3 +133,39 @@ def test_a_loop_is_as_exact_as_its_stopping():
 
 def test_linearize_is_a_mode():
     assert check_grads(jnp.sin, (np.ones(3),), modes="lin").ok
+
+
+def test_among_tied_numbers_a_gradient_next_to_the_tie_is_a_convention():
+    x = np.array([2.0, 2.0, 1.0, 3.0, 2.0])
+    assert check_grads(jnp.median, (x,)).ok
+    bad = ruled(lambda x: jnp.median(x), lambda r, y: (y * jnp.where(r[0] == 2.0, 1.0, 0.0),))
+    assert wrong_elements(bad, x)
+
+
+def test_a_smooth_function_has_no_such_conventions():
+    f = ruled(lambda x: x**2, lambda r, y: (2.001 * r[0] * y,))
+    assert wrong_elements(f, np.array([0.3, 1.0, 2.0]))
+
+
+def test_a_chaotic_function_is_not_judged_beyond_its_round_off():
+    def f(x):
+        return jax.lax.fori_loop(0, 50, lambda i, c: 3.99 * c * (1 - c), x)
+
+    report = check_grads(f, (np.array([0.3, 0.61]),))
+    assert sum(check.unresolved for check in report.checks) > 0
+    assert "too uncertain to judge" in str(report)
+
+
+def test_a_step_that_is_rounded_away_is_no_evidence():
+    """The shift common to all is 1e-5 here, which the finest steps cannot add to 1, where the function is zero."""
+    f = ruled(lambda x: x * jnp.log(x), lambda r, y: ((jnp.log(r[0]) + 1) * y,))
+    assert check_grads(lambda x: jax.scipy.special.xlogy(x, x), (np.array([1e-30, 1e-5, 1.0]),)).ok
+    assert check_grads(f, (np.array([1e-30, 1e-5, 1.0]),)).ok
+
+
+@pytest.mark.usefixtures("float32_world")
+def test_what_is_below_the_rounding_of_the_dtype_is_no_fault():
+    f = ruled(jnp.sin, lambda r, y: (jnp.cos(r[0]) * y * (1 + 1e-8),))
+    assert check_grads(f, (np.array([0.3, 0.7], np.float32),)).ok
+    g = ruled(jnp.sin, lambda r, y: (jnp.cos(r[0]) * y * (1 + 1e-6),))
+    assert wrong_elements(g, np.array([0.3, 0.7], np.float32))

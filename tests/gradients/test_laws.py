@@ -111,3 +111,18 @@ def test_what_cannot_be_tested_is_listed_with_the_reason():
     report = check_grads(lambda x: lax.cond(x[0] > 100, jnp.cos, g, x), (X,))
     assert report.ok
     assert any("vmap" in what and "vectorized" in why for what, why in report.skipped)
+
+
+def test_a_rule_that_raises_in_the_function_s_own_dtype_is_wrong():
+    def bwd(x, y):
+        if x.dtype == np.float32:
+            raise TypeError("float64 only")
+        return right(x, y)
+
+    with pytest.raises(GradientError, match="in the function's own dtype, without jit: TypeError: float64 only"):
+        check_grads(sine(bwd), (X,))
+
+
+@pytest.mark.usefixtures("float32_world")
+def test_what_underflows_in_its_own_dtype_is_not_lost():
+    assert check_grads(jax.nn.sigmoid, (np.array([-90.0, 90.0], np.float32),)).ok

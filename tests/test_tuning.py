@@ -146,9 +146,7 @@ def test_directions_may_have_different_methods():
     (one,) = measured.measurements
     other = cnnjax.Tuned(
         **{name: getattr(measured, name) for name in ("machine", "platform", "jax", "cnnjax")},
-        measurements=(
-            type(one)(one.call, one.forward, type(one.forward)("shift", (("shift", 1.0),)), one.forward),
-        ),
+        measurements=(type(one)(one.call, one.forward, type(one.forward)("shift", (("shift", 1.0),)), one.forward),),
     )
     gradient = programs_of(jax.grad(loss(other), (0, 1)), *arrays())
     assert gradient == {"forward": "im2col", "input_gradient": "shift", "weight_gradient": "im2col"}

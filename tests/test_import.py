@@ -176,7 +176,7 @@ HOMES = {"cnnjax.training": {"optax"}, "cnnjax.figures": {"matplotlib"}, "cnnjax
 
 
 def test_at_the_top_of_a_file_stand_only_what_every_installation_has():
-    allowed = {"cnnjax", "jax", "jaxlib", "numpy", *STANDARD}
+    allowed = {"cnnjax", "jax", "numpy", *STANDARD}
     for name, path in modules().items():
         extra = {m.split(".")[0] for m in imports(path, everywhere=False)} - allowed
         assert extra <= HOMES.get(name, set()), name

@@ -22,12 +22,12 @@ import json
 import platform
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 
 from cnnjax._shapes import Geometry
@@ -56,8 +56,9 @@ def unavailable() -> str | None:
     """Why this process cannot use oneDNN, or None."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return "jaxlib carries oneDNN on x86-64 Linux alone"
-    if not _TESTED[0] <= tuple(map(int, re.findall(r"\d+", jaxlib.__version__)[:3])) < _TESTED[1]:
-        return f"jaxlib {jaxlib.__version__} is not among the releases that this was tested with"
+    release = metadata.version("jaxlib")
+    if not _TESTED[0] <= tuple(map(int, re.findall(r"\d+", release)[:3])) < _TESTED[1]:
+        return f"jaxlib {release} is not among the releases that this was tested with"
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists() or " avx2 " not in cpuinfo.read_text():
         return "the processor has no AVX2"

@@ -1,6 +1,10 @@
 """The library's convolution: where it is used, where not, and that many calls at once neither hang nor differ."""
 
 import functools
+import os
+import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +30,7 @@ READING = geometry("test", (9, 9), (3, 3))
         (Call(READING, 0, 8, 8), "empty"),
         (Call(READING, 2, 24, 24, groups=24), "multiple of 16 maps"),
         (Call(geometry("test", (9,), (3,)), 2, 16, 16, groups=16), "two axes"),
+        (Call(geometry("test", (9, 9), (3, 3), dilation=(1, 2)), 2, 16, 16, groups=16), "no dilation"),
         (Call(geometry("test", (9, 9), (3, 3), padding=3), 2, 8, 8), "as wide as the kernel"),
     ],
 )
@@ -100,3 +105,41 @@ def test_within_a_loop_it_is_the_same_as_outside():
     looped = jax.jit(lambda x, w: jax.lax.fori_loop(0, 3, lambda _, x: jnp.tanh(forward(x, w)), x))(x, w)
     step = jax.jit(lambda x, w: jnp.tanh(forward(x, w)))
     np.testing.assert_allclose(looped, step(step(step(x, w), w), w), rtol=1e-6, atol=1e-6)
+
+
+PICKED = """
+import itertools, jax, jax.numpy as jnp, numpy as np
+from cnnjax._shapes import Geometry
+from cnnjax.operator.calls import Call
+from cnnjax.operator.methods import BY_NAME
+random, method, served = np.random.default_rng(0), BY_NAME["onednn"], 0
+for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped"), (1, 2, 2, 2, 3)):
+    size = tuple(random.integers(4, 12, axes).tolist())
+    kernel = tuple(min(k, s) for k, s in zip(random.integers(1, 6, axes).tolist(), size))
+    stride = tuple(random.integers(1, 4, axes).tolist())
+    dilation = tuple(random.choice((1, 1, 2), axes).tolist())
+    pads = tuple((min(a, k - 1), min(b, k - 1)) for k in kernel for a, b in [random.integers(0, 4, 2).tolist()])
+    groups = {"full": 1, "grouped": 3}.get(kind, 16)
+    c_in = groups if groups == 16 else groups * int(random.integers(1, 12))
+    c_out = groups * (1 if kind == "depthwise" else int(random.integers(2, 12)))
+    reading = Geometry(size, kernel, stride, dilation, pads)
+    call = Call(reading, 2, c_in, c_out, groups)
+    if min(p - e for p, e in zip(reading.padded, reading.extent)) < 0 or method.refuses(call):
+        continue
+    served += 1
+    x, w, y = (jnp.asarray(random.normal(size=s), jnp.float32) for s in (call.x_shape, call.w_shape, call.y_shape))
+    both = jax.jit(lambda x, w, y: (method.forward(x, w, call), method.input_gradient(w, y, call)))
+    jax.block_until_ready(both(x, w, y))
+print("served", served)
+"""
+
+
+@here
+def test_the_library_never_falls_back_to_what_hangs():
+    """Over calls drawn at random, only its own kernels are picked: "brg..." or "jit_dw", never "gemm" or "ref"."""
+    environment = {**os.environ, "ONEDNN_VERBOSE": "1", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", PICKED], env=environment, capture_output=True, text=True, check=False)
+    assert "served" in done.stdout, done.stderr[-2000:]
+    picked = re.findall(r"exec,cpu,convolution,([^,]+),", done.stdout)
+    assert len(picked) > 20
+    assert all(re.match(r"brg|brdgmm_dw|jit_dw", name) for name in picked), set(picked)

@@ -142,7 +142,7 @@ def test_auto_is_one_of_the_methods_and_the_default():
     default, auto = case.convolve(x, w), case.convolve(x, w, method="auto")
     np.testing.assert_array_equal(default, auto)
     settings = {"stride": 1, **case.settings}
-    (chosen, _) = explain(x.shape, w.shape, platform="cpu", **settings).chosen["forward"]
+    (chosen, _) = explain(x.shape, w.shape, dtype=x.dtype, platform="cpu", **settings).chosen["forward"]
     np.testing.assert_array_equal(auto, case.convolve(x, w, method=chosen))
 
 

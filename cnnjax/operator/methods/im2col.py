@@ -55,7 +55,7 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int) -> 
     stride, extent = geometry.stride[0], geometry.extent[0]
     thin = blocks == 1 and call.c_in <= _FEW_MAPS
     images, rows = _at_a_time(call, x.dtype.itemsize, _BYTES_OF_FEW_MAPS if thin else _BYTES_AT_A_TIME)
-    parts, strips = -(-call.n // images), -(-geometry.output[0] // rows)
+    parts, strips = max(1, -(-call.n // images)), -(-geometry.output[0] // rows)
 
     # The last images and rows are filled up with zeros, which add nothing.
     (before, _), *pads = geometry.pads
@@ -99,7 +99,7 @@ def _at_a_time(call: Call, itemsize: int, most_bytes: int) -> tuple[int, int]:
     row = itemsize * math.prod(others) * (call.taps * call.c_in + call.c_out)
     if row * rows <= most_bytes:
         most = most_bytes // max(1, row * rows)
-        return -(-call.n // -(-call.n // most)) or 1, rows
+        return -(-call.n // max(1, -(-call.n // most))) or 1, rows
     most = max(1, most_bytes // row)
     return 1, -(-rows // -(-rows // most))
 

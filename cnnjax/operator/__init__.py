@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import Geometry
-from cnnjax.operator.calls import DIRECTIONS, Call
+from cnnjax.operator.calls import DIRECTIONS, Call, widest
 from cnnjax.operator.choice import choose
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.primitives import forward
@@ -49,8 +48,8 @@ def convolve(
 
     Raises ArgumentValueError, for the function called `name`, when the method does not serve this call.
     """
-    widest = max(x.dtype, w.dtype, jnp.dtype(dtype), key=lambda candidate: candidate.itemsize)
-    call = Call(geometry, x.shape[0], x.shape[-1], w.shape[-1], groups, precision=precision, dtype=widest)
+    maps = x.shape[-1], w.shape[-1], groups
+    call = Call(geometry, x.shape[0], *maps, precision=precision, dtype=widest(x.dtype, w.dtype, dtype))
     return forward(x, w, _asking(name, call, method), dtype)
 
 

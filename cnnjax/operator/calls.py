@@ -13,7 +13,7 @@ import numpy as np
 from cnnjax._shapes import Geometry
 from cnnjax._windows import accumulation_dtype
 
-__all__ = ["DIRECTIONS", "Call", "Measured", "Method", "transposed_in_w", "transposed_in_x"]
+__all__ = ["DIRECTIONS", "Call", "Measured", "Method", "transposed_in_w", "transposed_in_x", "widest"]
 
 DIRECTIONS = ("forward", "input_gradient", "weight_gradient")
 
@@ -92,6 +92,11 @@ class Call:
     def unit_dilation(self) -> bool:
         """Whether the taps are neighbouring pixels."""
         return set(self.geometry.dilation) == {1}
+
+
+def widest(*dtypes: Any) -> np.dtype:
+    """The dtype with the largest items; of several the first."""
+    return max(map(np.dtype, dtypes), key=lambda dtype: dtype.itemsize)
 
 
 Direction = Callable[[jax.Array, jax.Array, Call], jax.Array]

@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import numpy as np
 
-from cnnjax.operator.calls import Call
+from cnnjax.operator.calls import Call, widest
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.methods.matmul import is_pointwise, is_whole
 
@@ -67,7 +66,7 @@ def _is_plane(call: Call) -> bool:
 def compute(direction: str, a: jax.Array, b: jax.Array, call: Call, dtype: Any, platform: str) -> jax.Array:
     """Compute one direction by the method of the call, in the dtype in which sums are kept; cast the result."""
     # The dtype of the arrays counts: a program may be run again in a wider one, as `check_grads` does.
-    call = replace(call, dtype=max(a.dtype, b.dtype, np.dtype(dtype), key=lambda candidate: candidate.itemsize))
+    call = replace(call, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, call, platform)[0]]
     work = call.dtype if method.native else call.accumulation
     return method.direction(direction)(a.astype(work), b.astype(work), call).astype(dtype)

@@ -25,7 +25,7 @@ import scipy.signal
 from drawing import ACCENT, BLUE, INK, bare, new_figure, panel, save
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from record import environment, save_json
+from record import environment, make_folder, save_json
 
 import cnnjax
 from cnnjax import Input, Network
@@ -265,6 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/classics"), help="folder for the results")
     parser.add_argument("--quick", action="store_true", help="AlexNet's layer on 67 x 67 pixels instead of 227 x 227")
     options = parser.parse_args(arguments)
+    make_folder(options.out)
     results = {name: ANSWERS[name](options.quick) for name in options.only}
     for name, (numbers, _) in results.items():
         print(f"{name}: {(ANSWERS[name].__doc__ or '').splitlines()[0]}")

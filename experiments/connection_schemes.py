@@ -33,7 +33,7 @@ import optax
 import scipy.stats
 from drawing import ACCENT, BLUE, FAINT, INK, new_figure
 from matplotlib.figure import Figure
-from record import environment
+from record import environment, make_folder
 
 import cnnjax
 from cnnjax import Input, Network, connections, training
@@ -569,7 +569,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing and write the page; return the exit status."""
     options = parse(arguments)
     lines = options.out / "connection_schemes.jsonl"
-    (options.out / "figures").mkdir(parents=True, exist_ok=True)
+    make_folder(options.out / "figures")
     if not options.report:
         try:
             work(options, lines)

@@ -68,7 +68,6 @@ def canvas(axes: Axes, width: float, height: float, title: str = "") -> None:
 
 def save(figures: dict[str, Figure], folder: Path) -> None:
     """Write figures as PNG files and say which."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     print(f"Written to {folder}: {', '.join(f'{name}.png' for name in figures)}")

@@ -23,7 +23,7 @@ from typing import Any
 import lenet5
 import numpy as np
 from connection_schemes import Replicated2D
-from record import environment, save_json
+from record import environment, make_folder, save_json
 
 import cnnjax
 from cnnjax import activations, connections, training
@@ -101,9 +101,7 @@ class Trained:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train the networks, write the page and the record; return the exit status."""
     options = parse(arguments)
-    if options.out.exists() and not options.out.is_dir():
-        raise SystemExit(f"--out: {options.out} is not a folder; name one, or a place where one can be made.")
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     started = time.perf_counter()
     data = lenet5.load(options, quick=512)
     print(data.source)

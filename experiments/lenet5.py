@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from record import environment, save_json
+from record import environment, make_folder, save_json
 
 import cnnjax
 from cnnjax import figures, training
@@ -36,9 +36,7 @@ QUESTION = (__doc__ or "").partition("\n")[0]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment; return the exit status."""
     options = parse(arguments)
-    if options.out.exists() and not options.out.is_dir():
-        raise SystemExit(f"--out: {options.out} is not a folder; name one, or a place where one can be made.")
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     started = time.perf_counter()
     network = cnnjax.models.lenet5()
     table = cnnjax.summary(network)

@@ -22,7 +22,7 @@ from drawing import ACCENT, BLUE, FAINT, INK, canvas, new_figure, outline, panel
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
-from record import environment, save_json
+from record import environment, make_folder, save_json
 
 import cnnjax
 from cnnjax.anatomy import partial_responses
@@ -212,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/questions"), help="folder for the figures")
     parser.add_argument("--quick", action="store_true", help="the same: it takes seconds")
     options = parser.parse_args(arguments)
+    make_folder(options.out)
     save({name: draw() for name, draw in FIGURES.items()}, options.out)
     record = {"question": QUESTION, "environment": environment(), "seeds": "written into the script"}
     save_json(options.out / "results.json", record | {"figures": list(FIGURES)})

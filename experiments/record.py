@@ -26,6 +26,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder for the results, before any work is done for it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SystemExit(f"--out: {path} is not a folder; name one, or a place where one can be made.") from error
+
+
 def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file that is there whole or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

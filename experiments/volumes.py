@@ -24,7 +24,7 @@ import optax
 from drawing import ACCENT, bare, new_figure, panel, save, sign
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from record import environment, save_json
+from record import environment, make_folder, save_json
 
 import cnnjax
 from cnnjax import Network, figures, training
@@ -38,6 +38,7 @@ NETWORKS = ("lenet5", "lenet_tutorial", "four_to_six")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Send one image through a network and draw what happens; return the exit status."""
     options = parse(arguments)
+    make_folder(options.out)
     network = getattr(cnnjax.models, options.network)()
     layer = options.layer or [name for name, kind in network.layers if isinstance(kind, Conv2D)][1]
     params, image, label = trained(network, options)

@@ -1,0 +1,12 @@
+"""What the experiments share of saving their results."""
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["lenet5", "explore", "questions", "classics", "volumes", "connection_schemes"])
+def test_a_file_in_the_place_of_the_folder_is_named_before_any_work(experiment, tmp_path, name):
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    with pytest.raises(SystemExit, match=r"--out: .*taken.* is not a folder; name one"):
+        experiment(name).main(["--quick", "--out", str(taken)])
+    assert taken.read_text() == "mine"

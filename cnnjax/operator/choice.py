@@ -29,33 +29,26 @@ def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
         return call.method, "asked for"
     if platform not in ("cpu", "any cpu"):
         return "lax", "on GPU and TPU XLA calls the vendor's convolution"
+    of_weights = direction == "weight_gradient"
     # The weight gradient of a 1 x 1 kernel sums over all positions: in parts it is twice as fast as in one product.
-    if call.groups == 1 and (is_whole(call) or (is_pointwise(call) and direction != "weight_gradient")):
+    if call.groups == 1 and (is_whole(call) or (is_pointwise(call) and not of_weights)):
         return "matmul", "it is a single matrix product"
-    if direction == "weight_gradient":
-        return _for_weights(call)
-    if call.c_in == 1 and _is_plane(call):
+    if not of_weights and call.c_in == 1 and _is_plane(call):
         return ("shift" if direction == "forward" else "toeplitz"), "one input map: other products are too thin"
-    if here and BY_NAME["onednn"].refuses(call) is None:
+    if not of_weights and here and BY_NAME["onednn"].refuses(call) is None:
         return "onednn", "the library's kernel, as PyTorch has it"
     if call.groups == call.c_in and call.groups > 1:
         return "depthwise", "one group for each map: XLA's CPU convolution is tens of times slower"
     if call.groups > 1:
         return "block_diagonal", "several groups: XLA's CPU convolution is tens to hundreds of times slower"
+    if of_weights:
+        return "im2col", "products of patches that stay in the cache"
     if direction == "input_gradient" and call.c_in <= 8:
         if _is_plane(call):
             return "toeplitz", "few input maps: other products are too thin"
         if BY_NAME["space_to_depth"].refuses(call) is None:
             return "space_to_depth", "few input maps and a stride: other products are too thin"
     return "lax", "an ordinary convolution"
-
-
-def _for_weights(call: Call) -> tuple[str, str]:
-    if call.groups == call.c_in and call.groups > 1:
-        return "depthwise", "one group for each map: XLA's CPU convolution is tens of times slower"
-    if call.groups > 1:
-        return "block_diagonal", "several groups: XLA's CPU convolution is tens to hundreds of times slower"
-    return "im2col", "products of patches that stay in the cache"
 
 
 def _is_plane(call: Call) -> bool:

@@ -9,13 +9,13 @@ called step by step.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -49,7 +49,21 @@ __all__ = [
 _ROWS = 208  # evaluations in one call of a compiled program
 _BUFFER = 2**22  # numbers that such a call may return
 _SMALL = 2**17  # numbers that come in and go out
-_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}  # what compiles fastest
+
+
+@functools.cache
+def _quick_options() -> dict[str, Any]:
+    """The options of `_QUICK` that this XLA knows: they come and go with its releases."""
+
+    def is_known(option: str, value: Any) -> bool:
+        try:
+            jax.jit(lambda: 0, compiler_options={option: value}).lower().compile()
+        except jax.errors.JaxRuntimeError:
+            return False
+        return True
+
+    return {option: value for option, value in _QUICK.items() if is_known(option, value)}
 
 
 class UnavailableMode(Exception):  # noqa: N818
@@ -192,9 +206,9 @@ class Program:
         """Compile for a few runs: on small vectors the compiler's optimisations take longer than they save."""
         small = not self.often and sum(self.sizes) + self.jaxpr.out_avals[0].size < _SMALL
         quick = small and jax.default_backend() == "cpu"
-        return jax.jit(call, compiler_options=_QUICK if quick else None)
+        return jax.jit(call, compiler_options=_quick_options() if quick else None)
 
-    @cached_property
+    @functools.cached_property
     def _compiled(self) -> Callable[..., Any]:
         return self._jit(self.plain)
 
@@ -254,7 +268,7 @@ class Program:
             return int(self.jaxpr.out_avals[0].shape[0])
         return len(self(x))
 
-    @cached_property
+    @functools.cached_property
     def _sweep(self) -> Callable[..., Any]:
         def sweep(x: Any, lines: Any, which: Any, start: Any, stop: Any, t: Any, count: Any) -> Any:
             place = lax.iota(np.int64, len(x))
@@ -297,7 +311,7 @@ class Program:
             moved = np.max([abs(values - exact) for values in tries], axis=0)
         return np.where(np.isfinite(moved), moved, 0.0)
 
-    @cached_property
+    @functools.cached_property
     def _disturbed(self) -> Callable[..., Any]:
         return self._jit(lambda seed, size, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed, size))[0])
 
@@ -389,7 +403,7 @@ class Subject:
                 reasons[mode] = str(error)
         return reasons
 
-    @cached_property
+    @functools.cached_property
     def plain_gradient(self) -> Program | None:
         """The gradient by JAX's own rules alone; None where they do not reach."""
         return self.gradient_with(self.intended)
@@ -405,32 +419,32 @@ class Subject:
         except Exception:  # whatever JAX cannot differentiate: no second opinion, and none is needed
             return None
 
-    @cached_property
+    @functools.cached_property
     def rules(self) -> Counter[str]:
         """How often each custom rule or stopped gradient stands in the function, by its name."""
         return rules_in(self.function.jaxpr) if self.setting.traced else Counter()
 
-    @cached_property
+    @functools.cached_property
     def has_rules(self) -> bool:
         """Whether the function carries any custom rule or stopped gradient."""
         return not self.setting.traced or has_rules(self.function.jaxpr)
 
-    @cached_property
+    @functools.cached_property
     def is_plain(self) -> bool:
         """Whether it consists of JAX's own operations alone."""
         return self.setting.traced and is_plain(self.function.jaxpr)
 
-    @cached_property
+    @functools.cached_property
     def draws_by_rejection(self) -> bool:
         """Whether the function draws variates that float64 programs draw in another way."""
         return self.setting.traced and draws_by_rejection(self.function.jaxpr)
 
-    @cached_property
+    @functools.cached_property
     def iterates_under_a_rule(self) -> bool:
         """Whether a custom rule stands for a loop, whose iteration may converge at some points only."""
         return self.setting.traced and iterates_under_a_rule(self.function.jaxpr)
 
-    @cached_property
+    @functools.cached_property
     def loops_on_values(self) -> bool:
         """Whether a while_loop inside decides by a float when to end."""
         return not self.setting.traced or has_float_condition(self.function.jaxpr)

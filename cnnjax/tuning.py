@@ -20,9 +20,9 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, DataError, DataNotFoundError, complaint, describe
+from cnnjax._explain import call_of_shapes
 from cnnjax._shapes import Padding
 from cnnjax._version import __version__
-from cnnjax.explain import call_of_shapes
 from cnnjax.operator import METHODS, check_served
 from cnnjax.operator import primitives as directions
 from cnnjax.operator.calls import DIRECTIONS, Call

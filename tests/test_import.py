@@ -38,6 +38,15 @@ def test_importing_it_pulls_in_nothing_that_only_an_extra_installs():
     assert done.stderr == ""
 
 
+def test_importing_it_pulls_in_only_what_is_used():
+    code = (
+        "import sys, cnnjax; print(sorted(name for name in sys.modules if name.startswith('cnnjax.'))); "
+        "cnnjax.conv2d; print('cnnjax.gradients' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['cnnjax._version']", "False"]
+
+
 def test_importing_it_leaves_the_settings_of_jax_alone():
     code = (
         "import jax; before = dict(jax.config.values); import cnnjax; "
@@ -111,12 +120,12 @@ ALLOWED = {
         "operator.methods.im2col",
         "operator.methods.space_to_depth",
     },
-    "explain": {"_errors", "_shapes", "operator"},
+    "_explain": {"_errors", "_shapes", "operator"},
     "tuning": {
         "_errors",
         "_shapes",
         "_version",
-        "explain",
+        "_explain",
         "operator",
         "operator.calls",
         "operator.choice",
@@ -131,7 +140,7 @@ ALLOWED = {
     "models.lenet_tutorial": {"init", "layers"},
     "models.four_to_six": {"init", "layers"},
     "anatomy": {"_errors", "_shapes", "_arguments", "connections", "conv", "layers"},
-    "summary": {"_errors", "layers"},
+    "_summary": {"_errors", "layers"},
 }
 
 
@@ -185,19 +194,27 @@ def test_at_the_top_of_a_file_stand_only_what_every_installation_has():
 # What is public
 
 
-def test_the_list_of_public_names_is_exact_and_sorted():
-    assert list(cnnjax.__all__) == sorted(
-        cnnjax.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
-    )
+def test_every_public_name_is_there_and_type_checkers_see_the_same():
     assert len(set(cnnjax.__all__)) == len(cnnjax.__all__)
-    in_sight = {
-        name
-        for name, value in vars(cnnjax).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
-    }
-    listed = set(cnnjax.__all__)
-    assert in_sight <= listed
-    assert all(isinstance(getattr(cnnjax, name), types.ModuleType) for name in listed - in_sight)
+    for name in cnnjax.__all__:
+        home = getattr(cnnjax, name)
+        assert isinstance(home, types.ModuleType) == (name in cnnjax._MODULES), name
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text()).body
+    promised = {alias.asname: node.module for node in stub for alias in node.names}
+    homes = {name: f"cnnjax.{home}" for name, home in cnnjax._HOME_OF.items()}
+    modules = dict.fromkeys(cnnjax._MODULES, "cnnjax")
+    assert promised == homes | modules | {"__version__": "cnnjax._version"}
+    assert set(cnnjax.__all__) <= set(dir(cnnjax))
+
+
+def test_a_name_that_is_not_there_is_named():
+    with pytest.raises(AttributeError, match="no attribute 'conv4d'"):
+        cnnjax.conv4d  # noqa: B018
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    """Importing such a module would put it in the function's place."""
+    assert not set(cnnjax._HOME_OF) & {name.removeprefix("cnnjax.") for name in modules()}
 
 
 def test_the_contract_is_public():

@@ -9,8 +9,8 @@ import cnnjax
 from cnnjax import Input, Network
 from cnnjax import connections as tables
 from cnnjax._errors import ArgumentTypeError
+from cnnjax._summary import Row
 from cnnjax.layers import AvgPool2D, Conv2D, Dense, MaxPool2D
-from cnnjax.summary import Row
 
 PRINTED = """
 LeNet-5

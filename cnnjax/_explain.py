@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import AXES, check_maps, geometry
+from cnnjax.conv import Connections, blocks_for, check_table
 from cnnjax.operator import Call, Tuned, check_method, choices
 
 __all__ = ["Explanation", "call_of_shapes", "explain"]
@@ -43,6 +44,7 @@ def explain(
     padding: Any = "VALID",
     dilation: Any = 1,
     groups: int = 1,
+    connections: Connections = None,
     method: str | Tuned = "auto",
     dtype: DTypeLike = "float32",
     platform: str | None = None,
@@ -52,7 +54,7 @@ def explain(
     Args:
         x_shape: (N, *size, C_in), with one to three spatial axes.
         w_shape: (*kernel, C_in / groups, C_out).
-        stride, padding, dilation, groups, method: as in `conv2d`.
+        stride, padding, dilation, groups, connections, method: as in `conv2d`.
         dtype: the widest dtype of the arrays. What was measured (`cnnjax.tune`) counts for its own dtype only.
         platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default backend if None. "cpu" is one device of this
             process; "any cpu" says what an exported program has, or one that is spread over several devices.
@@ -60,13 +62,23 @@ def explain(
     Raises:
         TypeError, ValueError: as `conv2d`, for shapes and settings that do not fit.
 
+    >>> import cnnjax
     >>> explanation = explain((8, 56, 56, 128), (3, 3, 1, 128), padding="SAME", groups=128, platform="any cpu")
     >>> explanation.chosen["forward"][0]
+    'depthwise'
+    >>> table = cnnjax.connections.one_to_one(128)
+    >>> explain((8, 56, 56, 128), (3, 3, 128, 128), connections=table, platform="any cpu").chosen["forward"][0]
     'depthwise'
 
     Source: the rule and the measurements behind it are in docs/operator.md.
     """
     check_method("explain", method)
+    if connections is not None:
+        check_table("explain", connections, tuple(w_shape), groups)
+        blocks = blocks_for(connections, method)
+        if blocks is not None:
+            groups = len(blocks.inputs)
+            w_shape = (*w_shape[:-2], w_shape[-2] // groups, w_shape[-1])
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "dtype": dtype}
     call = call_of_shapes("explain", x_shape, w_shape, **settings)
     platform = platform or {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())

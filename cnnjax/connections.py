@@ -6,6 +6,7 @@ depthwise are the ones with names; LeNet-5's Table I is one between its S2 and C
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,9 @@ from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, des
 
 __all__ = [
     "LENET5_C3",
+    "Blocks",
     "ConnectionTable",
+    "blocks_of",
     "depthwise",
     "from_rows",
     "full",
@@ -140,6 +143,52 @@ class ConnectionTable:
         if self.c_in > _MOST_COLUMNS_PRINTED:
             lines.append(" ...")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """A table taken apart: block g has the input maps inputs[g] and the output maps outputs[g], and no link leaves it.
+
+    inputs is (blocks, C_in / blocks), outputs (blocks, C_out / blocks), both ascending within a block.
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+
+
+def blocks_of(table: ConnectionTable) -> Blocks | None:
+    """Take a table apart into blocks of one size, each the maps that links join; None if they differ, or are one.
+
+    A convolution by such a table is a grouped one, of maps put in another order: the products that a mask would waste
+    are not computed.
+
+    >>> blocks_of(ConnectionTable([[True, False], [False, True], [True, False], [False, True]])).inputs.tolist()
+    [[0, 2], [1, 3]]
+    >>> blocks_of(LENET5_C3) is None
+    True
+    """
+    return _blocks_of(table.matrix.shape, table.matrix.tobytes())
+
+
+@functools.lru_cache(maxsize=256)
+def _blocks_of(shape: tuple[int, int], matrix: bytes) -> Blocks | None:
+    links = np.frombuffer(matrix, bool).reshape(shape)
+    if not (links.any(axis=0).all() and links.any(axis=1).all()):
+        return None
+    # The block of a map: the least input map that it is joined to, found by passing it along the links.
+    of_input = np.arange(shape[0])
+    while True:
+        of_output = np.where(links, of_input[:, None], shape[0]).min(axis=0)
+        least = np.where(links, of_output, shape[0]).min(axis=1)
+        if np.array_equal(least, of_input):
+            break
+        of_input = least
+    names, sizes_in = np.unique(of_input, return_counts=True)
+    sizes_out = np.unique(of_output, return_counts=True)[1]
+    if len(names) == 1 or len({*sizes_in}) > 1 or len({*sizes_out}) > 1:
+        return None
+    in_order = (np.argsort(of, kind="stable").reshape(len(names), -1) for of in (of_input, of_output))
+    return Blocks(*in_order)
 
 
 def full(c_in: int, c_out: int) -> ConnectionTable:

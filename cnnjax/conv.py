@@ -20,7 +20,7 @@ from cnnjax._arguments import array, check_bias, check_rank, check_same_dtype, i
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax._shapes import AXES, Padding, check_maps, geometry, integers, transposed_geometry
 from cnnjax._windows import accumulation_dtype, extend, pad_zeros, under_each_tap
-from cnnjax.connections import ConnectionTable
+from cnnjax.connections import Blocks, ConnectionTable, blocks_of
 from cnnjax.operator import Tuned
 
 __all__ = [
@@ -70,7 +70,9 @@ def conv2d(
         dilation: pixels between neighbouring taps; 1 is the ordinary kernel.
         groups: consecutive blocks of input maps that feed consecutive blocks of output maps of their own.
         connections: which input map feeds which output map: a ConnectionTable or a boolean (C_in, C_out) array.
-            Weights of unconnected pairs have no effect and a gradient of exactly zero. Not together with groups.
+            Weights of unconnected pairs have no effect and a gradient of exactly zero. Not together with groups. A
+            table that falls apart into blocks of one size (one-to-one, depthwise, grouped, in any order of the maps)
+            costs what that many groups cost.
         method: how it is computed, "auto", a name in `cnnjax.METHODS`, or what `cnnjax.tune` measured. The sum is the
             same.
         precision: of matrix products on accelerators, as in `jax.lax.conv_general_dilated`.
@@ -516,11 +518,19 @@ def _convolve(
     dtype = x.dtype if preferred_element_type is None else _result_dtype(call, x.dtype, preferred_element_type)
     settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
     reading = geometry(call, x.shape[1:-1], w.shape[:-2], kernel_argument=argument, **settings)
+    blocks = None
     if connections is not None:
-        w = jnp.where(_table(call, connections, w, groups), w, jnp.zeros_like(w))
+        table = check_table(call, connections, w.shape, groups)
+        w = jnp.where(jnp.asarray(table), w, jnp.zeros_like(w))
+        blocks = blocks_for(connections, method)
 
     x, reading = extend(x, reading)
-    y = operator.convolve(call, x, w, reading, groups, method, dtype, precision)
+    if blocks is None:
+        y = operator.convolve(call, x, w, reading, groups, method, dtype, precision)
+    else:
+        x, w = _in_order(x, blocks.inputs), _weights_of_blocks(w, blocks)
+        y = operator.convolve(call, x, w, reading, len(blocks.inputs), method, dtype, precision)
+        y = _in_order(y, np.argsort(blocks.outputs, axis=None))
     y = y if b is None else y + _along_maps(b, y)
     return y if batched else y[0]
 
@@ -561,8 +571,20 @@ def _result_dtype(call: str, dtype: jnp.dtype, preferred: Any) -> jnp.dtype:
     return result
 
 
-def _table(call: str, connections: Any, w: jax.Array, groups: int) -> jax.Array | np.ndarray:
-    """The boolean table (1, ..., C_in, C_out), which may be traced, ready to select weights."""
+def blocks_for(connections: Connections, method: str | Tuned) -> Blocks | None:
+    """The blocks of a checked table, where "auto" computes them apart.
+
+    A method asked for by name gets the whole table, as a mask on the weights: it need not serve groups. A table that
+    JAX holds may be traced, so it is a mask as well.
+    """
+    if isinstance(connections, np.ndarray):
+        connections = ConnectionTable(connections)
+    by_name = isinstance(method, str) and method != "auto"
+    return None if by_name or not isinstance(connections, ConnectionTable) else blocks_of(connections)
+
+
+def check_table(call: str, connections: Any, w_shape: tuple[int, ...], groups: int) -> Any:
+    """The boolean table (C_in, C_out), which may be traced, of weights (*kernel, C_in, C_out)."""
     table = connections.matrix if isinstance(connections, ConnectionTable) else connections
     if getattr(table, "dtype", None) != np.bool_:
         raise ArgumentTypeError(
@@ -584,19 +606,32 @@ def _table(call: str, connections: Any, w: jax.Array, groups: int) -> jax.Array 
                 fix="use connections.grouped(C_in, C_out, groups) for groups in a table",
             )
         )
-    if table.shape != w.shape[-2:]:
+    if table.shape != w_shape[-2:]:
         raise ArgumentValueError(
             complaint(
                 call,
                 "connections",
                 got=f"a table of shape {tuple(table.shape)}",
-                expected=f"(C_in, C_out) = {w.shape[-2:]}, as w {w.shape} has",
+                expected=f"(C_in, C_out) = {w_shape[-2:]}, as w {w_shape} has",
                 fix="transpose the table if its rows are output maps"
-                if table.shape == w.shape[:-3:-1]
+                if table.shape == w_shape[:-3:-1]
                 else "resize it",
             )
         )
-    return jnp.broadcast_to(jnp.asarray(table), w.shape)
+    return table
+
+
+def _in_order(x: jax.Array, maps: np.ndarray) -> jax.Array:
+    """The given maps of x, one after the other."""
+    order = maps.ravel()
+    return x if np.array_equal(order, np.arange(x.shape[-1])) else x[..., order]
+
+
+def _weights_of_blocks(w: jax.Array, blocks: Blocks) -> jax.Array:
+    """The weights (*kernel, C_in, C_out) of a table as those of a grouped convolution, (*kernel, C_in / g, C_out)."""
+    within = w[..., blocks.inputs[:, :, None], blocks.outputs[:, None, :]]  # (*kernel, g, C_in / g, C_out / g)
+    within = jnp.moveaxis(within, -3, -2)
+    return within.reshape(*within.shape[:-2], -1)
 
 
 def _along_maps(b: jax.Array, y: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """Connection tables: as values, as counts, and the law that a table is a mask is a loop over pairs."""
 
 import copy
+import itertools
 import pickle
 
 import jax
@@ -8,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import GENERAL, UNEQUAL_TABLE, integers, normal
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cnnjax
 from cnnjax import ConnectionTable, reference
 from cnnjax import connections as tables
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError
-from cnnjax.connections import LENET5_C3
+from cnnjax.connections import LENET5_C3, blocks_of
 
 # Table I as it is printed: a row an S2 map, a column a C3 map.
 TABLE_I = """
@@ -184,6 +187,7 @@ TABLES = {
     "depthwise": tables.depthwise(4, 2),
     "unequal, with an output that reads nothing": tables.from_rows([[0], [0, 1, 3], [], [1, 2]], 4),
     "only one link": tables.from_rows([[], [2], []], 4),
+    "blocks out of order, with a gap": tables.from_rows([[1, 3], [0, 2], [3], [2, 0], [3, 1], [0]], 4),
 }
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
@@ -246,7 +250,9 @@ def test_what_unconnected_weights_hold_has_no_effect(table, method):
             np.testing.assert_array_equal(ours, same)
 
 
-@pytest.mark.parametrize("name", ["grouped", "unequal, with an output that reads nothing"])
+@pytest.mark.parametrize(
+    "name", ["grouped", "unequal, with an output that reads nothing", "blocks out of order, with a gap"]
+)
 @pytest.mark.parametrize("method", GENERAL)
 def test_unconnected_weights_have_a_gradient_of_exactly_zero_at_every_order(name, method):
     """Orders 1 to 3 of a loss that mixes everything with everything, in both modes; connected ones do not vanish."""
@@ -277,6 +283,73 @@ def test_unconnected_weights_have_a_gradient_of_exactly_zero_at_every_order(name
     idle = np.where(connected, 0.0, along)
     for value in jax.jvp(jax.grad(loss), (w,), (idle,))[1], jax.jvp(loss, (w,), (idle,))[1]:
         assert np.all(np.asarray(value) == 0)
+
+
+# Tables that fall apart
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs"),
+    [
+        ("one to one", [[0], [1], [2], [3]], [[0], [1], [2], [3]]),
+        ("grouped", [[0, 1], [2, 3]], [[0, 1, 2], [3, 4, 5]]),
+        ("depthwise", [[0], [1], [2], [3]], [[0, 1], [2, 3], [4, 5], [6, 7]]),
+        ("blocks out of order, with a gap", [[0, 2], [1, 3]], [[1, 3, 5], [0, 2, 4]]),
+    ],
+)
+def test_blocks_are_the_maps_that_links_join(name, inputs, outputs):
+    blocks = blocks_of(TABLES[name])
+    assert blocks.inputs.tolist() == inputs
+    assert blocks.outputs.tolist() == outputs
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        tables.full(4, 4),
+        LENET5_C3,
+        TABLES["unequal, with an output that reads nothing"],
+        tables.from_rows([[0], [1, 2]], 3),
+        tables.from_rows([[0], [0], [1]], 2),
+        tables.from_rows([[0], [1]], 3),
+        tables.from_rows([[0], [0, 1], [1, 2], [2, 3]], 4),
+    ],
+    ids=["full", "Table I", "empty output", "unequal inputs", "unequal outputs", "unread input", "a chain"],
+)
+def test_what_does_not_fall_into_equal_blocks_stays_whole(table):
+    assert blocks_of(table) is None
+
+
+@given(st.integers(2, 4), st.integers(1, 3), st.integers(1, 3), st.randoms(use_true_random=False), st.floats(0.2, 1.0))
+def test_a_table_falls_apart_into_what_it_was_made_of(groups, ins, outs, random, density):
+    """Every permutation of the maps of a grouped table with gaps; links that leave a block unconnected are put back."""
+    order_in, order_out = (random.sample(range(groups * n), groups * n) for n in (ins, outs))
+    links = np.zeros((groups * ins, groups * outs), bool)
+    for g, i, o in itertools.product(range(groups), range(ins), range(outs)):
+        links[order_in[g * ins + i], order_out[g * outs + o]] = i == 0 or o == 0 or random.random() < density
+    blocks = blocks_of(ConnectionTable(links))
+    parts = {frozenset(order_in[g * ins : (g + 1) * ins]): order_out[g * outs : (g + 1) * outs] for g in range(groups)}
+    assert {frozenset(i): sorted(o) for i, o in zip(blocks.inputs.tolist(), blocks.outputs.tolist(), strict=True)} == {
+        i: sorted(o) for i, o in parts.items()
+    }
+
+
+def test_auto_computes_the_blocks_and_a_method_by_name_the_mask():
+    table, x, w = tables.one_to_one(8), normal((1, 5, 5, 8), "x"), normal((3, 3, 8, 8), "w")
+    auto = jax.make_jaxpr(lambda x, w: cnnjax.conv2d(x, w, connections=table))(x, w)
+    by_name = jax.make_jaxpr(lambda x, w: cnnjax.conv2d(x, w, connections=table, method="im2col"))(x, w)
+    assert "groups=8" in str(auto)
+    assert "groups=8" not in str(by_name)
+    assert cnnjax.explain(x.shape, w.shape, connections=table).refused["matmul"]
+    assert cnnjax.explain(x.shape, w.shape, connections=table).chosen == (
+        cnnjax.explain(x.shape, (3, 3, 1, 8), groups=8).chosen
+    )
+
+
+def test_a_map_spreads_what_is_not_a_number_only_to_maps_of_its_block():
+    x, w = normal((5, 5, 4), "x"), normal((3, 3, 4, 6), "w")
+    y = cnnjax.conv2d(np.where(np.arange(4) == 2, np.nan, x), w, connections=TABLES["grouped"])
+    np.testing.assert_array_equal(np.isnan(y).any(axis=(0, 1)), [False] * 3 + [True] * 3)
 
 
 def test_every_output_of_an_unlinked_map_is_its_bias():

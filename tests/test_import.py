@@ -120,7 +120,7 @@ ALLOWED = {
         "operator.methods.im2col",
         "operator.methods.space_to_depth",
     },
-    "_explain": {"_errors", "_shapes", "operator"},
+    "_explain": {"_errors", "_shapes", "conv", "operator"},
     "tuning": {
         "_errors",
         "_shapes",

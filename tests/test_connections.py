@@ -346,12 +346,6 @@ def test_auto_computes_the_blocks_and_a_method_by_name_the_mask():
     )
 
 
-def test_a_map_spreads_what_is_not_a_number_only_to_maps_of_its_block():
-    x, w = normal((5, 5, 4), "x"), normal((3, 3, 4, 6), "w")
-    y = cnnjax.conv2d(np.where(np.arange(4) == 2, np.nan, x), w, connections=TABLES["grouped"])
-    np.testing.assert_array_equal(np.isnan(y).any(axis=(0, 1)), [False] * 3 + [True] * 3)
-
-
 def test_every_output_of_an_unlinked_map_is_its_bias():
     x, w = integers((4, 4, 4), "x"), integers((3, 3, 4, 3), "w")
     y = cnnjax.conv2d(x, w, jnp.array([5.0, 6.0, 7.0]), connections=TABLES["only one link"])

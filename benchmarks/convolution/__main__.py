@@ -24,14 +24,14 @@ import jax
 
 import cnnjax
 from benchmarks import timing
-from benchmarks.convolution import measure
+from benchmarks.convolution import loops, measure
 from benchmarks.convolution.contenders import LIBRARIES, STEP, WHAT, why_not
-from benchmarks.convolution.page import cells, means, page
-from benchmarks.convolution.shapes import GROWTH, SHAPES, SIXTEEN, Shape
+from benchmarks.convolution.page import cells, means, page, worst_in_a_loop
+from benchmarks.convolution.shapes import GROWTH, LOOPED, SHAPES, SIXTEEN, Shape
 from cnnjax.operator.calls import DIRECTIONS
 from cnnjax.tuning import machine
 
-PARTS = ("speed", "methods", "errors", "programs", "growth")
+PARTS = ("speed", "loops", "methods", "errors", "programs", "growth")
 CORE = ("auto", "lax", "torch")
 PACKAGES = ("jax", "jaxlib", "flax", "equinox", "torch", "numpy")
 
@@ -135,6 +135,14 @@ def _speed(record: dict[str, Any], shapes: list[Shape], options: argparse.Namesp
     yield f"other processes used {others} % of the processors" + (": these times are not good" if others > 5 else "")
 
 
+def _loops(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
+    names = [name for name in options.contenders if name in ("auto", "lax")]
+    for shape in LOOPED:
+        record["loops"][shape.name] = row = loops.looped(shape, names, **options.protocol)
+        words = (f"{n} {' / '.join(format(worst_in_a_loop(d), '.3g') for d in of.values())}" for n, of in row.items())
+        yield f"{shape.name:<30}" + "   ".join(words)
+
+
 def _methods(record: dict[str, Any], shapes: list[Shape], options: argparse.Namespace) -> Lines:
     names = ["auto", *cnnjax.METHODS]
     directions = [what for what in options.what if what in DIRECTIONS]
@@ -172,6 +180,7 @@ def _growth(record: dict[str, Any], shapes: list[Shape], options: argparse.Names
 
 _MEASURE: dict[str, Callable[[dict[str, Any], list[Shape], argparse.Namespace], Lines]] = {
     "speed": _speed,
+    "loops": _loops,
     "methods": _methods,
     "errors": _errors,
     "programs": _programs,

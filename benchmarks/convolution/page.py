@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.convolution.contenders import STEP, WHAT
+from benchmarks.convolution.loops import OUTSIDE
 from benchmarks.convolution.shapes import SIXTEEN
 from benchmarks.timing import geometric_mean
 from cnnjax.operator.calls import DIRECTIONS
 
-__all__ = ["cells", "means", "page", "ratios", "table"]
+__all__ = ["cells", "means", "page", "ratios", "table", "worst_in_a_loop"]
 
 Times = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 
@@ -18,6 +19,11 @@ Times = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 def cells(row: Mapping[str, Mapping[str, float]]) -> str:
     """The times of one contender: "1.26 / 3.91 / 8.81"."""
     return " / ".join(number(row[what]["ms"]) for what in WHAT if what in row)
+
+
+def worst_in_a_loop(times: Mapping[str, float]) -> float:
+    """The slowest of the loops over the same step by itself."""
+    return max(ms for loop, ms in times.items() if loop != OUTSIDE) / times[OUTSIDE]
 
 
 def number(value: float) -> str:
@@ -66,7 +72,7 @@ def page(record: Mapping[str, Any]) -> str:
     for dtype, rows in record["speed"].items():
         sections += _speed(dtype, rows, record["peak_gflops"], record["operations"])
     for part, title in _PARTS.items():
-        if record[part]:
+        if record.get(part):
             sections += title(record[part])
     return "\n\n".join(sections) + "\n"
 
@@ -115,6 +121,21 @@ def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) 
 def _fractions(row: Mapping[str, Mapping[str, float]], operations: int, peak: float) -> list[float]:
     done = {what: (3 if what == STEP else 1) * operations for what in WHAT}
     return [done[what] / (row[what]["ms"] * 1e6 * peak) for what in WHAT if what in row]
+
+
+def _loops(found: Mapping[str, Any]) -> list[str]:
+    names = list(dict.fromkeys(name for row in found.values() for name in row))
+    rows = [
+        [shape, direction.replace("_", " "), *(" / ".join(map(number, row[n][direction].values())) for n in names)]
+        for shape, row in found.items()
+        for direction in DIRECTIONS
+    ]
+    return [
+        "## In loops",
+        "One iteration, in ms: by itself / in `lax.scan` / in `lax.fori_loop` / in `lax.while_loop`. Each iteration adds"
+        " its result to a total.",
+        table(["shape", "direction", *names], rows),
+    ]
 
 
 def _methods(found: Mapping[str, Any]) -> list[str]:
@@ -173,4 +194,4 @@ def _growth(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-_PARTS = {"methods": _methods, "errors": _errors, "programs": _programs, "growth": _growth}
+_PARTS = {"loops": _loops, "methods": _methods, "errors": _errors, "programs": _programs, "growth": _growth}

@@ -132,8 +132,8 @@ def _loops(found: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "## In loops",
-        "One iteration, in ms: by itself / in `lax.scan` / in `lax.fori_loop` / in `lax.while_loop`. Each iteration adds"
-        " its result to a total.",
+        "One iteration, in ms: by itself / in `lax.scan` / in `lax.fori_loop` / in `lax.while_loop`. Each iteration"
+        " adds its result to a total.",
         table(["shape", "direction", *names], rows),
     ]
 

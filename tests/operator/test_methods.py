@@ -84,7 +84,7 @@ def scale_of(method, bound):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_that_does_not_serve_a_call_says_why_and_who_does(method):
     refused = [(case, why) for case in CASES if (why := METHOD[method].refuses(call_of_zero_padded(case)))]
-    assert bool(refused) is (method not in ("definition", "lax", "sparse"))  # the library refuses float64
+    assert bool(refused) is (method not in ("definition", "lax", "gathered", "sparse"))  # the library refuses float64
     for case, why in refused[:2]:
         x, w = case.one(case.draw("x")), case.draw("w")
         with pytest.raises(ValueError, match="does not serve this call") as caught:
@@ -121,17 +121,29 @@ def test_the_sparse_matrix_has_an_entry_for_each_product_and_the_weights_again_a
         ((40, 300), (32, 32), 8, {"padding": "SAME"}),  # blocks of groups
     ],
 )
-def test_weight_gradients_by_parts_are_those_of_the_whole(size, maps, groups, settings):
+@pytest.mark.parametrize("gathered", [False, True])
+def test_weight_gradients_by_parts_are_those_of_the_whole(size, maps, groups, settings, gathered):
     reading = _shapes.geometry("test", size, (5, 5), **settings)
     call = Call(reading, 23 if size == (20, 20) else 2, *maps, groups, dtype=np.dtype("float64"))
     x, y = normal(call.x_shape, "x"), normal(call.y_shape, "y")
-    by_parts = METHOD["im2col" if groups == 1 else "block_diagonal"].weight_gradient
+    by_parts = METHOD["gathered" if gathered else "im2col" if groups == 1 else "block_diagonal"].weight_gradient
     np.testing.assert_allclose(
         jax.jit(lambda x, y: by_parts(x, y, call))(x, y),
         jax.jit(lambda x, y: METHOD["lax"].weight_gradient(x, y, call))(x, y),
         rtol=1e-9,
         atol=1e-9,
     )
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_gathering_takes_its_other_branch_where_the_first_pixel_is_no_number(groups):
+    call = Call(_shapes.geometry("test", (9, 8), (3, 3)), 2, 16, 8, groups, dtype=np.dtype("float64"))
+    x, y = np.array(normal(call.x_shape, "x")), normal(call.y_shape, "y")
+    x[0, 0, 0, 0] = np.nan
+    joined = METHOD["im2col" if groups == 1 else "block_diagonal"].weight_gradient(x, y, call)
+    assert np.isnan(joined).any()
+    assert np.isfinite(joined).any()
+    np.testing.assert_allclose(METHOD["gathered"].weight_gradient(x, y, call), joined, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("maps", "groups"), [(16, 1), (3, 1), (16, 4)])

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from cnnjax.operator.calls import Call, Method, transposed_in_x
 from cnnjax.operator.methods import im2col, xla
 
-__all__ = ["METHOD"]
+__all__ = ["METHOD", "weight_gradient_of_patches"]
 
 _MAPS_IN_BLOCK = 32
 _MAPS_IN_BLOCK_OF_PATCHES = 16
@@ -54,9 +54,14 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
 
 
 def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    return weight_gradient_of_patches(x, y, call, im2col.patches_side_by_side)
+
+
+def weight_gradient_of_patches(x: jax.Array, y: jax.Array, call: Call, patches: im2col.Patches) -> jax.Array:
+    """The weight gradient by products of patches, made in the given way."""
     together = _groups_in_block(call, _MAPS_IN_BLOCK_OF_PATCHES)
     blocks = call.groups // together
-    pairs = im2col.products_of_patches(x, y, call, blocks)
+    pairs = im2col.products_of_patches(x, y, call, blocks, patches)
     pairs = pairs.reshape(blocks, call.taps, together, call.maps_in_group, together, -1)
     of_same_group = jnp.diagonal(pairs, axis1=2, axis2=4)  # (blocks, taps, C_in / g, C_out / g, together)
     return of_same_group.transpose(1, 2, 0, 4, 3).reshape(call.w_shape)

@@ -7,7 +7,7 @@ The forward pass writes all patches out at once. The weight gradient takes a few
 a time, so that their patches stay in the cache, and adds the products up.
 
 Cost: as the definition, in large products, and taps / stride^2 times the memory of the image for the patches (for the
-weight gradient 4 MiB at a time, 16 MiB of few maps). It serves ungrouped calls.
+weight gradient 8 MiB at a time). It serves ungrouped calls.
 
 Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neural networks for document processing".
 """
@@ -15,6 +15,7 @@ Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neura
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -25,13 +26,16 @@ from cnnjax._shapes import Geometry
 from cnnjax._windows import pad_zeros, under_each_tap
 from cnnjax.operator.calls import Call, Method, transposed_in_x
 
-__all__ = ["METHOD", "products_of_patches"]
+__all__ = ["METHOD", "Patches", "blocks_first", "patches_side_by_side", "products_of_patches"]
 
-# Patches of 1 to 16 MiB at a time were measured; 4 MiB was the fastest or next to it on every shape (docs/operator.md).
-_BYTES_AT_A_TIME = 4 * 2**20
-# Fewer floats side by side than a vector holds are slow to copy; copied in rows, larger products pay.
+# (images with their padding, geometry, blocks) -> (blocks, images P, taps C_in / blocks)
+Patches = Callable[[jax.Array, Geometry, int], jax.Array]
+
+# Patches of 2 to 16 MiB at a time were measured; 8 MiB was the fastest or next to it on every shape (docs/operator.md).
+_BYTES_AT_A_TIME = 8 * 2**20
+_MOST_BYTES = 16 * 2**20
+# Fewer floats side by side than a vector holds are slow to copy.
 _FEW_MAPS = 8
-_BYTES_OF_FEW_MAPS = 16 * 2**20
 
 
 def _refuses(call: Call) -> str | None:
@@ -46,15 +50,18 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
 
 
 def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    return products_of_patches(x, y, call, 1).reshape(call.w_shape)
+    patches = _patches_in_rows if call.c_in <= _FEW_MAPS else patches_side_by_side
+    return products_of_patches(x, y, call, 1, patches).reshape(call.w_shape)
 
 
-def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int) -> jax.Array:
+def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, patches: Patches) -> jax.Array:
     """patches^T @ y, with the maps of x and y in so many blocks: (blocks, taps C_in / blocks, C_out / blocks)."""
     geometry, width = call.geometry, call.c_in // blocks
     stride, extent = geometry.stride[0], geometry.extent[0]
-    thin = blocks == 1 and call.c_in <= _FEW_MAPS
-    images, rows = _at_a_time(call, x.dtype.itemsize, _BYTES_OF_FEW_MAPS if thin else _BYTES_AT_A_TIME)
+    # A sum that is larger than the patches is not to be read and written more often than they are.
+    of_sum = x.dtype.itemsize * call.taps * call.c_in * (call.c_out // blocks)
+    most_bytes = min(max(of_sum, _BYTES_AT_A_TIME), _MOST_BYTES)
+    images, rows = _at_a_time(call, x.dtype.itemsize, most_bytes)
     parts, strips = max(1, -(-call.n // images)), -(-geometry.output[0] // rows)
 
     # The last images and rows are filled up with zeros, which add nothing.
@@ -69,39 +76,50 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int) -> 
 
     def product(step: jax.Array | int) -> jax.Array:
         image, row = step // strips * images, step % strips * rows
-        seen = _blocks_first(_cut(x, (image, row * stride), (images, read)), blocks)
-        given = _blocks_first(_cut(y, (image, row), (images, rows)), blocks)
+        seen = _cut(x, (image, row * stride), (images, read))
+        given = blocks_first(_cut(y, (image, row), (images, rows)), blocks)
         given = given.reshape(blocks, -1, call.c_out // blocks)
-        if thin:
-            product = jnp.einsum("mk,kn->mn", _rows_of_taps(seen, strip), given[0], precision=call.precision)
-            return product.reshape(call.c_in, call.taps, -1).swapaxes(0, 1).reshape(1, -1, call.c_out)
-        patches = jnp.concatenate([view for _, view in under_each_tap(seen, strip)], axis=-1)
-        patches = patches.reshape(blocks, -1, call.taps * width)
-        return jnp.einsum("bkm,bkn->bmn", patches, given, precision=call.precision)
+        return jnp.einsum("bkn,bkm->bnm", given, patches(seen, strip, blocks), precision=call.precision)
 
+    # This way round the patches, the larger operand, are read as they lie.
     if parts * strips == 1:
-        return product(0)
-    total = jnp.zeros((blocks, call.taps * width, call.c_out // blocks), x.dtype)
-    return lax.scan(lambda total, step: (total + product(step), None), total, jnp.arange(parts * strips))[0]
+        transposed = product(0)
+    else:
+        total = jnp.zeros((blocks, call.c_out // blocks, call.taps * width), x.dtype)
+        steps = jnp.arange(parts * strips)
+        transposed = lax.scan(lambda total, step: (total + product(step), None), total, steps)[0]
+    return jnp.swapaxes(lax.optimization_barrier(transposed), 1, 2)
 
 
-def _rows_of_taps(seen: jax.Array, strip: Geometry) -> jax.Array:
-    """The patches transposed, (C_in taps, N P): copied along the rows of the image."""
+def patches_side_by_side(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
+    """The patches of some images, (blocks, images P, taps C_in / blocks): views under each tap, put side by side."""
+    seen = blocks_first(seen, blocks)
+    together = jnp.concatenate([view for _, view in under_each_tap(seen, strip)], axis=-1)
+    return together.reshape(blocks, -1, together.shape[-1])
+
+
+def _patches_in_rows(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
+    """The same of few maps, copied along the rows of the image and turned."""
     images, *size, maps = seen.shape
     planes = jnp.moveaxis(seen, -1, 0).reshape(maps * images, *size, 1)
-    views = [view.reshape(maps, images, *strip.output) for _, view in under_each_tap(planes, strip)]
-    return jnp.stack(views, axis=1).reshape(maps * len(views), -1)
+    views = [view.reshape(maps, -1) for _, view in under_each_tap(planes, strip)]
+    return jnp.concatenate(views).T[None]
 
 
 def _at_a_time(call: Call, itemsize: int, most_bytes: int) -> tuple[int, int]:
-    """How many images, and how many rows of one, to take in a product: as equal as the number of steps allows."""
+    """How many images, and how many rows of one, to take in a product."""
     rows, *others = call.geometry.output
     row = itemsize * math.prod(others) * (call.taps * call.c_in + call.c_out)
     if row * rows <= most_bytes:
-        most = most_bytes // max(1, row * rows)
-        return -(-call.n // max(1, -(-call.n // most))) or 1, rows
-    most = max(1, most_bytes // row)
-    return 1, -(-rows // -(-rows // most))
+        return _equal_parts(call.n, most_bytes // max(1, row * rows)), rows
+    return 1, _equal_parts(rows, most_bytes // row)
+
+
+def _equal_parts(count: int, most: int) -> int:
+    """Parts of at most so many: the largest that leave nothing over, which would be copied, or nearly equal ones."""
+    most = min(max(1, most), max(1, count))
+    divisors = (size for size in range(most, most // 2, -1) if count % size == 0)
+    return next(divisors, -(-count // -(-count // most)) or 1)
 
 
 def _cut(a: jax.Array, start: tuple[jax.Array | int, ...], size: tuple[int, int]) -> jax.Array:
@@ -110,7 +128,7 @@ def _cut(a: jax.Array, start: tuple[jax.Array | int, ...], size: tuple[int, int]
     return lax.dynamic_slice(a, (*start, *(0,) * rest), (*size, *a.shape[len(size) :]))
 
 
-def _blocks_first(a: jax.Array, blocks: int) -> jax.Array:
+def blocks_first(a: jax.Array, blocks: int) -> jax.Array:
     """(N, ..., maps) -> (blocks N, ..., maps / blocks)."""
     a = jnp.moveaxis(a.reshape(*a.shape[:-1], blocks, -1), -2, 0)
     return a.reshape(-1, *a.shape[2:])

@@ -7,7 +7,7 @@ instead, with the stride folded into the maps.
 
     x[a + s m] = sum over taps t with t d - before = a (mod s) of  w[t] y[m - (t d - before - a) / s]
 
-Cost: the multiply-accumulates of the definition. The weight gradient is that of `im2col`. It serves float32 on x86-64
+Cost: the multiply-accumulates of the definition. The weight gradient is that of `gathered`. It serves float32 on x86-64
 Linux (`operator/_onednn.py` says where, and why not everywhere), with padding narrower than the kernel.
 
 Source: oneDNN, "Convolution"; the phases are the polyphase decomposition of Vaidyanathan 1993, section 4.3.
@@ -25,7 +25,7 @@ from jax import lax
 from cnnjax._shapes import Geometry
 from cnnjax.operator import _onednn
 from cnnjax.operator.calls import Call, Method
-from cnnjax.operator.methods import block_diagonal, im2col, space_to_depth
+from cnnjax.operator.methods import gathered, space_to_depth
 
 __all__ = ["METHOD"]
 
@@ -104,8 +104,4 @@ def _fill_up(a: jax.Array, length: int, axis: int) -> jax.Array:
     return jnp.pad(a, [(0, length - a.shape[i] if i == axis else 0) for i in range(a.ndim)])
 
 
-def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    return (im2col if call.groups == 1 else block_diagonal).METHOD.weight_gradient(x, y, call)
-
-
-METHOD = Method("onednn", _convolve, _input_gradient, _weight_gradient, _refuses)
+METHOD = Method("onednn", _convolve, _input_gradient, gathered.weight_gradient, _refuses)

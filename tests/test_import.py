@@ -103,7 +103,8 @@ ALLOWED = {
     "operator._jax": set(),
     "operator._onednn": {"_shapes"},
     "operator.tuned": {"operator.calls"},
-    "operator.choice": {"operator.calls", "operator.methods", "operator.methods.matmul"},
+    "operator.unfused": set(),
+    "operator.choice": {"operator.calls", "operator.methods", "operator.methods.matmul", "operator.unfused"},
     "operator.primitives": {"operator._jax", "operator.calls", "operator.choice"},
     **{
         f"operator.methods.{path.stem}": {"_windows", "operator.calls"}
@@ -116,6 +117,7 @@ ALLOWED = {
         "operator.calls",
         "operator.methods.block_diagonal",
         "operator.methods.im2col",
+        "operator.unfused",
     },
     "operator.methods.space_to_depth": {"operator.calls", "operator.methods.im2col", "operator.methods.xla"},
     "operator.methods.onednn": {

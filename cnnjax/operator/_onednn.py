@@ -6,11 +6,11 @@ holds (`refuses`):
 
 - jaxlib is a release with which the tests of this file have run: the configuration is no stable interface;
 - the processor has AVX2, and the first call of the process gives the right numbers;
-- the arrays are float32, none is empty, and the implementation that oneDNN picks is one made for the processor ("brgemm", "jit"). Its
-  fallback, "gemm", starts a parallel loop within a parallel loop, and XLA's thread pool then hangs or corrupts memory:
-  seen for depthwise calls with a dilation or whose maps are no multiple of the vector width, and for
-  "__onednn$matmul", which for that reason is not used at all. ONEDNN_VERBOSE=1 in the environment prints what is
-  picked.
+- the arrays are float32, none is empty, and the implementation that oneDNN picks is one made for the processor
+  ("brgemm" or "jit"). Its fallback, "gemm", starts a parallel loop within a parallel loop, and XLA's thread pool then
+  hangs or corrupts memory: seen for depthwise calls with a dilation or whose maps are no multiple of the vector width,
+  and for "__onednn$matmul", which for that reason is not used at all. ONEDNN_VERBOSE=1 in the environment prints what
+  is picked.
 
 The custom call is opaque to XLA's partitioner and unknown to other machines, so exported programs and programs for
 several devices do without it (`choice`).

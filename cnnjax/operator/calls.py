@@ -128,7 +128,8 @@ class Method:
 
     `refuses(call)` gives the reason why a call is not served, or None. A direction that is not given is the transpose
     of the forward pass. `native` methods take 16-bit arrays as they come and accumulate in float32 themselves; others
-    are handed arrays in the dtype in which sums are kept.
+    are handed arrays in the dtype in which sums are kept. `loops` are the directions that are one loop over elements,
+    which XLA would fuse with what surrounds them.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Method:
     weight_gradient: Direction
     refuses: Callable[[Call], str | None]
     native: bool = False
+    loops: tuple[str, ...] = ()
 
     def direction(self, name: str) -> Direction:
         """The function of a direction by its name."""

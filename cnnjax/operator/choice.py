@@ -9,6 +9,7 @@ several devices, it is what every machine has and the partitioner understands.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import jax
 from cnnjax.operator.calls import Call, widest
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.methods.matmul import is_pointwise, is_whole
+from cnnjax.operator.unfused import unfused
 
 __all__ = ["choose", "compute"]
 
@@ -64,4 +66,6 @@ def compute(direction: str, a: jax.Array, b: jax.Array, call: Call, dtype: Any, 
     call = replace(call, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, call, platform)[0]]
     work = call.dtype if method.native else call.accumulation
-    return method.direction(direction)(a.astype(work), b.astype(work), call).astype(dtype)
+    one = partial(method.direction(direction), call=call)
+    a, b = a.astype(work), b.astype(work)
+    return (unfused(one, a, b) if platform == "cpu" and direction in method.loops else one(a, b)).astype(dtype)

@@ -135,17 +135,6 @@ def test_weight_gradients_by_parts_are_those_of_the_whole(size, maps, groups, se
     )
 
 
-@pytest.mark.parametrize("groups", [1, 4])
-def test_gathering_takes_its_other_branch_where_the_first_pixel_is_no_number(groups):
-    call = Call(_shapes.geometry("test", (9, 8), (3, 3)), 2, 16, 8, groups, dtype=np.dtype("float64"))
-    x, y = np.array(normal(call.x_shape, "x")), normal(call.y_shape, "y")
-    x[0, 0, 0, 0] = np.nan
-    joined = METHOD["im2col" if groups == 1 else "block_diagonal"].weight_gradient(x, y, call)
-    assert np.isnan(joined).any()
-    assert np.isfinite(joined).any()
-    np.testing.assert_allclose(METHOD["gathered"].weight_gradient(x, y, call), joined, rtol=1e-9)
-
-
 @pytest.mark.parametrize(("maps", "groups"), [(16, 1), (3, 1), (16, 4)])
 def test_a_batch_of_no_images_has_a_weight_gradient_of_zero(maps, groups):
     call = Call(_shapes.geometry("test", (8, 8), (3, 3)), 0, maps, 4, groups, dtype=np.dtype("float64"))

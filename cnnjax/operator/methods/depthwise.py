@@ -103,4 +103,6 @@ def _taps(call: Call) -> list[tuple[int, ...]]:
     return list(itertools.product(*map(range, call.geometry.kernel)))
 
 
-METHOD = Method("depthwise", _convolve, _input_gradient, _weight_gradient, _refuses)
+METHOD = Method(
+    "depthwise", _convolve, _input_gradient, _weight_gradient, _refuses, loops=("forward", "input_gradient")
+)

@@ -4,7 +4,7 @@
 
 The taps of a row of the kernel lie side by side in the image, maps and all, so that a patch is a few runs of memory.
 XLA's CPU compiler writes patches by joining views at 3 to 10 GB/s, and by a gather of runs at 40 to 80, if the gather
-stands alone. A branch keeps it alone: fused with what comes before or after, it is as slow as joining.
+stands alone: fused with what comes before or after, it is as slow as joining.
 
 Cost: as `im2col`; for groups as `block_diagonal`. The forward pass and the input gradient are theirs.
 
@@ -22,6 +22,7 @@ from jax import lax
 from cnnjax._shapes import Geometry
 from cnnjax.operator.calls import Call, Method, serves_all
 from cnnjax.operator.methods import block_diagonal, im2col
+from cnnjax.operator.unfused import unfused
 
 __all__ = ["METHOD", "weight_gradient"]
 
@@ -48,20 +49,15 @@ def _of_patches(call: Call) -> Method:
 def _gathered(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
     images, *size, maps = seen.shape
     width = maps // blocks
-    values = im2col.blocks_first(seen, blocks).ravel()
     run = strip.kernel[-1] * width if strip.dilation[-1] == 1 else width
-    pixels = _first_pixels(images, strip)
-    block = images * math.prod(size)
-    starts = width * (block * np.arange(blocks, dtype=np.int32)[:, None] + pixels).ravel()
+    of_block = images * math.prod(size) * np.arange(blocks, dtype=np.int32)[:, None]
+    starts = width * (of_block + _first_pixels(images, strip)).ravel()
     runs = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(), start_index_map=(0,))
-    centre = seen[(images // 2, *(n // 2 for n in size), 0)]
-    patches = lax.cond(
-        # Either branch will do, but no compiler may tell which is taken: the pixel may be no number.
-        centre == centre,
-        lambda values: lax.gather(values, starts[:, None], runs, (run,), mode="promise_in_bounds"),
-        lambda _: im2col.patches_side_by_side(seen, strip, blocks).reshape(len(starts), run),
-        values,
-    )
+
+    def gather(pixels: jax.Array) -> jax.Array:
+        return lax.gather(pixels.ravel(), starts[:, None], runs, (run,), mode="promise_in_bounds")
+
+    patches = unfused(gather, im2col.blocks_first(seen, blocks))
     return patches.reshape(blocks, -1, math.prod(strip.kernel) * width)
 
 

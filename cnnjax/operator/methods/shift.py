@@ -30,4 +30,6 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     return y
 
 
-METHOD = Method("shift", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)
+METHOD = Method(
+    "shift", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses, loops=("forward",)
+)

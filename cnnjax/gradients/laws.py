@@ -28,6 +28,7 @@ from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 __all__ = ["AsPython", "laws", "run_as_python"]
 
 _SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
+_SPREAD = 10  # powers of two by which numbers within one cotangent are made larger or smaller
 _NATIVE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through half precision loses 2^-11
 
 
@@ -148,13 +149,22 @@ def laws(
 
 
 def _linearity(bench: _Mode, rng: np.random.Generator) -> Check:
-    """Scale, add and cancel cotangents (or tangents); zero must give zero."""
-    x, w = bench.points[0], bench.weights
-    other = rng.permutation(w) * (w != 0)
-    base, second = bench.program(x, w), bench.program(x, other)
-    found = [bench.program(x, s * w) / s for s in _SCALES]
-    found += [bench.program(x, w + other) - second, bench.program(x, 0 * w) + base]
-    return bench.compare("linearity", [(f, base, x, abs(w) + abs(other)) for f in found])
+    """Scale, add and cancel cotangents (or tangents); zero must give zero.
+
+    Some have numbers of about the same size, which shows what is decided by all of them together, and some have
+    numbers of many sizes: a threshold lies between two of them, wherever it is from 1e-6 to 1e6.
+    """
+    x, w = bench.points[0], bench.weights.astype(np.float32).astype(np.float64)  # so that the sum below is exact
+    powers = np.concatenate(
+        [rng.permutation(np.linspace(-_SPREAD, _SPREAD, leaf.stop - leaf.start).round()) for leaf in bench.inside]
+    )
+    spread, mirrored = w * 2.0**powers, w * 2.0**-powers
+    base, wide, other = (bench.program(x, y) for y in (w, spread, mirrored))
+    pairs = [(bench.program(x, s * y) / s, exact) for s in _SCALES for y, exact in ((spread, wide), (mirrored, other))]
+    pairs += [(bench.program(x, s * w) / s, base) for s in _SCALES]
+    pairs += [(bench.program(x, w + spread), base + wide), (bench.program(x, 0 * w), 0 * base)]
+    size = abs(w) + abs(spread) + abs(mirrored)
+    return bench.compare("linearity", [(found, exact, x, size) for found, exact in pairs])
 
 
 def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:

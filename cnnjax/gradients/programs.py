@@ -81,6 +81,7 @@ _NO_DERIVATIVE = (
     "Linearization failed to produce known values",
     "Differentiation rule for",
     "Transpose rule (for reverse-mode differentiation)",
+    "gradients are only implemented if",
     "do not support JVP",
     "can't be differentiated",
     "cannot be differentiated",

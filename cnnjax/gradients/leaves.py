@@ -269,8 +269,11 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
             filled[position] = array
         return f(*jax.tree.unflatten(tree, filled))
 
-    given = [v if isinstance(v, (float, complex)) else jnp.asarray(v) for v in (values[i] for i in where)]
-    value = as_the_user_runs_it(lambda: run(given))
+    point = _numbers([values[i] for i in where])
+    # Copies, because a function may give the memory of its arguments away.
+    value = as_the_user_runs_it(
+        lambda: run([v if isinstance(v, (float, complex)) else jnp.array(v) for v in (values[i] for i in where)])
+    )
     outputs, kept, other_outputs = _leaves("output", value)
     results = jax.tree.leaves(value)
 
@@ -280,5 +283,5 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
 
     skipped = [(name, "not a floating or complex array") for name in other_inputs + other_outputs]
     skipped += [(leaf.name, "no elements") for leaf in inputs + outputs if leaf.size == 0]
-    point, numbers = (_numbers([tree[i] for i in at]) for tree, at in ((values, where), (results, kept)))
+    numbers = _numbers([results[i] for i in kept])
     return FlatFunction(call, tuple(inputs), tuple(outputs), point, numbers, tuple(skipped))

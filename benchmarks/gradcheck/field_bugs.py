@@ -802,6 +802,20 @@ def habits() -> Iterator[Bug]:
         (X,),
         2,
     )
+    yield Bug("residuals left outside, where the next call overwrites them", overwritten(), jnp.sin, (X,))
+
+
+def overwritten():
+    """Return the sine with a rule whose residual is that of the last forward pass, whichever pass it belongs to."""
+    left: dict[str, Any] = {}
+
+    def forward(x):
+        left["x"] = x
+        return jnp.sin(x), None
+
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(forward, lambda _, y: (jnp.cos(left["x"]) * y,))
+    return f
 
 
 def symbolic(wrong: float):

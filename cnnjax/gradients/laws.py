@@ -51,13 +51,13 @@ def run_as_python(
     It has to come before anything is traced in float64, for the reason that ``as_the_user_runs_it`` gives.
     """
 
-    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return flat.derive_eagerly(mode, x, weights, widen=False)
+    def run(x: np.ndarray, between: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        return flat.derive_eagerly(mode, x, weights, widen=False, between=between)
 
     try:
         first, value = as_the_user_runs_it(lambda: run(points[0]))
         elsewhere = [run(point)[0] for point in points[1:]]
-        repeats = [np.concatenate(run(points[0])) for _ in range(2)]
+        repeats = [np.concatenate(run(points[0], between)) for between in (None, points[-1])]
     except Exception as error:  # the user's code: whatever it raises
         return error
     return AsPython(tuple(points), (first, *elsewhere), value, tuple(repeats))
@@ -200,7 +200,7 @@ def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
 
 
 def _repetition(bench: _Mode, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
-    """Compare runs of the same rule at the same point, with another call between."""
+    """Compare runs of the same rule at the same point, with another call before, and one half way through."""
     size = len(first) - bench.subject.m
     for again in repeats:
         place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))

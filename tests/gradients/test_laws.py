@@ -64,6 +64,18 @@ def test_the_second_call():
     assert "repetition" in failed_laws(sine(lambda x, y: right(x, y) * (1 + next(calls) % 2)))
 
 
+def test_residuals_that_the_next_call_overwrites():
+    left = {}
+
+    def forward(x):
+        left["x"] = x
+        return jnp.sin(x), None
+
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(forward, lambda _, y: (right(left["x"], y),))
+    assert failed_laws(f) == {"repetition"}
+
+
 @pytest.mark.parametrize("traced", [True, False])
 def test_jit_against_eager(traced):
     def bwd(x, y):

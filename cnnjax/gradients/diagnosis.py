@@ -28,6 +28,7 @@ LAW_DIAGNOSES = {
     "jit equals eager": "a rule that is another one when it is traced (it looks at values, or remembers "
     "them), or that goes through a narrower dtype",
     "vmap equals loop": "a batching rule that mixes up samples",
+    "one argument at a time": "a rule that is wrong where another argument is held constant, or another output unused",
     "value": "a forward rule that returns another value than the function",
     "own dtype": "a rule that overflows or loses digits in the function's own dtype",
     "adjointness": "a forward and a reverse rule that belong to different functions",

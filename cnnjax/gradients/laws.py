@@ -9,7 +9,7 @@ their last places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -142,6 +142,8 @@ def laws(
     for bench in benches:
         yield _linearity(bench, rng)
         yield from _as_python(bench)
+        if subject.asks_for_zeros:
+            yield _one_by_one(bench)
     yield from _batching(benches[-1])
     tests = {bench.name: bench for bench in benches}
     if "rev" in tests and "fwd" in tests:
@@ -328,6 +330,42 @@ def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
     yield bench.compare(
         "vmap equals loop", [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
     )
+
+
+def _one_by_one(bench: _Mode) -> Check:
+    """Compare the derivative by all arguments with those by each, the others held constant.
+
+    So also for the outputs of a reverse rule: each alone has a cotangent.
+    """
+    flat, widened = bench.flat, bench.subject.setting.widened
+
+    def apart(x: Any, w: Any) -> Any:
+        arrays = flat.split(x, widened)
+
+        def moving(i: int, kept: slice) -> Callable[[Any], Any]:
+            return lambda array: flat.pack(flat.call([*arrays[:i], array, *arrays[i + 1 :]])[kept], widened)
+
+        if bench.name != "rev":
+            tangents = flat.split(w, widened)
+            parts = [derive(bench.name, moving(i, slice(None)), a, tangents[i])[0] for i, a in enumerate(arrays)]
+            return sum(parts[1:], parts[0])
+        gradients = []
+        for i, array in enumerate(arrays):
+            of_outputs = [
+                derive("rev", moving(i, slice(j, j + 1)), array, w[leaf.start : leaf.stop])[0]
+                for j, leaf in enumerate(flat.outputs)
+            ]
+            gradients.append(sum(of_outputs[1:], of_outputs[0]))
+        # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
+        return flat.pack([lax.conj(a) if jnp.iscomplexobj(a) else a for a in gradients], widened)
+
+    x, w = bench.points[0], bench.weights
+    try:
+        found = Program(apart, (len(x), len(w)), bench.subject.setting)(x, w)
+    except Exception as error:  # the user's code: whatever it raises
+        note = f"by one argument at a time: {first_line(error)}"
+        return Check(f"the rule runs ({bench.name})", "given", 1, 0, np.inf, note=note)
+    return bench.compare("one argument at a time", [(found, bench.program(x, w), x, w)])
 
 
 def _adjointness(rev: _Mode, fwd: _Mode) -> Check:

@@ -76,6 +76,42 @@ def test_residuals_that_the_next_call_overwrites():
     assert failed_laws(f) == {"repetition"}
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_rule_that_asks_which_arguments_are_held(wrong):
+    f = jax.custom_vjp(lambda a, b: (a * b, jnp.sin(a)))
+
+    def forward(a, b):
+        return f(a.value, b.value), (a.value, b.value, b.perturbed)
+
+    def backward(r, y):
+        a, b, moves = r
+        y = [jnp.zeros(c.shape, c.dtype) if isinstance(c, jax.custom_derivatives.SymbolicZero) else c for c in y]
+        return y[0] * b + y[1] * jnp.cos(a) * (1.0 if moves or not wrong else 1.5), y[0] * a
+
+    f.defvjp(forward, backward, symbolic_zeros=True)
+    if wrong:
+        assert failed_laws(f, (X, X[::-1])) == {"one argument at a time"}
+    else:
+        assert check_grads(f, (X, X[::-1])).ok
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_forward_rule_that_asks_which_arguments_are_held(wrong):
+    f = jax.custom_jvp(jnp.multiply)
+
+    def tangent(primals, tangents):
+        (a, b), (da, db) = primals, tangents
+        parts = [(da, b), (db, a * (1.0 if type(da) is not jax.custom_derivatives.SymbolicZero or not wrong else 2.0))]
+        moving = [d * by for d, by in parts if type(d) is not jax.custom_derivatives.SymbolicZero]
+        return a * b, sum(moving[1:], moving[0])
+
+    f.defjvp(tangent, symbolic_zeros=True)
+    if wrong:
+        assert failed_laws(f, (X, X[::-1])) >= {"one argument at a time"}
+    else:
+        assert check_grads(f, (X, X[::-1])).ok
+
+
 @pytest.mark.parametrize("traced", [True, False])
 def test_jit_against_eager(traced):
     def bwd(x, y):

@@ -17,7 +17,7 @@ import numpy as np
 
 from cnnjax.gradients.intended import STOPPED
 from cnnjax.gradients.leaves import Leaf, find_leaf
-from cnnjax.gradients.numerical import LADDER, SIGNIFICANT, Derivative
+from cnnjax.gradients.numerical import FINE_LADDER, LADDER, SIGNIFICANT, Derivative
 from cnnjax.gradients.programs import Subject
 from cnnjax.gradients.referee import Referee, Stretch, derivatives_of
 from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
@@ -136,7 +136,7 @@ class Judge:
     def verdict(self, stretches: Sequence[Stretch], careful: bool = False) -> Verdict:
         """Compare along each stretch; carefully means with every round-off measured and with finer steps."""
         claimed, own = self.claims(stretches, careful)
-        steps = self.referee.fine_steps if careful else LADDER
+        steps = FINE_LADDER if careful else LADDER
         lengths = np.array([[abs(self.referee.lines[s.line, s.start : s.stop]).sum()] for s in stretches])
 
         noise = np.nan_to_num(self.referee.noise)
@@ -352,10 +352,10 @@ class Judge:
     def _nearby(self, stretch: Stretch, distance: float) -> Derivative:
         """Return the derivatives at random points at a distance, a row each, with steps that are shorter still."""
         rng = np.random.default_rng(0)
-        x, lines, steps = self.referee.x, self.referee.lines, self.referee.fine_steps
+        x, lines = self.referee.x, self.referee.lines
         points = x + distance * lines[0] * rng.uniform(-1, 1, (_AROUND, len(x)))
         referees = [Referee(self.subject.function, point, lines) for point in points]
-        found = derivatives_of(referees, stretch, steps[steps < distance / 8])
+        found = derivatives_of(referees, stretch, FINE_LADDER[FINE_LADDER < distance / 8])
         self.referee.evaluations += sum(referee.evaluations for referee in referees)
         return self._project(found)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnjax.gradients.leaves import Leaf
-from cnnjax.gradients.numerical import LADDER, LONG_LADDER, Derivative, derivative
+from cnnjax.gradients.numerical import LADDER, Derivative, derivative
 from cnnjax.gradients.programs import Program
 
 __all__ = ["Referee", "Stretch", "derivatives_of", "lines_through", "magnitudes"]
@@ -144,11 +144,6 @@ class Referee:
                 moved = (x + step.astype(dtype)).astype(dtype) - x
                 found[row] = not (abs(moved - step) > 0.25 * abs(step)).any()
         return found
-
-    @property
-    def fine_steps(self) -> np.ndarray:
-        """Steps from 1/4 down to the resolution of the numbers."""
-        return LONG_LADDER[11:]
 
 
 def derivatives_of(referees: Sequence[Referee], stretch: Stretch, steps: np.ndarray) -> Derivative:

@@ -355,7 +355,7 @@ class Judge:
         x, lines = self.referee.x, self.referee.lines
         points = x + distance * lines[0] * rng.uniform(-1, 1, (_AROUND, len(x)))
         referees = [Referee(self.subject.function, point, lines) for point in points]
-        found = derivatives_of(referees, stretch, FINE_LADDER[FINE_LADDER < distance / 8])
+        found = derivatives_of(referees, stretch, FINE_LADDER[distance / 8 > FINE_LADDER])
         self.referee.evaluations += sum(referee.evaluations for referee in referees)
         return self._project(found)
 

@@ -2,9 +2,10 @@
 
     python -m cnnjax.check mymodule:loss --args "normal(3, 4)" "{'w': normal(4)}" --order 2
 
-Every argument is a Python expression; it may use the names of the function's own module, ``np``, ``jnp``,
-``jax`` and ``normal(*shape)``, float32 numbers from a seeded normal distribution. The exit status is 0 where
-the gradient is right, 1 where it is wrong and 2 where the question makes no sense.
+Every argument, and every rule that is meant to differ (--intended), is a Python expression; it may use the names
+of the function's own module, ``np``, ``jnp``, ``jax`` and ``normal(*shape)``, float32 numbers from a seeded normal
+distribution. The exit status is 0 where the gradient is right, 1 where it is wrong and 2 where the question makes no
+sense.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--modes", nargs="+", default=["fwd", "rev"], choices=["fwd", "rev", "lin"])
     parser.add_argument("--seed", type=int, default=0, help="of normal() and of the random directions")
     parser.add_argument("--exhaustive", action="store_true", help="compare every single element")
+    parser.add_argument(
+        "--intended", nargs="+", default=[], metavar="EXPR", help="rules meant to differ, as jax.lax.stop_gradient"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the whole report")
     parser.add_argument("--figure", metavar="FILE", help="draw error against step (needs matplotlib)")
     options = parser.parse_args(argv)
@@ -52,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rng = np.random.default_rng(options.seed)
         names |= {"np": np, "jnp": jnp, "jax": jax}
         names["normal"] = lambda *shape: rng.normal(size=shape).astype(np.float32)
-        args = tuple(eval(text, names) for text in options.args)
+        args, intended = (tuple(eval(text, names) for text in texts) for texts in (options.args, options.intended))
     except (ImportError, AttributeError, ValueError, SyntaxError, NameError, TypeError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
@@ -64,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.modes,
             seed=options.seed,
             exhaustive=options.exhaustive,
+            intended=intended,
         )
     except GradientError as error:
         if error.report is None:

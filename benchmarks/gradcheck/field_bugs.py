@@ -802,6 +802,35 @@ def habits() -> Iterator[Bug]:
         (X,),
         2,
     )
+    yield Bug("residuals left outside, where the next call overwrites them", overwritten(), jnp.sin, (X,))
+    yield Bug("symbolic zeros: wrong where the other argument is held", held(1.5), held(1.0), (X, Y))
+
+
+def overwritten():
+    """Return the sine with a rule whose residual is that of the last forward pass, whichever pass it belongs to."""
+    left: dict[str, Any] = {}
+
+    def forward(x):
+        left["x"] = x
+        return jnp.sin(x), None
+
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(forward, lambda _, y: (jnp.cos(left["x"]) * y,))
+    return f
+
+
+def held(factor: float):
+    """Return a * b with a reverse rule that asks whether b moves, and is off by a factor where it does not."""
+    f = jax.custom_vjp(lambda a, b: a * b)
+
+    def forward(a, b):
+        return a.value * b.value, (a.value, b.value, b.perturbed)
+
+    def backward(r, y):
+        return y * r[1] * (1.0 if r[2] else factor), y * r[0]
+
+    f.defvjp(forward, backward, symbolic_zeros=True)
+    return f
 
 
 def symbolic(wrong: float):

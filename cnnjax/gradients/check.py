@@ -81,7 +81,7 @@ def check_grads(
     Source: Richardson extrapolation with error control after Ridders, Advances in Engineering Software 4
     (1982); docs/gradients.md derives the rest.
     """
-    arguments, modes, slack = _validated(f, args, order, modes, atol, rtol)
+    arguments, modes, slack = _validated(f, args, order, modes, atol, rtol, seed)
     names = _names_of(intended)
     report = _verified(f, arguments, Request(order, modes, slack, seed, exhaustive, names))
     if not report.ok:
@@ -123,7 +123,7 @@ def _names_of(intended: Any) -> frozenset[str]:
 
 
 def _validated(
-    f: Any, args: Any, order: Any, modes: Any, atol: Any, rtol: Any
+    f: Any, args: Any, order: Any, modes: Any, atol: Any, rtol: Any, seed: Any
 ) -> tuple[tuple[Any, ...], tuple[str, ...], tuple[float, float]]:
     def wrong(kind: type[Exception], argument: str, value: Any, expected: str, fix: str) -> Exception:
         return kind(complaint("check_grads", argument, got=describe(value), expected=expected, fix=fix))
@@ -134,7 +134,9 @@ def _validated(
         raise wrong(ArgumentTypeError, "args", args, "the tuple of the arguments of f", "write (x,) for one argument")
     if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
         raise wrong(ArgumentValueError, "order", order, "an integer of at least 1", "use order=1")
-    modes = (modes,) if isinstance(modes, str) else tuple(modes)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise wrong(ArgumentValueError, "seed", seed, "an integer of at least 0", "use seed=0")
+    modes = tuple(modes) if isinstance(modes, Iterable) and not isinstance(modes, str) else (modes,)
     if not modes or not set(modes) <= set(MODES):
         raise wrong(ArgumentValueError, "modes", modes, f"some of {MODES}", 'use modes=("fwd", "rev")')
     slack = []

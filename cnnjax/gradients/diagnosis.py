@@ -23,10 +23,12 @@ LAW_DIAGNOSES = {
     NOT_FINITE: "the derivative of sqrt or of a norm at zero, or of the branch that jnp.where did not take: "
     "its argument has to be made safe before the function, not its result after it",
     "linearity": "a rule that is not linear: it clips, drops or normalises what comes in, or adds to it",
-    "repetition": "a rule that depends on what ran before, or on random numbers",
+    "repetition": "a rule that depends on what else ran, as one does that leaves its residuals outside, or on random "
+    "numbers",
     "jit equals eager": "a rule that is another one when it is traced (it looks at values, or remembers "
     "them), or that goes through a narrower dtype",
     "vmap equals loop": "a batching rule that mixes up samples",
+    "one argument at a time": "a rule that is wrong where another argument is held constant, or another output unused",
     "value": "a forward rule that returns another value than the function",
     "own dtype": "a rule that overflows or loses digits in the function's own dtype",
     "adjointness": "a forward and a reverse rule that belong to different functions",

@@ -17,9 +17,9 @@ import numpy as np
 
 from cnnjax.gradients.intended import STOPPED
 from cnnjax.gradients.leaves import Leaf, find_leaf
-from cnnjax.gradients.numerical import LADDER, SIGNIFICANT, Derivative
+from cnnjax.gradients.numerical import FINE_LADDER, LADDER, SIGNIFICANT, Derivative
 from cnnjax.gradients.programs import Subject
-from cnnjax.gradients.referee import Referee, Stretch
+from cnnjax.gradients.referee import Referee, Stretch, derivatives_of
 from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 
 __all__ = ["UNCONVERGED", "Judge", "Verdict"]
@@ -136,7 +136,7 @@ class Judge:
     def verdict(self, stretches: Sequence[Stretch], careful: bool = False) -> Verdict:
         """Compare along each stretch; carefully means with every round-off measured and with finer steps."""
         claimed, own = self.claims(stretches, careful)
-        steps = self.referee.fine_steps if careful else LADDER
+        steps = FINE_LADDER if careful else LADDER
         lengths = np.array([[abs(self.referee.lines[s.line, s.start : s.stop]).sum()] for s in stretches])
 
         noise = np.nan_to_num(self.referee.noise)
@@ -328,8 +328,9 @@ class Judge:
         wrong = verdict.ratio[0] > 1
         claimed, spread = verdict.claimed[0, wrong], None
         for distance in (2.0**-20, 2.0**-10):  # at the larger distance smooth functions spread a thousand times wider
-            around = [self._nearby(stretch, distance, seed)[wrong] for seed in range(_AROUND)]
-            known = [verdict.referee[0, wrong], *around]
+            around = self._nearby(stretch, distance)[:, wrong]
+            here = verdict.referee[:, wrong]
+            known = Derivative(*(np.concatenate(both) for both in zip(here.fields, around.fields, strict=True)))
             low, high = self._hull(known, SIGNIFICANT)
             if spread is None and not ((low <= claimed) & (claimed <= high)).all():
                 return False
@@ -340,22 +341,23 @@ class Judge:
         return False
 
     @staticmethod
-    def _hull(derivatives: Sequence[Derivative], bars: float) -> tuple[np.ndarray, np.ndarray]:
+    def _hull(derivatives: Derivative, bars: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and the largest derivative among those that are known, so many bars further out."""
         with np.errstate(invalid="ignore"):
-            low = np.array([np.where(np.isfinite(d.bar), d.low - bars * d.bar, np.nan) for d in derivatives])
-            high = np.array([np.where(np.isfinite(d.bar), d.high + bars * d.bar, np.nan) for d in derivatives])
+            known = np.isfinite(derivatives.bar)
+            low = np.where(known, derivatives.low - bars * derivatives.bar, np.nan)
+            high = np.where(known, derivatives.high + bars * derivatives.bar, np.nan)
         return np.fmin.reduce(low), np.fmax.reduce(high)
 
-    def _nearby(self, stretch: Stretch, distance: float, seed: int) -> Derivative:
-        """Return the derivative at a random point at a distance, with steps that are shorter still."""
-        rng = np.random.default_rng(seed)
-        x = self.referee.x + distance * self.referee.lines[0] * rng.uniform(-1, 1, len(self.referee.x))
-        referee = Referee(self.subject.function, x, self.referee.lines)
-        steps = referee.fine_steps[referee.fine_steps < distance / 8]
-        found = self._project(referee.derivatives([stretch], steps))[0]
-        self.referee.evaluations += referee.evaluations
-        return found
+    def _nearby(self, stretch: Stretch, distance: float) -> Derivative:
+        """Return the derivatives at random points at a distance, a row each, with steps that are shorter still."""
+        rng = np.random.default_rng(0)
+        x, lines = self.referee.x, self.referee.lines
+        points = x + distance * lines[0] * rng.uniform(-1, 1, (_AROUND, len(x)))
+        referees = [Referee(self.subject.function, point, lines) for point in points]
+        found = derivatives_of(referees, stretch, FINE_LADDER[distance / 8 > FINE_LADDER])
+        self.referee.evaluations += sum(referee.evaluations for referee in referees)
+        return self._project(found)
 
     def _output(self, position: int) -> str:
         return find_leaf(self.outputs, position).element(position)

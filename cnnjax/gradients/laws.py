@@ -9,7 +9,7 @@ their last places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,7 @@ from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 __all__ = ["AsPython", "laws", "run_as_python"]
 
 _SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
+_SPREAD = 10  # powers of two by which numbers within one cotangent are made larger or smaller
 _NATIVE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through half precision loses 2^-11
 
 
@@ -50,13 +51,13 @@ def run_as_python(
     It has to come before anything is traced in float64, for the reason that ``as_the_user_runs_it`` gives.
     """
 
-    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return flat.derive_eagerly(mode, x, weights, widen=False)
+    def run(x: np.ndarray, between: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        return flat.derive_eagerly(mode, x, weights, widen=False, between=between)
 
     try:
         first, value = as_the_user_runs_it(lambda: run(points[0]))
         elsewhere = [run(point)[0] for point in points[1:]]
-        repeats = [np.concatenate(run(points[0])) for _ in range(2)]
+        repeats = [np.concatenate(run(points[0], between)) for between in (None, points[-1])]
     except Exception as error:  # the user's code: whatever it raises
         return error
     return AsPython(tuple(points), (first, *elsewhere), value, tuple(repeats))
@@ -141,6 +142,8 @@ def laws(
     for bench in benches:
         yield _linearity(bench, rng)
         yield from _as_python(bench)
+        if subject.asks_for_zeros:
+            yield _one_by_one(bench)
     yield from _batching(benches[-1])
     tests = {bench.name: bench for bench in benches}
     if "rev" in tests and "fwd" in tests:
@@ -148,13 +151,22 @@ def laws(
 
 
 def _linearity(bench: _Mode, rng: np.random.Generator) -> Check:
-    """Scale, add and cancel cotangents (or tangents); zero must give zero."""
-    x, w = bench.points[0], bench.weights
-    other = rng.permutation(w) * (w != 0)
-    base, second = bench.program(x, w), bench.program(x, other)
-    found = [bench.program(x, s * w) / s for s in _SCALES]
-    found += [bench.program(x, w + other) - second, bench.program(x, 0 * w) + base]
-    return bench.compare("linearity", [(f, base, x, abs(w) + abs(other)) for f in found])
+    """Scale, add and cancel cotangents (or tangents); zero must give zero.
+
+    Some have numbers of about the same size, which shows what is decided by all of them together, and some have
+    numbers of many sizes: a threshold lies between two of them, wherever it is from 1e-6 to 1e6.
+    """
+    x, w = bench.points[0], bench.weights.astype(np.float32).astype(np.float64)  # so that the sum below is exact
+    powers = np.concatenate(
+        [rng.permutation(np.linspace(-_SPREAD, _SPREAD, leaf.stop - leaf.start).round()) for leaf in bench.inside]
+    )
+    spread, mirrored = w * 2.0**powers, w * 2.0**-powers
+    base, wide, other = (bench.program(x, y) for y in (w, spread, mirrored))
+    pairs = [(bench.program(x, s * y) / s, exact) for s in _SCALES for y, exact in ((spread, wide), (mirrored, other))]
+    pairs += [(bench.program(x, s * w) / s, base) for s in _SCALES]
+    pairs += [(bench.program(x, w + spread), base + wide), (bench.program(x, 0 * w), 0 * base)]
+    size = abs(w) + abs(spread) + abs(mirrored)
+    return bench.compare("linearity", [(found, exact, x, size) for found, exact in pairs])
 
 
 def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
@@ -190,7 +202,7 @@ def _as_python(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
 
 
 def _repetition(bench: _Mode, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
-    """Compare runs of the same rule at the same point, with another call between."""
+    """Compare runs of the same rule at the same point, with another call before, and one half way through."""
     size = len(first) - bench.subject.m
     for again in repeats:
         place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
@@ -318,6 +330,42 @@ def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
     yield bench.compare(
         "vmap equals loop", [(f, bench.program(x, w), x, w) for f, (x, w) in zip(found, cases, strict=True)]
     )
+
+
+def _one_by_one(bench: _Mode) -> Check:
+    """Compare the derivative by all arguments with those by each, the others held constant.
+
+    So also for the outputs of a reverse rule: each alone has a cotangent.
+    """
+    flat, widened = bench.flat, bench.subject.setting.widened
+
+    def apart(x: Any, w: Any) -> Any:
+        arrays = flat.split(x, widened)
+
+        def moving(i: int, kept: slice) -> Callable[[Any], Any]:
+            return lambda array: flat.pack(flat.call([*arrays[:i], array, *arrays[i + 1 :]])[kept], widened)
+
+        if bench.name != "rev":
+            tangents = flat.split(w, widened)
+            parts = [derive(bench.name, moving(i, slice(None)), a, tangents[i])[0] for i, a in enumerate(arrays)]
+            return sum(parts[1:], parts[0])
+        gradients = []
+        for i, array in enumerate(arrays):
+            of_outputs = [
+                derive("rev", moving(i, slice(j, j + 1)), array, w[leaf.start : leaf.stop])[0]
+                for j, leaf in enumerate(flat.outputs)
+            ]
+            gradients.append(sum(of_outputs[1:], of_outputs[0]))
+        # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
+        return flat.pack([lax.conj(a) if jnp.iscomplexobj(a) else a for a in gradients], widened)
+
+    x, w = bench.points[0], bench.weights
+    try:
+        found = Program(apart, (len(x), len(w)), bench.subject.setting)(x, w)
+    except Exception as error:  # the user's code: whatever it raises
+        note = f"by one argument at a time: {first_line(error)}"
+        return Check(f"the rule runs ({bench.name})", "given", 1, 0, np.inf, note=note)
+    return bench.compare("one argument at a time", [(found, bench.program(x, w), x, w)])
 
 
 def _adjointness(rev: _Mode, fwd: _Mode) -> Check:

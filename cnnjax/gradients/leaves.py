@@ -208,32 +208,37 @@ class FlatFunction:
         return self.pack(self.call(arrays), widen)
 
     def derive_eagerly(
-        self, mode: str, vector: np.ndarray, weights: np.ndarray, widen: bool
+        self, mode: str, vector: np.ndarray, weights: np.ndarray, widen: bool, between: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a derivative and the value that comes with it, every operation run by itself as Python meets it.
 
-        ``weights`` is a cotangent for "rev" and a tangent for "fwd" and "lin".
+        ``weights`` is a cotangent for "rev" and a tangent for "fwd" and "lin". For "rev" and "lin", which go through
+        the function first and differentiate it then, the function is evaluated at ``between`` in between.
         """
-        arrays = [
-            part if leaf.weak else jnp.asarray(part.astype(leaf.dtype_in(widen)))
-            for part, leaf in zip(_arrays(vector, self.inputs), self.inputs, strict=True)
-        ]
+
+        def arrays_at(vector: np.ndarray) -> list[Any]:
+            return [
+                part if leaf.weak else jnp.asarray(part.astype(leaf.dtype_in(widen)))
+                for part, leaf in zip(_arrays(vector, self.inputs), self.inputs, strict=True)
+            ]
 
         def like(models: Sequence[Any], leaves: Sequence[Leaf]) -> list[np.ndarray]:
             parts = _arrays(weights, [replace(leaf, weak=False) for leaf in leaves])
             return [part.astype(jnp.result_type(model)) for part, model in zip(parts, models, strict=True)]
 
-        if mode == "rev":
-            value, pull = jax.vjp(self.call, arrays)
-            # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
-            found = pull([c.conj() if np.iscomplexobj(c) else c for c in like(value, self.outputs)])[0]
-            found = [np.asarray(a).conj() if jnp.iscomplexobj(a) else a for a in found]
-        elif mode == "fwd":
+        arrays = arrays_at(vector)
+        if mode == "fwd":
             value, found = jax.jvp(self.call, (arrays,), (like(arrays, self.inputs),))
-        else:
-            value, push = jax.linearize(self.call, arrays)
-            found = push(like(arrays, self.inputs))
-        return _numbers(found), _numbers(value)
+            return _numbers(found), _numbers(value)
+        prepare = jax.vjp if mode == "rev" else jax.linearize
+        value, derive = prepare(self.call, arrays)
+        if between is not None:
+            prepare(self.call, arrays_at(between))
+        if mode == "lin":
+            return _numbers(derive(like(arrays, self.inputs))), _numbers(value)
+        # A cotangent of real and imaginary parts is the conjugate of JAX's complex cotangent.
+        found = derive([c.conj() if np.iscomplexobj(c) else c for c in like(value, self.outputs)])[0]
+        return _numbers([np.asarray(a).conj() if jnp.iscomplexobj(a) else a for a in found]), _numbers(value)
 
     def pack(self, arrays: Any, widen: bool = False) -> jax.Array:
         """Pack arrays into one vector of JAX's widest enabled float."""
@@ -269,8 +274,11 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
             filled[position] = array
         return f(*jax.tree.unflatten(tree, filled))
 
-    given = [v if isinstance(v, (float, complex)) else jnp.asarray(v) for v in (values[i] for i in where)]
-    value = as_the_user_runs_it(lambda: run(given))
+    point = _numbers([values[i] for i in where])
+    # Copies, because a function may give the memory of its arguments away.
+    value = as_the_user_runs_it(
+        lambda: run([v if isinstance(v, (float, complex)) else jnp.array(v) for v in (values[i] for i in where)])
+    )
     outputs, kept, other_outputs = _leaves("output", value)
     results = jax.tree.leaves(value)
 
@@ -280,5 +288,5 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
 
     skipped = [(name, "not a floating or complex array") for name in other_inputs + other_outputs]
     skipped += [(leaf.name, "no elements") for leaf in inputs + outputs if leaf.size == 0]
-    point, numbers = (_numbers([tree[i] for i in at]) for tree, at in ((values, where), (results, kept)))
+    numbers = _numbers([results[i] for i in kept])
     return FlatFunction(call, tuple(inputs), tuple(outputs), point, numbers, tuple(skipped))

@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LADDER", "LONG_LADDER", "SIGNIFICANT", "Derivative", "derivative", "round_off"]
+__all__ = ["FINE_LADDER", "LADDER", "SIGNIFICANT", "Derivative", "derivative", "round_off"]
 
 RATIO = 4.0
 LADDER = 2.0**-3 * RATIO ** -np.arange(13)
 """Steps in units of the direction, from 1/8 to 7e-9: powers of two, so that x + t v rounds little."""
 
-LONG_LADDER = 2.0**20 * RATIO ** -np.arange(38)
-"""From 1e6 to 6e-17, for a function whose own scale is far from that of its argument."""
+FINE_LADDER = 2.0**-2 * RATIO ** -np.arange(27)
+"""From 1/4 down to the resolution of the numbers, for a function whose own scale is far below its argument's."""
 
 SIGNIFICANT = 8.0
 """How many error bars make a difference: the bars are estimates, good to a small factor."""

@@ -27,6 +27,7 @@ from cnnjax.gradients.intended import evaluate_beside, rules_in
 from cnnjax.gradients.leaves import FlatFunction, largest
 from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.promote import (
+    asks_for_zeros,
     calls_the_host,
     draws_by_rejection,
     evaluate,
@@ -81,6 +82,7 @@ _NO_DERIVATIVE = (
     "Linearization failed to produce known values",
     "Differentiation rule for",
     "Transpose rule (for reverse-mode differentiation)",
+    "gradients are only implemented if",
     "do not support JVP",
     "can't be differentiated",
     "cannot be differentiated",
@@ -433,6 +435,11 @@ class Subject:
     def is_plain(self) -> bool:
         """Whether it consists of JAX's own operations alone."""
         return self.setting.traced and is_plain(self.function.jaxpr)
+
+    @functools.cached_property
+    def asks_for_zeros(self) -> bool:
+        """Whether a rule asks which of its arguments are held constant, and may answer otherwise for each."""
+        return self.setting.traced and asks_for_zeros(self.function.jaxpr)
 
     @functools.cached_property
     def draws_by_rejection(self) -> bool:

@@ -23,6 +23,7 @@ from cnnjax.gradients.leaves import wide_dtype
 __all__ = [
     "WRAPPERS",
     "Rounding",
+    "asks_for_zeros",
     "calls_the_host",
     "draws_by_rejection",
     "equation",
@@ -177,6 +178,13 @@ def is_plain(jaxpr: Any) -> bool:
 def has_rules(jaxpr: Any) -> bool:
     """Whether a jaxpr carries a custom derivative or batching rule or a stopped gradient."""
     return bool(_RULES & primitives_in(jaxpr))
+
+
+def asks_for_zeros(jaxpr: Any) -> bool:
+    """Whether a custom rule asks which of its arguments are held constant."""
+    return any(
+        eqn.params.get("symbolic_zeros") or any(map(asks_for_zeros, subjaxprs(eqn))) for eqn in parts(jaxpr)[0].eqns
+    )
 
 
 def calls_the_host(jaxpr: Any) -> bool:

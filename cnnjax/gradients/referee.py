@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnjax.gradients.leaves import Leaf
-from cnnjax.gradients.numerical import LADDER, LONG_LADDER, Derivative, derivative
+from cnnjax.gradients.numerical import LADDER, Derivative, derivative
 from cnnjax.gradients.programs import Program
 
-__all__ = ["Referee", "Stretch", "lines_through", "magnitudes"]
+__all__ = ["Referee", "Stretch", "derivatives_of", "lines_through", "magnitudes"]
 
 _BLOCK = 2**20  # numbers in one table of differences
 
@@ -117,16 +117,7 @@ class Referee:
 
     def _block(self, stretches: Sequence[Stretch], steps: np.ndarray) -> Derivative:
         plus, minus = self._differences(stretches, steps)
-        noise = np.broadcast_to(self.noise, plus.shape[1:])
-        # Most outputs do not feel a single element: nothing moves there, to within the noise at the largest
-        # step.
-        moved = (plus != 0).any(axis=0) | (minus != 0).any(axis=0)
-        still = np.zeros(moved.shape)
-        fields = [still, noise / steps[0], still.copy(), still.copy()]
-        found = derivative(steps, np.zeros(moved.sum()), plus[:, moved], minus[:, moved], noise[moved])
-        for field, values in zip(fields, found.fields, strict=True):
-            field[moved] = values
-        return Derivative(*fields)
+        return _extrapolated(steps, plus, minus, np.broadcast_to(self.noise, plus.shape[1:]))
 
     def _differences(self, stretches: Sequence[Stretch], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, stretches, outputs)."""
@@ -154,7 +145,21 @@ class Referee:
                 found[row] = not (abs(moved - step) > 0.25 * abs(step)).any()
         return found
 
-    @property
-    def fine_steps(self) -> np.ndarray:
-        """Steps from 1/4 down to the resolution of the numbers."""
-        return LONG_LADDER[11:]
+
+def derivatives_of(referees: Sequence[Referee], stretch: Stretch, steps: np.ndarray) -> Derivative:
+    """Return the derivative along one stretch at the point of each referee, as arrays (referees, outputs)."""
+    both = zip(*(referee._differences([stretch], steps) for referee in referees), strict=True)
+    plus, minus = (np.concatenate(side, axis=1) for side in both)
+    return _extrapolated(steps, plus, minus, np.stack([referee.noise for referee in referees]))
+
+
+def _extrapolated(steps: np.ndarray, plus: np.ndarray, minus: np.ndarray, noise: np.ndarray) -> Derivative:
+    """Return the derivatives, arrays (rows, outputs), from differences (steps, rows, outputs)."""
+    # Most outputs do not feel a single element: nothing moves there, to within the noise at the largest step.
+    moved = (plus != 0).any(axis=0) | (minus != 0).any(axis=0)
+    still = np.zeros(moved.shape)
+    fields = [still, noise / steps[0], still.copy(), still.copy()]
+    found = derivative(steps, np.zeros(moved.sum()), plus[:, moved], minus[:, moved], noise[moved])
+    for field, values in zip(fields, found.fields, strict=True):
+        field[moved] = values
+    return Derivative(*fields)

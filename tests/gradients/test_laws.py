@@ -44,15 +44,72 @@ def test_a_right_rule_keeps_every_law():
     [
         lambda x, y: jnp.clip(right(x, y), -100.0, 100.0),
         lambda x, y: jnp.where(abs(y) < 2e-3, 0.0, right(x, y)),
+        lambda x, y: jnp.where(abs(y) < 1e-5, 0.0, right(x, y)),
+        lambda x, y: right(x, jnp.clip(y, -1e5, 1e5)),
+        lambda x, y: right(x, jnp.where((y**2).sum() < 1e-4, 0.0, y)),
     ],
 )
 def test_linearity(bwd):
-    assert failed_laws(sine(bwd)) == {"linearity"}
+    assert failed_laws(sine(bwd), modes="rev") == {"linearity"}
+
+
+@pytest.mark.parametrize("seed", range(3, 6))
+def test_sums_that_round_are_no_breach_of_linearity(seed):
+    """The reverse rule of relu6 rounds nothing, so nothing but the sum of two cotangents could have."""
+    assert check_grads(jax.nn.relu6, (np.array([0.0, 6.0, 3.0], np.float32),), seed=seed, modes="rev").ok
 
 
 def test_the_second_call():
     calls = itertools.count()
     assert "repetition" in failed_laws(sine(lambda x, y: right(x, y) * (1 + next(calls) % 2)))
+
+
+def test_residuals_that_the_next_call_overwrites():
+    left = {}
+
+    def forward(x):
+        left["x"] = x
+        return jnp.sin(x), None
+
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(forward, lambda _, y: (right(left["x"], y),))
+    assert failed_laws(f) == {"repetition"}
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_rule_that_asks_which_arguments_are_held(wrong):
+    f = jax.custom_vjp(lambda a, b: (a * b, jnp.sin(a)))
+
+    def forward(a, b):
+        return f(a.value, b.value), (a.value, b.value, b.perturbed)
+
+    def backward(r, y):
+        a, b, moves = r
+        y = [jnp.zeros(c.shape, c.dtype) if isinstance(c, jax.custom_derivatives.SymbolicZero) else c for c in y]
+        return y[0] * b + y[1] * jnp.cos(a) * (1.0 if moves or not wrong else 1.5), y[0] * a
+
+    f.defvjp(forward, backward, symbolic_zeros=True)
+    if wrong:
+        assert failed_laws(f, (X, X[::-1])) == {"one argument at a time"}
+    else:
+        assert check_grads(f, (X, X[::-1])).ok
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_forward_rule_that_asks_which_arguments_are_held(wrong):
+    f = jax.custom_jvp(jnp.multiply)
+
+    def tangent(primals, tangents):
+        (a, b), (da, db) = primals, tangents
+        parts = [(da, b), (db, a * (1.0 if type(da) is not jax.custom_derivatives.SymbolicZero or not wrong else 2.0))]
+        moving = [d * by for d, by in parts if type(d) is not jax.custom_derivatives.SymbolicZero]
+        return a * b, sum(moving[1:], moving[0])
+
+    f.defjvp(tangent, symbolic_zeros=True)
+    if wrong:
+        assert failed_laws(f, (X, X[::-1])) >= {"one argument at a time"}
+    else:
+        assert check_grads(f, (X, X[::-1])).ok
 
 
 @pytest.mark.parametrize("traced", [True, False])

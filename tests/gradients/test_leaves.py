@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,6 +17,7 @@ ARRAYS = hnp.arrays(
 )
 
 
+@settings(max_examples=40)  # each new shape is compiled
 @given(st.dictionaries(st.sampled_from("abc"), ARRAYS, min_size=1))
 def test_splitting_is_the_inverse_of_packing(tree):
     flat = flatten_function(lambda tree: tree, (tree,))

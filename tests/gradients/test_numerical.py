@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnjax.gradients.numerical import LADDER, LONG_LADDER, SIGNIFICANT, derivative
+from cnnjax.gradients.numerical import FINE_LADDER, LADDER, SIGNIFICANT, derivative
 
 
 def along(f, x, steps=LADDER, scale=1.0, noise=0.0):
@@ -69,9 +69,9 @@ def test_an_infinite_derivative_is_not_given_a_value(f):
     assert not np.isfinite(along(lambda x: np.where(x >= 0, f(x), np.nan), 0.0).bar)
 
 
-def test_a_function_much_rougher_than_the_steps_needs_the_long_ladder():
+def test_a_function_much_rougher_than_the_steps_needs_the_fine_ladder():
     f, slope = (lambda x: np.sin(1e9 * x)), 1e9 * np.cos(1e9 * 0.7)
-    coarse, fine = along(f, 0.7), along(f, 0.7, LONG_LADDER, noise=1e9 * 2e-16)
+    coarse, fine = along(f, 0.7), along(f, 0.7, FINE_LADDER, noise=1e9 * 2e-16)
     assert np.isinf(coarse.bar) or coarse.miss(slope) <= SIGNIFICANT * coarse.bar
     assert fine.miss(slope) <= SIGNIFICANT * fine.bar
 

@@ -84,13 +84,16 @@ def test_the_same_seed_gives_the_same_report():
 def test_the_command_line(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "losses_to_check.py").write_text(
-        "import jax.numpy as jnp\nclass Loss:\n    f = staticmethod(jnp.sin)\n"
+        "import jax, jax.numpy as jnp\nclass Loss:\n    f = staticmethod(jnp.sin)\n"
+        "def held(x):\n    return jnp.sin(x) * jax.lax.stop_gradient(x)\n"
     )
     out = tmp_path / "report.json"
     assert command.main(["losses_to_check:Loss.f", "--args", "normal(3)", "--json", str(out)]) == 0
     assert "agrees" in capsys.readouterr().out
     assert json.loads(out.read_text())["ok"]
-    assert command.main(["jax.numpy:sqrt", "--args", "np.zeros(2)"]) == 1
+    question = ["losses_to_check:held", "--args", "normal(3)", "--modes", "rev"]
+    assert command.main([*question, "--intended", "jax.lax.stop_gradient"]) == 0
+    assert command.main(["jax.numpy:sqrt", "--args", "np.zeros(2)", "--modes", "rev"]) == 1
     assert "DISAGREES" in capsys.readouterr().out
 
 

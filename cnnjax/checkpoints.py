@@ -28,7 +28,16 @@ import numpy as np
 
 from cnnjax._errors import ArgumentValueError, CnnjaxError, MissingExtraError, complaint
 
-__all__ = ["PROGRAM", "CheckpointError", "Checkpoints", "ConfigurationError", "Restored", "Store", "differences", "versions"]
+__all__ = [
+    "PROGRAM",
+    "CheckpointError",
+    "Checkpoints",
+    "ConfigurationError",
+    "Restored",
+    "Store",
+    "differences",
+    "versions",
+]
 
 PROGRAM = "program of loss, optimizer and augmentation"
 """The entry of a configuration that is compared only where the same software wrote it."""

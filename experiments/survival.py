@@ -1,0 +1,158 @@
+"""Does a run that is killed at any moment, also while it saves, end with the bits of a run that never stopped?
+
+Expected: 25 of 25. Each run of train.py is killed twice by SIGKILL, at a random moment of its life and while a
+checkpoint is being written, and is started again with the same command; then its history and its parameters are
+compared with those of a run that was left alone, byte by byte. Run time on two cores: 15 minutes; --quick, two runs:
+one minute.
+
+    python experiments/survival.py --record docs/survival.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import environment, save_json
+
+TRAIN = Path(__file__).with_name("train.py")
+UNFINISHED = "*.orbax-checkpoint-tmp*"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiment; the exit status is 0 where every run ended with the same bits."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, help="how many runs are killed (25; with --quick 2)")
+    parser.add_argument("--network", default="lenet5", help="of train.py (lenet5)")
+    parser.add_argument("--epochs", type=int, default=6, help="of each run, of 125 steps (6)")
+    parser.add_argument("--every", type=int, default=40, help="steps between checkpoints (40)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
+    parser.add_argument("--quick", action="store_true", help="two runs of two epochs")
+    parser.add_argument("--record", type=Path, help="a JSON file for the results")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.epochs = 2
+    options.runs = options.runs or (2 if options.quick else 25)
+    moments = random.Random(options.seed)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        alone = Path(scratch, "alone")
+        began = time.perf_counter()
+        finish(command(alone, options))
+        life = time.perf_counter() - began
+        print(f"A run that is left alone takes {life:.1f} s.", flush=True)
+        runs: list[dict[str, Any]] = []
+        for number in range(options.runs):
+            folder = Path(scratch, f"{number}")
+            kills = [kill(folder, options, life * moments.random()), kill(folder, options, None, moments)]
+            finish(command(folder, options))
+            runs.append({"kills": kills, **compare(alone, folder)})
+            print(f"run {number + 1:>2}: {told(runs[-1])}", flush=True)
+
+    whole = [all(of[what] for what in ("same_history", "same_parameters")) for of in runs]
+    kills = [of for run in runs for of in run["kills"] if of["killed"]]
+    record = {
+        "question": (__doc__ or "").partition("\n")[0],
+        "environment": environment(),
+        "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()},
+        "equal": sum(whole),
+        "of": len(whole),
+        "kills": len(kills),
+        "kills_during_a_save": sum(of["saving"] for of in kills),
+        "runs": runs,
+    }
+    if options.record:
+        save_json(options.record, record)
+    print(
+        f"{record['equal']} of {record['of']} runs ended with the same bits, after {record['kills']} SIGKILLs, "
+        f"{record['kills_during_a_save']} of them during a save."
+    )
+    return 0 if all(whole) else 1
+
+
+def command(folder: Path, options: argparse.Namespace) -> list[str]:
+    """The one command, for the start and for going on."""
+    settings = {"--network": options.network, "--epochs": options.epochs, "--every": options.every, "--out": folder}
+    return [sys.executable, str(TRAIN), "--resume", "--quick", *(f"{k}={v}" for k, v in settings.items())]
+
+
+def finish(run: list[str]) -> None:
+    """Let a run end by itself."""
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(run)} failed:\n{done.stdout}{done.stderr}")
+
+
+def kill(
+    folder: Path, options: argparse.Namespace, after: float | None, moments: random.Random | None = None
+) -> dict[str, Any]:
+    """Start a run and kill it after so many seconds or, by `moments`, during one of its next saves; tell what was."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command(folder, options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if moments is None:
+        process_ended = waited(process, after or 0.0)
+    else:
+        process_ended = False
+        for _ in range(moments.randint(1, 3)):
+            process_ended = process_ended or seen(process, folder, True) or seen(process, folder, False)
+        process_ended = process_ended or seen(process, folder, True) or waited(process, 0.15 * moments.random())
+    process.kill()
+    killed = process.wait() < 0
+    checkpoints = folder / "checkpoints"
+    return {
+        "killed": killed,
+        "after_seconds": round(time.perf_counter() - began, 2),
+        "saving": killed and any(checkpoints.glob(UNFINISHED)),
+        "steps_saved": sorted(int(path.name) for path in checkpoints.glob("*") if path.name.isdecimal()),
+        "ended_before": process_ended,
+    }
+
+
+def waited(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait; whether the process ended meanwhile."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def seen(process: subprocess.Popen[bytes], folder: Path, saving: bool) -> bool:
+    """Wait until a save is, or is no longer, in progress; whether the process ended meanwhile."""
+    while any((folder / "checkpoints").glob(UNFINISHED)) is not saving:
+        if process.poll() is not None:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def compare(one: Path, other: Path) -> dict[str, bool]:
+    """Whether two runs have the same history, byte by byte, and the same parameters, bit by bit."""
+    first, second = (np.load(folder / "parameters.npz") for folder in (one, other))
+    return {
+        "same_history": (one / "history.jsonl").read_bytes() == (other / "history.jsonl").read_bytes(),
+        "same_parameters": sorted(first) == sorted(second)
+        and all(first[name].tobytes() == second[name].tobytes() for name in first),
+    }
+
+
+def told(run: dict[str, Any]) -> str:
+    """A run in a line."""
+    kills = ", ".join(
+        f"after {of['after_seconds']} s{' during a save' * of['saving']}" if of["killed"] else "not, it had ended"
+        for of in run["kills"]
+    )
+    same = run["same_history"] and run["same_parameters"]
+    return f"killed {kills}; {'the same bits' if same else 'NOT the same bits'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -139,12 +139,15 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Finish what is being saved; an error that is on its way already is not replaced by another."""
         try:
-            self.wait()
+            with self._named():
+                try:
+                    self._manager.wait_until_finished()
+                finally:
+                    self._manager.close()
         except CheckpointError:
             if kind is None or kind is GeneratorExit:
                 raise
         finally:
-            self._manager.close()
             logging.getLogger("absl").removeFilter(_is_not_of_orbax)
 
     def save(
@@ -268,7 +271,7 @@ class Store:
         except Exception as error:  # of Orbax, TensorStore or the file system
             left = self.newest()
             kept = "none was saved before" if left is None else f"the last one that is whole is that of step {left}"
-            cause = " ".join(str(error).split()) or type(error).__name__
+            cause = str(error).partition(" [tensorstore_spec=")[0] or type(error).__name__
             raise CheckpointError(
                 f"The checkpoint of step {self._saving} could not be written into {self.folder}: {cause}; {kept}. "
                 "Make room there, or make it writable, and start the same run again."
@@ -319,6 +322,9 @@ def _damage(path: Path) -> str | None:
         found = _sums(path)
     except (OSError, ValueError) as error:
         return f"{_SUMS} cannot be read ({type(error).__name__})"
+    for item in _ITEMS:
+        if not any(name.startswith(f"{item}/") for name in promised):
+            return f"{item} was not written"
     for name, expected in promised.items():
         if name not in found:
             return f"{name} is missing"

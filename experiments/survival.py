@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,14 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"A run that is left alone takes {life:.1f} s.", flush=True)
         runs: list[dict[str, Any]] = []
         for number in range(options.runs):
-            folder = Path(scratch, f"{number}")
-            kills = [kill(folder, options, life * moments.random()), kill(folder, options, None, moments)]
+            folder, kills = Path(scratch, f"{number}"), []
+            while len(kills) < 2 or not all(of["killed"] for of in kills):
+                shutil.rmtree(folder, ignore_errors=True)
+                kills = [kill(folder, options, life * moments.random()), kill(folder, options, None, moments)]
+                life = min(life, *(of["after_seconds"] for of in kills if not of["killed"]), life)
             finish(command(folder, options))
             runs.append({"kills": kills, **compare(alone, folder)})
             print(f"run {number + 1:>2}: {told(runs[-1])}", flush=True)
 
     whole = [all(of[what] for what in ("same_history", "same_parameters")) for of in runs]
-    kills = [of for run in runs for of in run["kills"] if of["killed"]]
+    kills = [of for run in runs for of in run["kills"]]
     record = {
         "question": (__doc__ or "").partition("\n")[0],
         "environment": environment(),
@@ -98,12 +102,13 @@ def kill(
     began = time.perf_counter()
     process = subprocess.Popen(command(folder, options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if moments is None:
-        process_ended = waited(process, after or 0.0)
+        time.sleep(after or 0.0)
     else:
-        process_ended = False
         for _ in range(moments.randint(1, 3)):
-            process_ended = process_ended or seen(process, folder, True) or seen(process, folder, False)
-        process_ended = process_ended or seen(process, folder, True) or waited(process, 0.15 * moments.random())
+            wait_for(process, folder, saving=True)
+            wait_for(process, folder, saving=False)
+        wait_for(process, folder, saving=True)
+        time.sleep(0.15 * moments.random())
     process.kill()
     killed = process.wait() < 0
     checkpoints = folder / "checkpoints"
@@ -112,26 +117,13 @@ def kill(
         "after_seconds": round(time.perf_counter() - began, 2),
         "saving": killed and any(checkpoints.glob(UNFINISHED)),
         "steps_saved": sorted(int(path.name) for path in checkpoints.glob("*") if path.name.isdecimal()),
-        "ended_before": process_ended,
     }
 
 
-def waited(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait; whether the process ended meanwhile."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def seen(process: subprocess.Popen[bytes], folder: Path, saving: bool) -> bool:
-    """Wait until a save is, or is no longer, in progress; whether the process ended meanwhile."""
-    while any((folder / "checkpoints").glob(UNFINISHED)) is not saving:
-        if process.poll() is not None:
-            return True
+def wait_for(process: subprocess.Popen[bytes], folder: Path, *, saving: bool) -> None:
+    """Wait until a save is, or is no longer, in progress, or the process has ended."""
+    while any((folder / "checkpoints").glob(UNFINISHED)) is not saving and process.poll() is None:
         time.sleep(0.002)
-    return False
 
 
 def compare(one: Path, other: Path) -> dict[str, bool]:
@@ -146,10 +138,7 @@ def compare(one: Path, other: Path) -> dict[str, bool]:
 
 def told(run: dict[str, Any]) -> str:
     """A run in a line."""
-    kills = ", ".join(
-        f"after {of['after_seconds']} s{' during a save' * of['saving']}" if of["killed"] else "not, it had ended"
-        for of in run["kills"]
-    )
+    kills = ", ".join(f"after {of['after_seconds']} s{' during a save' * of['saving']}" for of in run["kills"])
     same = run["same_history"] and run["same_parameters"]
     return f"killed {kills}; {'the same bits' if same else 'NOT the same bits'}"
 

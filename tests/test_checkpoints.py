@@ -156,6 +156,8 @@ def save_now(store, arrays, then=lambda: None):
     store.wait()
 
 
+# TensorStore tells an event loop, which Orbax has closed by then, about writes that failed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_loses_nothing_that_was_saved(folder, arrays):
     """No file may grow beyond a few bytes: what a process sees of a full disk, also when it is root."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         life = time.perf_counter() - began
         print(f"A run that is left alone takes {life:.1f} s.", flush=True)
         runs: list[dict[str, Any]] = []
+        record = summary(options, runs)
         for number in range(options.runs):
             folder, kills = Path(scratch, f"{number}"), []
             while len(kills) < 2 or not all(of["killed"] for of in kills):
@@ -60,26 +61,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             finish(command(folder, options))
             runs.append({"kills": kills, **compare(alone, folder)})
             print(f"run {number + 1:>2}: {told(runs[-1])}", flush=True)
-
-    whole = [all(of[what] for what in ("same_history", "same_parameters")) for of in runs]
-    kills = [of for run in runs for of in run["kills"]]
-    record = {
-        "question": (__doc__ or "").partition("\n")[0],
-        "environment": environment(),
-        "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()},
-        "equal": sum(whole),
-        "of": len(whole),
-        "kills": len(kills),
-        "kills_during_a_save": sum(of["saving"] for of in kills),
-        "runs": runs,
-    }
-    if options.record:
-        save_json(options.record, record)
+            record = summary(options, runs)
+            if options.record:
+                save_json(options.record, record)
     print(
         f"{record['equal']} of {record['of']} runs ended with the same bits, after {record['kills']} SIGKILLs, "
         f"{record['kills_during_a_save']} of them during a save."
     )
-    return 0 if all(whole) else 1
+    return 0 if record["equal"] == record["of"] else 1
+
+
+def summary(options: argparse.Namespace, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of the runs so far."""
+    kills = [of for run in runs for of in run["kills"]]
+    return {
+        "question": (__doc__ or "").partition("\n")[0],
+        "environment": environment(),
+        "config": {name: value for name, value in vars(options).items() if name != "record"},
+        "equal": sum(of["same_history"] and of["same_parameters"] for of in runs),
+        "of": len(runs),
+        "kills": len(kills),
+        "kills_during_a_save": sum(of["saving"] for of in kills),
+        "runs": runs,
+    }
 
 
 def command(folder: Path, options: argparse.Namespace) -> list[str]:

@@ -15,17 +15,17 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 
-__all__ = ["AXES", "batch", "make_mesh", "shardings", "whole"]
+__all__ = ["AXES", "batch", "everywhere", "make_mesh", "over_batch", "shardings", "whole"]
 
 AXES = ("data", "model")
 
 
-def make_mesh(axes: str | Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(axes: str | Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
     """Arrange devices as a grid: "data=8", "data=4,model=2", or the same as a dict. An axis left out has one device.
 
     Args:
         axes: how many devices each of the axes "data" and "model" has.
-        devices: which; the first of all that JAX sees, those of other processes among them, if None.
+        devices: which, as in `jax.devices()`; the first of all, those of other processes among them, if None.
 
     Raises:
         ArgumentValueError: for other axes, counts below 1, or more devices than there are.
@@ -77,10 +77,19 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
     def of(leaf: Any) -> NamedSharding:
         shape = np.shape(leaf)
         if not shape or shape[-1] % mesh.shape["model"]:
-            return NamedSharding(mesh, PartitionSpec())
+            return everywhere(mesh)
         return NamedSharding(mesh, PartitionSpec(*[None] * (len(shape) - 1), "model"))
 
     return jax.tree.map(of, tree)
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """Whole on every device.
+
+    >>> tuple(everywhere(make_mesh("data=1")).spec)
+    ()
+    """
+    return NamedSharding(mesh, PartitionSpec())
 
 
 def batch(mesh: Mesh, rows: np.ndarray, *arrays: np.ndarray) -> list[jax.Array]:
@@ -97,6 +106,24 @@ def batch(mesh: Mesh, rows: np.ndarray, *arrays: np.ndarray) -> list[jax.Array]:
     return [jax.make_array_from_callback((len(rows), *a.shape[1:]), spread, part(a)) for a in arrays]
 
 
+def over_batch(function: Callable[[Any, jax.Array], jax.Array], mesh: Mesh) -> Callable[[Any, jax.Array], jax.Array]:
+    """A function of (params, images) in which each device along "data" computes its own images, from whole parameters.
+
+    The compiler could share out the images by itself, but where an operation walks through a batch, as the weight
+    gradient of a convolution does on a CPU, it would give all images to all devices. Along "model" it does share out.
+
+    >>> network = over_batch(lambda w, x: x @ w, make_mesh("data=1"))
+    >>> jax.jit(network)(np.ones((2, 3), np.float32), np.ones((4, 2), np.float32)).shape
+    (4, 3)
+    """
+    own = set(AXES) if mesh.shape["model"] == 1 else {"data"}
+    spread, whole = PartitionSpec("data"), PartitionSpec()
+    # Unchecked: the primitives of a convolution do not tell JAX along which axes their results vary.
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=(whole, spread), out_specs=spread, axis_names=own, check_vma=False
+    )
+
+
 def whole(tree: Any) -> Any:
     """Copy arrays, however they are spread and over however many processes, into NumPy's; every process calls it.
 
@@ -106,8 +133,8 @@ def whole(tree: Any) -> Any:
 
     def of(leaf: jax.Array) -> np.ndarray:
         if not leaf.is_fully_addressable and not leaf.is_fully_replicated:
-            everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())  # pyright: ignore[reportAttributeAccessIssue]
-            leaf = jax.jit(lambda x: x, out_shardings=everywhere)(leaf)
+            mesh = leaf.sharding.mesh  # pyright: ignore[reportAttributeAccessIssue]
+            leaf = jax.jit(lambda x: x, out_shardings=everywhere(mesh))(leaf)
         return np.asarray(leaf)
 
     return jax.tree.map(of, tree)

@@ -108,21 +108,31 @@ def random_shift(key: jax.Array, images: jax.Array, pixels: int = 1) -> jax.Arra
 
 
 def make_step(
-    network: Network, loss: Loss, optimizer: optax.GradientTransformation, augment: Augment | None = None
-) -> Callable[[TrainState, ArrayLike, ArrayLike, jax.Array], tuple[TrainState, jax.Array, jax.Array]]:
+    network: Network,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    augment: Augment | None = None,
+    mesh: Mesh | None = None,
+) -> jax.stages.Wrapped:
     """Return the jitted step (state, images, labels, key) -> (state, loss, number of errors).
 
     images are uint8 (N, h, w), labels integers (N,). `augment(key, images)` maps the prepared images (N, H, W, C) to
-    as many others; the key of a step is `fold_in(key, state.step)`.
+    as many others; the key of a step is `fold_in(key, state.step)`. On a mesh the state stays spread as
+    `meshes.shardings` says, and the images come as `meshes.batch` spreads them.
     """
-    step = _step(network, loss, optimizer, augment)
+    step = _step(network, loss, optimizer, augment, mesh)
     return jax.jit(lambda state, images, labels, key: step(state, images, labels, key)[:3])
 
 
 def _step(
-    network: Network, loss: Loss, optimizer: optax.GradientTransformation, augment: Augment | None
+    network: Network,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    augment: Augment | None,
+    mesh: Mesh | None,
 ) -> Callable[..., tuple[TrainState, jax.Array, jax.Array, jax.Array]]:
     """The step of `make_step`, which says besides whether each of `_watched` is finite."""
+    apply = network.apply if mesh is None else meshes.over_batch(network.apply, mesh)
 
     def step(
         state: TrainState, images: ArrayLike, labels: ArrayLike, key: jax.Array
@@ -132,7 +142,7 @@ def _step(
             x = augment(jax.random.fold_in(key, state.step), x)
 
         def objective(params: Any) -> tuple[jax.Array, jax.Array]:
-            scores = network.apply(params, x)
+            scores = apply(params, x)
             return loss(scores, jnp.asarray(labels)), scores
 
         (value, scores), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
@@ -141,7 +151,11 @@ def _step(
         errors = jnp.sum(network.winners(scores) != labels)
         watched = (value, *jax.tree.leaves(gradient), *jax.tree.leaves(params))
         finite = jnp.stack([jnp.all(jnp.isfinite(of)) for of in watched])
-        return TrainState(params, optimizer_state, state.step + 1), value, errors, finite
+        state, results = TrainState(params, optimizer_state, state.step + 1), (value, errors, finite)
+        if mesh is not None:
+            state = jax.lax.with_sharding_constraint(state, meshes.shardings(state, mesh))
+            results = jax.lax.with_sharding_constraint(results, meshes.everywhere(mesh))
+        return state, *results
 
     return step
 
@@ -203,7 +217,8 @@ def fit(
     """
     samples = len(images)
     _check_data(samples, len(labels), batch_size, mesh)
-    step = _step(network, loss or default_loss(network), optimizer, augment)
+    loss = loss or default_loss(network)
+    step = _step(network, loss, optimizer, augment, mesh)
 
     def begin() -> tuple[TrainState, jax.Array]:
         init_key, augment_key = jax.random.split(jax.random.key(seed))
@@ -212,7 +227,8 @@ def fit(
 
     def configure() -> dict[str, Any]:
         state, key = jax.eval_shape(begin)
-        program = jax.jit(step).lower(state, images[:batch_size], labels[:batch_size], key).as_text()
+        alone = _step(network, loss, optimizer, augment, None)  # the program of any mesh is another
+        program = jax.jit(alone).lower(state, images[:batch_size], labels[:batch_size], key).as_text()
         return {
             "network": _described(network),
             "data": _sum(images, labels),
@@ -223,11 +239,10 @@ def fit(
         }
 
     if mesh is None:
-        (state, key), run = begin(), jax.jit(step)
+        state, key = begin()
     else:
-        spread, whole = meshes.shardings(jax.eval_shape(begin), mesh), meshes.shardings(0, mesh)
-        state, key = jax.jit(begin, out_shardings=spread)()
-        run = jax.jit(step, out_shardings=(spread[0], whole, whole, whole))
+        state, key = jax.jit(begin, out_shardings=meshes.shardings(jax.eval_shape(begin), mesh))()
+    run = jax.jit(step)
     watched = _watched(state.params)
     batches = samples // batch_size
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=6, help="of each run, of 125 steps (6)")
     parser.add_argument("--every", type=int, default=40, help="steps between checkpoints (40)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
+    parser.add_argument("--data", type=Path, help="of train.py: a folder with the four IDX files of MNIST")
+    parser.add_argument("--parallel", type=int, default=1, help="runs at a time (1)")
     parser.add_argument("--quick", action="store_true", help="two runs of two epochs")
     parser.add_argument("--record", type=Path, help="a JSON file for the results")
     options = parser.parse_args(arguments)
     if options.quick:
         options.epochs = 2
     options.runs = options.runs or (2 if options.quick else 25)
-    moments = random.Random(options.seed)
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.parallel) as pool:
         alone = Path(scratch, "alone")
         began = time.perf_counter()
         finish(command(alone, options))
@@ -52,15 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"A run that is left alone takes {life:.1f} s.", flush=True)
         runs: list[dict[str, Any]] = []
         record = summary(options, runs)
-        for number in range(options.runs):
-            folder, kills = Path(scratch, f"{number}"), []
-            while len(kills) < 2 or not all(of["killed"] for of in kills):
-                shutil.rmtree(folder, ignore_errors=True)
-                kills = [kill(folder, options, life * moments.random()), kill(folder, options, None, moments)]
-                life = min(life, *(of["after_seconds"] for of in kills if not of["killed"]), life)
-            finish(command(folder, options))
-            runs.append({"kills": kills, **compare(alone, folder)})
-            print(f"run {number + 1:>2}: {told(runs[-1])}", flush=True)
+        started = [
+            pool.submit(
+                torture, Path(scratch, f"{number}"), alone, options, life, random.Random(f"{options.seed} {number}")
+            )
+            for number in range(options.runs)
+        ]
+        for done in as_completed(started):
+            runs.append(done.result())
+            print(f"run {len(runs):>2}: {told(runs[-1])}", flush=True)
             record = summary(options, runs)
             if options.record:
                 save_json(options.record, record)
@@ -71,13 +73,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if record["equal"] == record["of"] else 1
 
 
+def torture(
+    folder: Path, alone: Path, options: argparse.Namespace, life: float, moments: random.Random
+) -> dict[str, Any]:
+    """Kill a run twice and compare its end with that of the one that was left alone; again if it ended too soon."""
+    kills: list[dict[str, Any]] = []
+    while len(kills) < 2 or not all(of["killed"] for of in kills):
+        shutil.rmtree(folder, ignore_errors=True)
+        kills = [kill(folder, options, life * moments.random()), kill(folder, options, None, moments)]
+        life = min(life, *(of["after_seconds"] for of in kills if not of["killed"]), life)
+    finish(command(folder, options))
+    return {"kills": kills, **compare(alone, folder)}
+
+
 def summary(options: argparse.Namespace, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The record of the runs so far."""
     kills = [of for run in runs for of in run["kills"]]
     return {
         "question": (__doc__ or "").partition("\n")[0],
         "environment": environment(),
-        "config": {name: value for name, value in vars(options).items() if name != "record"},
+        "config": {name: value for name, value in vars(options).items() if name not in ("record", "data")},
         "equal": sum(of["same_history"] and of["same_parameters"] for of in runs),
         "of": len(runs),
         "kills": len(kills),
@@ -89,6 +104,7 @@ def summary(options: argparse.Namespace, runs: list[dict[str, Any]]) -> dict[str
 def command(folder: Path, options: argparse.Namespace) -> list[str]:
     """The one command, for the start and for going on."""
     settings = {"--network": options.network, "--epochs": options.epochs, "--every": options.every, "--out": folder}
+    settings |= {"--data": options.data} if options.data else {}
     return [sys.executable, str(TRAIN), "--resume", "--quick", *(f"{k}={v}" for k, v in settings.items())]
 
 

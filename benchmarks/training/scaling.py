@@ -3,8 +3,8 @@
     python -m benchmarks.training.scaling                       # three minutes on two cores
     python -m benchmarks.training.scaling --record docs/benchmarks-scaling.json
 
-Expected: on devices that one CPU plays, eight cost less than half of the rate that one has with the same batch; what a
-device sends with data=N stays below twice the size of the parameters, however large N. Seed 0.
+Expected: what a device sends with data=N is about twice the size of the parameters, however large N, in one exchange of
+gradients; on devices that one CPU plays, sharing out costs less than half of the rate of one device. Seed 0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import datetime
 import json
 import re
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +61,9 @@ _INSTRUCTION = re.compile(
     r"= (?P<result>.+?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?\("
 )
 _ARRAY = re.compile(r"(?P<type>[a-z]+\d*)\[(?P<shape>[\d,]*)\]")
-_LISTED, _COUNTED = re.compile(r"replica_groups=\{\{([\d,]+)\}"), re.compile(r"replica_groups=\[\d+,(\d+)\]")
-_PAIRS = re.compile(r"source_target_pairs=")
+_GROUPS = re.compile(
+    r"replica_groups=(\{\{(?P<listed>[\d,]+)\}|\[\d+,(?P<counted>\d+)\]|mesh\[(?P<axes>[^\]]+)\] \{(?P<among>[^}]*)\})"
+)
 
 
 def collectives(program: str) -> list[Collective]:
@@ -71,6 +71,8 @@ def collectives(program: str) -> list[Collective]:
 
     >>> collectives("%x = f32[5,6]{1,0} all-reduce(f32[5,6]{1,0} %y), channel_id=1, replica_groups=[1,8]<=[8]")
     [Collective(kind='all-reduce', bytes=120, group=8)]
+    >>> collectives("%y = s32[] all-reduce(%x), replica_groups=mesh['data'=4,'model'=2] {'data','model'}")[0].group
+    8
     """
     found = []
     for line in program.splitlines():
@@ -78,10 +80,23 @@ def collectives(program: str) -> list[Collective]:
         if instruction is None:
             continue
         size = sum(_bytes(array["type"], array["shape"]) for array in _ARRAY.finditer(instruction["result"]))
-        listed, counted = _LISTED.search(line), _COUNTED.search(line)
-        group = len(listed[1].split(",")) if listed else int(counted[1]) if counted else 2
-        found.append(Collective(instruction["kind"], size, group))
+        found.append(Collective(instruction["kind"], size, _group(line)))
     return found
+
+
+def _group(line: str) -> int:
+    """Among how many devices an exchange is, in any of the three ways in which XLA writes it."""
+    if "source_target_pairs=" in line:
+        return 2
+    groups = _GROUPS.search(line)
+    if groups is None:
+        raise ValueError(f"no groups that are known in {line}")
+    if groups["listed"]:
+        return len(groups["listed"].split(","))
+    if groups["counted"]:
+        return int(groups["counted"])
+    sizes = dict(re.findall(r"('\w+')=(\d+)", groups["axes"]))
+    return int(np.prod([int(sizes[axis]) for axis in groups["among"].split(",")]))
 
 
 def _bytes(kind: str, shape: str) -> int:
@@ -168,9 +183,9 @@ def page(record: dict[str, Any]) -> str:
     sections = [
         "# A training step on many devices",
         f"Of {record['date']}, on {record['machine']}, with {versions}. Seed {record['seed']}. "
-        "`python -m benchmarks.training.scaling --record docs/benchmarks-scaling.json` writes this page and, beside it, "
-        f"every number in it. {record['network']}, Adam, float32, {record['images_a_device']} images for each device "
-        f'along "data"; its parameters are {record["parameters_bytes"] / 1e3:,.0f} kB.',
+        "`python -m benchmarks.training.scaling --record docs/benchmarks-scaling.json` writes this page and, beside "
+        f"it, every number in it. {record['network']}, Adam, float32, {record['images_a_device']} images for each "
+        f'device along "data"; its parameters are {record["parameters_bytes"] / 1e3:,.0f} kB.',
         "## On paper: what a device sends in a step",
         "Read from the collectives of the compiled program; bytes are those of a ring, the least that any algorithm "
         "sends (all-reduce of n bytes among N: 2 (N - 1) / N n).",
@@ -200,8 +215,7 @@ def page(record: dict[str, Any]) -> str:
             table(
                 ["mesh", "devices", "batch", "images/s", "one device, same batch", "part"],
                 [
-                    [axes, f"{of['devices']}", f"{of['batch']}", f"{of['mesh']:,.0f}", f"{of['alone']:,.0f}"]
-                    + [f"{of['part']:.2f}"]
+                    [axes, *(f"{of[key]:,.0f}" for key in ("devices", "batch", "mesh", "alone")), f"{of['part']:.2f}"]
                     for axes, of in record["measured"].items()
                 ],
             ),

@@ -1,8 +1,12 @@
-"""The training loop: a pure jitted step of optax, epochs in an order fixed by (seed, epoch), error rates."""
+"""The training loop: a pure jitted step of optax, epochs in an order fixed by (seed, epoch), error rates.
+
+A run is a function of its arguments, and stays it when it is killed and started again: see `fit` and docs/training.md.
+"""
 
 from __future__ import annotations
 
-import sys
+import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from cnnjax._errors import ArgumentValueError, CnnjaxError, complaint
+from cnnjax import meshes
+from cnnjax._errors import ArgumentValueError, complaint
+from cnnjax._runs import Bar, DivergedError, Keeper, Position
+from cnnjax.checkpoints import PROGRAM, Checkpoints
 from cnnjax.layers import RBF, Network
 from cnnjax.losses import map_loss
 
@@ -34,9 +42,8 @@ __all__ = [
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
-
-class DivergedError(CnnjaxError, ArithmeticError):
-    """The loss became NaN or infinite."""
+_LOOK = 100
+"""After so many steps at most their results are fetched: seldom enough that no device waits for it."""
 
 
 class TrainState(NamedTuple):
@@ -49,7 +56,11 @@ class TrainState(NamedTuple):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training set. `loss` and `error` (in %) are averages over it, while the weights changed."""
+    """One pass over the training set. `loss` and `error` (in %) are averages over it, while the weights changed.
+
+    `seconds` and `images_per_second` are of this process: those of an epoch that goes on from a checkpoint count what
+    was left of it.
+    """
 
     number: int
     state: TrainState
@@ -97,33 +108,61 @@ def random_shift(key: jax.Array, images: jax.Array, pixels: int = 1) -> jax.Arra
 
 
 def make_step(
-    network: Network, loss: Loss, optimizer: optax.GradientTransformation, augment: Augment | None = None
-) -> Callable[[TrainState, ArrayLike, ArrayLike, jax.Array], tuple[TrainState, jax.Array, jax.Array]]:
+    network: Network,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    augment: Augment | None = None,
+    mesh: Mesh | None = None,
+) -> jax.stages.Wrapped:
     """Return the jitted step (state, images, labels, key) -> (state, loss, number of errors).
 
     images are uint8 (N, h, w), labels integers (N,). `augment(key, images)` maps the prepared images (N, H, W, C) to
-    as many others; the key of a step is `fold_in(key, state.step)`.
+    as many others; the key of a step is `fold_in(key, state.step)`. On a mesh the state stays spread as
+    `meshes.shardings` says, and the images come as `meshes.batch` spreads them.
     """
+    step = _step(network, loss, optimizer, augment, mesh)
+    return jax.jit(lambda state, images, labels, key: step(state, images, labels, key)[:3])
 
-    @jax.jit
+
+def _step(
+    network: Network,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    augment: Augment | None,
+    mesh: Mesh | None,
+) -> Callable[..., tuple[TrainState, jax.Array, jax.Array, jax.Array]]:
+    """The step of `make_step`, which says besides whether each of `_watched` is finite."""
+    apply = network.apply if mesh is None else meshes.over_batch(network.apply, mesh)
+
     def step(
         state: TrainState, images: ArrayLike, labels: ArrayLike, key: jax.Array
-    ) -> tuple[TrainState, jax.Array, jax.Array]:
+    ) -> tuple[TrainState, jax.Array, jax.Array, jax.Array]:
         x = network.input.prepare(images)
         if augment is not None:
             x = augment(jax.random.fold_in(key, state.step), x)
 
         def objective(params: Any) -> tuple[jax.Array, jax.Array]:
-            scores = network.apply(params, x)
+            scores = apply(params, x)
             return loss(scores, jnp.asarray(labels)), scores
 
         (value, scores), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         errors = jnp.sum(network.winners(scores) != labels)
-        return TrainState(params, optimizer_state, state.step + 1), value, errors
+        watched = (value, *jax.tree.leaves(gradient), *jax.tree.leaves(params))
+        finite = jnp.stack([jnp.all(jnp.isfinite(of)) for of in watched])
+        state, results = TrainState(params, optimizer_state, state.step + 1), (value, errors, finite)
+        if mesh is not None:
+            state = jax.lax.with_sharding_constraint(state, meshes.shardings(state, mesh))
+            results = jax.lax.with_sharding_constraint(results, meshes.everywhere(mesh))
+        return state, *results
 
     return step
+
+
+def _watched(params: Any) -> list[str]:
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in jax.tree.leaves_with_path(params)]
+    return ["the loss", *(f"the gradient of {name}" for name in names), *names]
 
 
 def fit(
@@ -137,12 +176,19 @@ def fit(
     seed: int = 0,
     loss: Loss | None = None,
     augment: Augment | None = None,
+    mesh: Mesh | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Epoch]:
-    """Train a network from its initialisation and yield after each epoch.
+    """Train a network from its initialisation, or from where the run was when it was stopped; yield after each epoch.
 
     The run is a function of its arguments: the seed fixes the initial parameters, the order of each epoch and the
-    augmentation. On a terminal a progress bar shows the rate and the loss; in a log there is none. When batch_size
-    does not divide the number of samples, the last samples of each epoch's order are left out, others every time.
+    augmentation. On a terminal a progress bar shows images a second, the time left and the loss; in a log there is
+    none. When batch_size does not divide the number of samples, the last samples of each epoch's order are left out,
+    others every time.
+
+    With `checkpoints` the same call goes on from the newest sound checkpoint in that folder, in the middle of an epoch
+    too, and ends with the bits of a run that never stopped. The first epoch it yields may have been yielded before:
+    `history.append` keeps each once. Ctrl-C and SIGTERM save and then end the run.
 
     Args:
         network: what to train.
@@ -152,10 +198,16 @@ def fit(
         epochs, batch_size, seed: integers.
         loss: (scores, labels) -> scalar; `default_loss(network)` if None.
         augment: (key, prepared images) -> images, on the fly; none if None.
+        mesh: devices to share the work, from `meshes.make_mesh`; the first device alone if None. It changes the
+            result by no more than rounding, so a checkpoint of one mesh goes on on another.
+        checkpoints: where the run saves itself and goes on from; nowhere if None.
 
     Raises:
-        ValueError: for images and labels of different number, or fewer than a batch.
-        DivergedError: when the loss of an epoch is NaN or infinite.
+        ValueError: for images and labels of different number, fewer than a batch, or a batch that the mesh cannot
+            share out.
+        DivergedError: when the loss, a gradient or a parameter is NaN or infinite; names the first step, the tensor and
+            the last checkpoint, which is from before.
+        ConfigurationError, CheckpointError, MissingExtraError: as `checkpoints.Store`.
 
     >>> import cnnjax
     >>> images, labels = np.zeros((8, 28, 28), np.uint8), np.zeros(8, np.uint8)
@@ -164,38 +216,107 @@ def fit(
     [1, 2]
     """
     samples = len(images)
-    if len(labels) != samples or samples < batch_size or batch_size < 1:
+    _check_data(samples, len(labels), batch_size, mesh)
+    loss = loss or default_loss(network)
+    step = _step(network, loss, optimizer, augment, mesh)
+
+    def begin() -> tuple[TrainState, jax.Array]:
+        init_key, augment_key = jax.random.split(jax.random.key(seed))
+        params = network.init(init_key)
+        return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32)), augment_key
+
+    def configure() -> dict[str, Any]:
+        state, key = jax.eval_shape(begin)
+        alone = _step(network, loss, optimizer, augment, None)  # the program of any mesh is another
+        program = jax.jit(alone).lower(state, images[:batch_size], labels[:batch_size], key).as_text()
+        return {
+            "network": _described(network),
+            "data": _sum(images, labels),
+            "batch_size": batch_size,
+            "seed": seed,
+            # Whatever is not in words, such as the learning rate, is in the program of a step.
+            PROGRAM: hashlib.sha256(program.encode()).hexdigest()[:16],
+        }
+
+    if mesh is None:
+        state, key = begin()
+    else:
+        state, key = jax.jit(begin, out_shardings=meshes.shardings(jax.eval_shape(begin), mesh))()
+    run = jax.jit(step)
+    watched = _watched(state.params)
+    batches = samples // batch_size
+
+    with Keeper(checkpoints, configure) as keeper:
+        state, position = keeper.restore(state)
+        done = (position.epoch - 1) * batches + len(position.losses)
+        with Bar(epochs * batches * batch_size, done * batch_size) as bar:
+            for number in range(position.epoch, epochs + 1):
+                bar.title(f"epoch {number}/{epochs}")
+                start = time.perf_counter()
+                order = sample_order(seed, number, samples)[: batches * batch_size].reshape(batches, batch_size)
+                made = []
+                left = order[len(position.losses) :]
+                for rows in left:
+                    data = (images[rows], labels[rows]) if mesh is None else meshes.batch(mesh, rows, images, labels)
+                    state, *values = run(state, *data, key)
+                    made.append(values)
+                    done += 1
+                    bar.advance(batch_size)
+                    stopped = keeper.stopped(done)
+                    due = stopped or keeper.due(done) or done == number * batches
+                    if due or len(made) == _LOOK:
+                        position.take(made, done, watched, keeper.last)
+                        bar.loss(position.losses[-1])
+                        made = []
+                    if due:
+                        keeper.save(done, state, position)
+                    if stopped:
+                        bar.hide()
+                        keeper.stop(done)
+                bar.hide()
+                seconds = time.perf_counter() - start
+                mean_loss, error = float(np.mean(position.losses)), 100 * sum(position.errors) / order.size
+                yield Epoch(number, state, mean_loss, error, seconds, left.size / seconds)
+                position = Position(number + 1)
+
+
+def _check_data(samples: int, labels: int, batch_size: int, mesh: Mesh | None) -> None:
+    if labels != samples or samples < batch_size or batch_size < 1:
         raise ArgumentValueError(
             complaint(
                 "fit",
                 "images",
-                got=f"{samples} images, with {len(labels)} labels, in batches of {batch_size}",
+                got=f"{samples} images, with {labels} labels, in batches of {batch_size}",
                 expected="as many labels as images, and at least one batch",
                 fix="check the labels, or use a smaller batch_size",
             )
         )
-    init_key, augment_key = jax.random.split(jax.random.key(seed))
-    params = network.init(init_key)
-    state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
-    step = make_step(network, loss or default_loss(network), optimizer, augment)
-    batches = samples // batch_size
-    for number in range(1, epochs + 1):
-        start = time.perf_counter()
-        order = sample_order(seed, number, samples)[: batches * batch_size].reshape(batches, batch_size)
-        losses, errors = [], []
-        for rows in _progress(order, f"epoch {number}/{epochs}"):
-            state, value, wrong = step(state, images[rows], labels[rows], augment_key)
-            losses.append(value)
-            errors.append(wrong)
-        mean_loss = float(jnp.mean(jnp.stack(losses)))
-        if not np.isfinite(mean_loss):
-            first = int(np.flatnonzero(~np.isfinite(np.array(losses)))[0])
-            raise DivergedError(
-                f"fit: the loss became {losses[first]} in epoch {number}, batch {first}; try a smaller learning rate."
+    parts = 1 if mesh is None else mesh.shape["data"]
+    if batch_size % parts:
+        raise ArgumentValueError(
+            complaint(
+                "fit",
+                "batch_size",
+                got=f"{batch_size}",
+                expected=f'a multiple of {parts}, the devices along the mesh\'s axis "data"',
+                fix=f"use batch_size={parts * max(batch_size // parts, 1)}",
             )
-        seconds = time.perf_counter() - start
-        error = 100 * float(jnp.sum(jnp.stack(errors))) / order.size
-        yield Epoch(number, state, mean_loss, error, seconds, order.size / seconds)
+        )
+
+
+def _described(network: Network) -> dict[str, str]:
+    """A network in words that are the same in every process."""
+    parts = {"input": network.input, **dict(network.layers)}
+    return {name: re.sub(r" at 0x[0-9a-f]+", "", repr(part)) for name, part in parts.items()}
+
+
+def _sum(*arrays: np.ndarray) -> str:
+    """The SHA-256 sum of arrays with their shapes and dtypes."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.shape} {array.dtype}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()[:16]
 
 
 def error_rate(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> float:
@@ -217,14 +338,3 @@ def error_rate(network: Network, params: Any, images: np.ndarray, labels: np.nda
 @jax.jit(static_argnums=0)
 def _classify(network: Network, params: Any, images: np.ndarray) -> jax.Array:
     return network.classify(params, network.input.prepare(images))
-
-
-def _progress(batches: np.ndarray, title: str) -> Any:
-    """Show a bar on a terminal, where tqdm is installed."""
-    if not sys.stderr.isatty():
-        return batches
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return batches
-    return tqdm(batches, desc=title, unit="batch", leave=False)

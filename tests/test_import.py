@@ -20,6 +20,7 @@ def test_importing_it_pulls_in_nothing_that_only_an_extra_installs():
     heavy = (
         "matplotlib",
         "tqdm",
+        "orbax",
         "mlxtend",
         "pooch",
         "pandas",
@@ -148,6 +149,12 @@ ALLOWED = {
     "models.four_to_six": {"init", "layers"},
     "anatomy": {"_errors", "_shapes", "_arguments", "connections", "conv", "layers"},
     "_summary": {"_errors", "layers"},
+    "_interrupts": set(),
+    "history": set(),
+    "meshes": {"_errors"},
+    "checkpoints": {"_errors"},
+    "_runs": {"_errors", "_interrupts", "checkpoints"},
+    "training": {"_errors", "_runs", "checkpoints", "layers", "losses", "meshes"},
 }
 
 
@@ -178,6 +185,7 @@ def test_gradient_verification_needs_none_of_the_rest():
     ("package", "homes"),
     [
         ("optax", {"cnnjax.training"}),
+        ("orbax", {"cnnjax.checkpoints"}),
         ("matplotlib", {"cnnjax.figures", "cnnjax.gradients.report"}),
         ("jax", set(modules()) - {"cnnjax.reference"}),
     ],

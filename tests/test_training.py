@@ -1,4 +1,9 @@
+import os
+import re
+import signal
+import subprocess
 import sys
+import textwrap
 import types
 
 import jax
@@ -9,6 +14,7 @@ import pytest
 
 import cnnjax
 from cnnjax import training
+from cnnjax.checkpoints import CheckpointError, Checkpoints, ConfigurationError
 from cnnjax.layers import Conv2D, Dense, Input, MaxPool2D, Network
 
 
@@ -135,6 +141,137 @@ def test_lenet5_takes_a_step_that_leaves_unconnected_weights_at_zero():
 def test_a_diverging_run_stops_and_says_where(network, digits):
     with pytest.raises(training.DivergedError, match=r"epoch 1, batch \d+; try a smaller learning rate"):
         run(network, digits, optimizer=optax.sgd(1e30))
+
+
+def test_the_tensor_that_diverges_is_named_and_the_checkpoint_from_before(network, digits, tmp_path):
+    def rate(step):
+        return jnp.where(step < 6, 0.1, jnp.inf)
+
+    settings = {"optimizer": optax.sgd(rate), "checkpoints": Checkpoints(tmp_path, every=3)}
+    with pytest.raises(training.DivergedError) as raised:
+        run(network, digits, **settings)
+    assert "c1.b became NaN or infinite in step 7, epoch 2, batch 2" in str(raised.value)
+    assert f"The last good checkpoint is {tmp_path / '6'}." in str(raised.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4", "6"]
+
+
+def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is(digits):
+    layers = {"out": Dense(4, activation=lambda x: jnp.sqrt(jnp.maximum(x - x, 0)))}
+    with pytest.raises(
+        training.DivergedError, match=r"the gradient of out\.b became NaN or infinite in step 1, epoch 1"
+    ):
+        run(Network("flat", Input((12, 12, 1)), layers), digits)
+
+
+# Runs that go on: all are compared with one that was left alone
+
+
+@pytest.fixture
+def alone(network, digits):
+    return run(network, digits, augment=training.random_shift)
+
+
+def assert_goes_on(network, digits, folder, alone, first, **changes):
+    epochs = run(network, digits, augment=training.random_shift, checkpoints=Checkpoints(folder, every=3), **changes)
+    assert [epoch.number for epoch in epochs] == list(range(first, 4))
+    for epoch in epochs:
+        expected = alone[epoch.number - 1]
+        assert (epoch.loss, epoch.error) == (expected.loss, expected.error)
+    ends = jax.tree.leaves(epochs[-1].state), jax.tree.leaves(alone[-1].state)
+    assert all(one.tobytes() == other.tobytes() for one, other in zip(*ends, strict=True))
+
+
+def test_checkpoints_change_nothing_and_a_finished_run_ends_again(network, digits, tmp_path, alone):
+    assert_goes_on(network, digits, tmp_path, alone, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["12", "8", "9"]
+    assert_goes_on(network, digits, tmp_path, alone, 3)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np, optax
+from cnnjax import training
+from cnnjax._runs import Keeper
+from cnnjax.checkpoints import Checkpoints
+from cnnjax.layers import Conv2D, Dense, Input, MaxPool2D, Network
+
+save = Keeper.save
+def save_and_die(keeper, step, *rest):
+    save(keeper, step, *rest)
+    if step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+Keeper.save = save_and_die
+
+images, labels = np.load(sys.argv[1]).values()
+layers = {"c1": Conv2D(4, 3, activation="relu"), "s1": MaxPool2D(2), "out": Dense(4)}
+settings = {"optimizer": optax.adam(0.01), "epochs": 3, "batch_size": 16, "seed": 5, "augment": training.random_shift}
+list(training.fit(Network("toy", Input((12, 12, 1)), layers), images, labels, **settings,
+                  checkpoints=Checkpoints(sys.argv[2], every=3)))
+"""
+
+
+@pytest.mark.usefixtures("float32_world")
+@pytest.mark.filterwarnings("ignore:.* was never finished:RuntimeWarning")
+def test_a_run_killed_within_an_epoch_while_it_saves_ends_with_the_same_bits(network, digits, tmp_path):
+    alone = run(network, digits, augment=training.random_shift)
+    np.savez(tmp_path / "digits.npz", images=digits[0], labels=digits[1])
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "digits.npz"), str(tmp_path / "run")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert_goes_on(network, digits, tmp_path / "run", alone, 2 if (tmp_path / "run" / "6").exists() else 1)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_saves_first(network, digits, tmp_path, alone, capsys, number, error):
+    handlers = [signal.getsignal(of) for of in (signal.SIGTERM, signal.SIGINT)]
+    settings = {"optimizer": optax.adam(0.01), "epochs": 3, "batch_size": 16, "seed": 5}
+    settings |= {"augment": training.random_shift, "checkpoints": Checkpoints(tmp_path)}
+    epochs = training.fit(network, *digits, **settings)
+    next(epochs)
+    os.kill(os.getpid(), number)
+    with pytest.raises(error) as raised:
+        next(epochs)
+    assert error is KeyboardInterrupt or raised.value.code == 143
+    assert "saved after step 5" in capsys.readouterr().err
+    assert (tmp_path / "5").exists()
+    assert [signal.getsignal(of) for of in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert_goes_on(network, digits, tmp_path, alone, 2)
+
+
+def test_a_consumer_that_stops_gets_its_signals_back_and_loses_nothing(network, digits, tmp_path):
+    handler = signal.getsignal(signal.SIGTERM)
+    epochs = training.fit(
+        network, *digits, optimizer=optax.sgd(0.1), epochs=3, batch_size=16, checkpoints=Checkpoints(tmp_path)
+    )
+    next(epochs)
+    assert signal.getsignal(signal.SIGTERM) != handler
+    epochs.close()
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert [path.name for path in tmp_path.iterdir()] == ["4"]
+
+
+def test_another_run_is_refused_with_the_differences(network, digits, tmp_path):
+    kept = Checkpoints(tmp_path, configuration={"note": "first"})
+    run(network, digits, epochs=1, checkpoints=kept)
+    other = Network("toy", network.input, {**dict(network.layers), "c1": Conv2D(4, 3, activation="tanh")})
+    for changes, words in (
+        ({"optimizer": optax.adam(0.02)}, "program of loss, optimizer and augmentation: .* saved, .* now"),
+        ({"seed": 6}, "  seed: 5 saved, 6 now"),
+        ({"batch_size": 8}, "  batch_size: 16 saved, 8 now"),
+        ({"checkpoints": Checkpoints(tmp_path, configuration={"note": "other"})}, "  note: first saved, other now"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            run(network, digits, **{"checkpoints": kept, "epochs": 1, **changes})
+    with pytest.raises(ConfigurationError, match=r"network\.c1: .*'relu'.* saved, .*'tanh'.* now"):
+        run(other, digits, checkpoints=kept)
+    with pytest.raises(ConfigurationError, match=re.escape("  data: ")):
+        run(network, (digits[0], digits[1][::-1]), checkpoints=kept)
+    assert [epoch.number for epoch in run(network, digits, epochs=2, checkpoints=kept)] == [1, 2]  # longer is no other
+
+
+def test_a_run_that_cannot_save_does_not_begin(network, digits, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="No checkpoint can be written"):
+        run(network, digits, checkpoints=Checkpoints(tmp_path / "file"))
 
 
 @pytest.mark.parametrize(("images", "labels", "batch"), [(5, 5, 8), (5, 4, 2), (5, 5, 0)])

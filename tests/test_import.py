@@ -141,6 +141,9 @@ ALLOWED = {
     "models.four_to_six": {"init", "layers"},
     "anatomy": {"_errors", "_shapes", "_arguments", "connections", "conv", "layers"},
     "_summary": {"_errors", "layers"},
+    "distortions": {"_errors", "_arguments"},
+    "levenberg_marquardt": {"_errors", "activations", "layers", "pooling"},
+    "online": {"layers", "training"},
 }
 
 
@@ -170,7 +173,7 @@ def test_gradient_verification_needs_none_of_the_rest():
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("optax", {"cnnjax.training"}),
+        ("optax", {"cnnjax.levenberg_marquardt", "cnnjax.online", "cnnjax.training"}),
         ("matplotlib", {"cnnjax.figures", "cnnjax.gradients.report"}),
         ("jax", set(modules()) - {"cnnjax.reference"}),
     ],
@@ -181,7 +184,13 @@ def test_only_its_home_imports(package, homes):
 
 
 # pytest alone loads the plugin.
-HOMES = {"cnnjax.training": {"optax"}, "cnnjax.figures": {"matplotlib"}, "cnnjax.gradients.pytest_plugin": {"pytest"}}
+HOMES = {
+    "cnnjax.training": {"optax"},
+    "cnnjax.levenberg_marquardt": {"optax"},
+    "cnnjax.online": {"optax"},
+    "cnnjax.figures": {"matplotlib"},
+    "cnnjax.gradients.pytest_plugin": {"pytest"},
+}
 
 
 def test_at_the_top_of_a_file_stand_only_what_every_installation_has():

@@ -48,7 +48,7 @@ class Progress:
     """Where a run is. `best` has the errors (%) at the iteration with the least validation error."""
 
     passes: int = 0
-    patience: int = PATIENCE
+    patience: int = dataclasses.field(default_factory=lambda: PATIENCE)
     ended: str = ""
     best: dict[str, float] = dataclasses.field(default_factory=lambda: {"validation_error": float("inf")})
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)

@@ -62,7 +62,10 @@ def test_it_is_bilinear_interpolation_as_scipy_has_it(amounts):
 
 def test_a_larger_scale_makes_larger_digits():
     square = jnp.zeros((1, 16, 16, 1), jnp.float64).at[:, 6:10, 6:10].set(1.0)
-    ink = lambda **amounts: float(moved(square, **amounts).sum())
+
+    def ink(**amounts):
+        return float(moved(square, **amounts).sum())
+
     assert ink(tall=1.5, wide=1.5) == pytest.approx(16 * 2.25, rel=0.1)
     assert ink(tall=1.5, wide=1 / 1.5) == pytest.approx(16, rel=0.1)
     assert ink(shear=0.5) == pytest.approx(16, rel=0.01)

@@ -33,7 +33,7 @@ def made(*layers, shape=(8, 8, 2), images=4):
 
 def gauss_newton(network, loss, params, x, labels):
     """The diagonal of mean_n J_n' H_n J_n, every matrix written out; H is that of the loss by what RBF units read."""
-    *body, (name, last) = network.layers
+    *body, (_, last) = network.layers
     outputs, head = (network, lambda z: z)
     if isinstance(last, RBF):
         outputs, head = dataclasses.replace(network, layers=tuple(body)), lambda z: last.apply({}, z)
@@ -76,7 +76,7 @@ def test_what_is_shared_is_summed_over_its_connections():
     """A convolution is a locally connected layer whose kernels are equal: the sum of their Gauss-Newton diagonals."""
     codes = RBF(tuple(map(tuple, np.random.default_rng(1).choice([-1, 1], (3, 9 * 2)).tolist())))
     case = made(Conv2D(2, 3, **SQUASHED), codes, shape=(5, 5, 2))
-    network, params, x, labels = case
+    _, params, x, _ = case
     local = jnp.broadcast_to(params["layer0"]["w"], (3, 3, 3, 3, 2, 2))
     bias = jnp.broadcast_to(params["layer0"]["b"], (3, 3, 2))
 
@@ -130,8 +130,10 @@ def written_out(network, params, x, top):
 @pytest.mark.parametrize("pool", [Subsample2D(2, **SQUASHED), MaxPool2D(2), AvgPool2D(2), AvgPool2D(3, padding="SAME")])
 def test_it_is_propagated_back_as_the_paper_says(pool):
     table = cnnjax.connections.from_rows([[0, 1], [1], [0, 1]], 2)
-    case = made(Conv2D(2, 3, **SQUASHED), pool, Conv2D(3, 2, connections=table, **SQUASHED), Dense(5, **SQUASHED), CODES)
-    network, params, x, labels = case
+    case = made(
+        Conv2D(2, 3, **SQUASHED), pool, Conv2D(3, 2, connections=table, **SQUASHED), Dense(5, **SQUASHED), CODES
+    )
+    network, params, x, _ = case
     body = dataclasses.replace(network, layers=network.layers[:-1])
     expected = written_out(body, params, x, np.full((len(x), 5), 2 / len(x)))
     found = curvature(*arguments(case, mle_loss))
@@ -149,7 +151,7 @@ def test_weights_of_unconnected_pairs_have_none():
 
 def test_trained_codes_have_one_too():
     case = made(Dense(5, **SQUASHED), RBF(CODES.codes, trainable=True))
-    network, params, x, labels = case
+    *_, labels = case
     h = curvature(*arguments(case, mle_loss))["layer1"]["w"]
     share = np.bincount(np.asarray(labels), minlength=3) / len(labels)
     np.testing.assert_allclose(h, np.broadcast_to(2 * share[:, None], (3, 5)))
@@ -176,11 +178,11 @@ def test_it_chains_and_runs_under_jit():
 
 @pytest.mark.parametrize("damping", [0, -0.02, "small", float("nan")])
 def test_a_damping_that_is_not_positive_is_named(damping):
-    with pytest.raises(ValueError, match="`damping` is .*; expected a positive number. Fix: use damping=0.02"):
+    with pytest.raises(ValueError, match=r"`damping` is .*; expected a positive number. Fix: use damping=0.02"):
         levenberg_marquardt(0.1, damping=damping)
 
 
 def test_a_layer_without_a_rule_is_named():
     case = made(CODES, Dense(3), shape=(1, 1, 5))
-    with pytest.raises(TypeError, match="`layer0` is .*expected a layer of cnnjax.layers, with RBF units only at the end"):
+    with pytest.raises(TypeError, match=r"`layer0` is .*expected a layer of cnnjax.layers, with RBF units only at"):
         curvature(*arguments(case, cross_entropy))

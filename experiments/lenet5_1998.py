@@ -75,7 +75,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Today:
-    """The same network with minibatches, a softmax over the distances, Adam with decoupled weight decay, and a schedule.
+    """The same network: minibatches, a softmax over the distances, Adam with decoupled weight decay, a schedule.
 
     `radius` is that of sharpness-aware minimisation (0: none), which takes every minibatch twice.
     """
@@ -117,15 +117,13 @@ ON_OPEN = """
 Two passes over the first 50,000 digits of the training set, errors on its last 10,000.
 
 **The initial weights.** Uniform within 2.4 / fan-in, as the paper has them, they are so small that so is every
-curvature but that of F6: the rates are at their bound eta / mu, and within 50 images every unit of F6 is saturated. The
-effective rates of the first pass, which the paper gives, say that its network started elsewhere. These runs start with
-weights of variance 1 / fan-in, the rule of "Efficient BackProp" of the same year.
+curvature but that of F6. Most rates are then at their bound eta / mu; after 50 images the loss is above 230 (84 at the
+start), the units of F6 are saturated, and their gradient is gone. The effective rates of the first pass, which the
+paper gives, say that its network started elsewhere. These runs start with weights of variance 1 / fan-in, the rule of
+"Efficient BackProp" of the same year.
 
 **The curvature of the MAP loss** (equation 9) vanishes where the network is sure of its answer, and the rates are then
-at their bound. With the curvature of the first of its terms, that of equation 8, the MAP loss trains as well.
-
-**Sum or average in sub-sampling.** With the sum the maps saturate early, and the curvature estimated after the first
-pass is small enough to undo part of it.
+at their bound. The other MAP runs therefore take the curvature of its first term, that of equation 8.
 """
 ON_TODAY = """
 The same network and the same 60,000 parameters: minibatches, a softmax over the distances, Adam with decoupled weight
@@ -463,9 +461,9 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
     where = runs[-1]["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version[0].isdigit())
     parts.append(
-        f"## How it was run\n\n{len(runs)} runs, {seconds / 60:.0f} minutes of processor time. Python {where['python']}, "
-        f"{versions}; {where['processor']}. The runs, one a line, with recipe, seed, history and every mistake: "
-        "[lenet5_1998.jsonl](lenet5_1998.jsonl)."
+        f"## How it was run\n\n{len(runs)} runs, {seconds / 60:.0f} minutes of processor time. Python "
+        f"{where['python']}, {versions}; {where['processor']}. The runs, one a line, with recipe, seed, history and "
+        "every mistake: [lenet5_1998.jsonl](lenet5_1998.jsonl)."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -65,7 +65,7 @@ def test_a_step_that_overflows_changes_nothing():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(TypeError, match="`dtype` is .*expected a floating dtype"):
+    with pytest.raises(TypeError, match=r"`dtype` is .*expected a floating dtype"):
         computing_in(cnnjax.models.lenet5(), "int8")
     with pytest.raises(ValueError, match="`scale` is 0; expected a positive number"):
         scale_loss(map_loss, optax.sgd(1.0), scale=0)

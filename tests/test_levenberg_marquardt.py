@@ -34,17 +34,24 @@ def made(*layers, shape=(8, 8, 2), images=4):
 def gauss_newton(network, loss, params, x, labels):
     """The diagonal of mean_n J_n' H_n J_n, every matrix written out; H is that of the loss by what RBF units read."""
     *body, (_, last) = network.layers
-    outputs, head = (network, lambda z: z)
+    outputs, head = network, lambda z: z
     if isinstance(last, RBF):
         outputs, head = dataclasses.replace(network, layers=tuple(body)), lambda z: last.apply({}, z)
     flat, whole = jax.flatten_util.ravel_pytree(params)
-    total = jnp.zeros_like(flat)
-    for image, label in zip(x, labels, strict=True):
-        jacobian = jax.jacobian(lambda v, image=image: outputs.apply(whole(v), image[None]).ravel())(flat)
-        z = outputs.apply(params, image[None]).ravel()
-        hessian = jax.hessian(lambda z, label=label: loss(head(z[None]), label[None]))(z)
-        total += jnp.diagonal(jacobian.T @ hessian @ jacobian)
-    return whole(total / len(x))
+
+    def of_one(image, label):
+        f = lambda v: outputs.apply(whole(v), image[None]).ravel()  # noqa: E731
+        jacobian = jax.jacobian(f)(flat)
+        hessian = jax.hessian(lambda z: loss(head(z[None]), label[None]))(f(flat))
+        return jnp.diagonal(jacobian.T @ hessian @ jacobian)
+
+    return whole(jax.jit(jax.vmap(of_one))(x, labels).mean(0))
+
+
+def curved(case, loss):
+    """The curvature, compiled in one piece."""
+    network, params, x, labels = case
+    return jax.jit(lambda params, x, labels: curvature(network, loss, params, x, labels))(params, x, labels)
 
 
 def close(found, expected):
@@ -64,12 +71,8 @@ def close(found, expected):
     ],
 )
 def test_it_is_the_gauss_newton_diagonal_without_sharing_and_with_one_path(layers, loss):
-    close(curvature(*arguments(made(*layers), loss)), gauss_newton(*arguments(made(*layers), loss)))
-
-
-def arguments(case, loss):
-    network, params, x, labels = case
-    return network, loss, params, x, labels
+    case = network, *rest = made(*layers)
+    close(curved(case, loss), gauss_newton(network, loss, *rest))
 
 
 def test_what_is_shared_is_summed_over_its_connections():
@@ -80,18 +83,18 @@ def test_what_is_shared_is_summed_over_its_connections():
     local = jnp.broadcast_to(params["layer0"]["w"], (3, 3, 3, 3, 2, 2))
     bias = jnp.broadcast_to(params["layer0"]["b"], (3, 3, 2))
 
-    def outputs(v, image):
-        squash = cnnjax.scaled_tanh
-        return squash(cnnjax.local_conv2d(image[None], v["w"]) + v["b"][None])
-
     flat, whole = jax.flatten_util.ravel_pytree({"w": local, "b": bias})
-    total = jnp.zeros_like(flat)
-    for image in x:
-        jacobian = jax.jacobian(lambda v, image=image: outputs(whole(v), image).ravel())(flat)
-        total += jnp.diagonal(2 * jacobian.T @ jacobian) / len(x)
-    unshared = whole(total)
+
+    def of_one(image):
+        def outputs(v):
+            return cnnjax.scaled_tanh(cnnjax.local_conv2d(image[None], whole(v)["w"]) + whole(v)["b"][None]).ravel()
+
+        jacobian = jax.jacobian(outputs)(flat)
+        return jnp.diagonal(2 * jacobian.T @ jacobian)
+
+    unshared = whole(jax.jit(jax.vmap(of_one))(x).mean(0))
     expected = {"w": unshared["w"].sum((0, 1)), "b": unshared["b"].sum((0, 1))}
-    close(curvature(*arguments(case, mle_loss)), {"layer0": expected})
+    close(curved(case, mle_loss), {"layer0": expected})
 
 
 def written_out(network, params, x, top):
@@ -101,19 +104,25 @@ def written_out(network, params, x, top):
     for (name, layer), read in reversed(list(zip(network.layers, volumes, strict=False))):
         linear = dataclasses.replace(layer, activation="identity")
         own = params.get(name, {})
-        a = linear.apply(own, read)
         f = cnnjax.ACTIVATIONS[layer.activation]
-        above = above * np.asarray(jax.vmap(jax.grad(f))(a.ravel())).reshape(a.shape) ** 2
+
+        def derivatives(image, linear=linear, own=own, f=f):
+            apply = lambda image: linear.apply(own, image[None])[0]  # noqa: E731
+            a = apply(image)
+            return jax.vmap(jax.grad(f))(a.ravel()).reshape(a.shape), jax.jacobian(apply)(image)
+
+        slope, matrix = map(np.asarray, jax.jit(jax.vmap(derivatives))(read))
+        above = above * slope**2
         if isinstance(layer, Subsample2D):
             h = {key: np.zeros(read.shape[-1]) for key in "wb"}
-            for n, i, j, c in itertools.product(*map(range, a.shape)):
+            for n, i, j, c in itertools.product(*map(range, slope.shape)):
                 window = np.asarray(read[n, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, c])
                 h["w"][c] += above[n, i, j, c] * (window**2).sum()
                 h["b"][c] += above[n, i, j, c]
             found[name] = h
         elif isinstance(layer, Conv2D):
             h = {key: np.zeros(own[key].shape) for key in "wb"}
-            for n, i, j, o in itertools.product(*map(range, a.shape)):
+            for n, i, j, o in itertools.product(*map(range, slope.shape)):
                 window = np.asarray(read[n, i : i + layer.kernel, j : j + layer.kernel])
                 h["w"][..., o] += above[n, i, j, o] * window**2 * layer.table(read.shape[1:]).matrix[:, o]
                 h["b"][o] += above[n, i, j, o]
@@ -121,8 +130,7 @@ def written_out(network, params, x, top):
         elif isinstance(layer, Dense):
             inputs = np.asarray(read).reshape(len(read), -1)
             found[name] = {"w": (inputs**2).T @ above, "b": above.sum(0)}
-        matrix = jax.jacobian(lambda image, linear=linear, own=own: linear.apply(own, image[None])[0])
-        weights = np.stack([np.asarray(matrix(image)).reshape(a[0].size, -1) for image in read])
+        weights = matrix.reshape(len(read), slope[0].size, -1)
         above = np.einsum("nij,ni->nj", weights**2, above.reshape(len(read), -1)).reshape(read.shape)
     return found
 
@@ -136,14 +144,14 @@ def test_it_is_propagated_back_as_the_paper_says(pool):
     network, params, x, _ = case
     body = dataclasses.replace(network, layers=network.layers[:-1])
     expected = written_out(body, params, x, np.full((len(x), 5), 2 / len(x)))
-    found = curvature(*arguments(case, mle_loss))
+    found = curved(case, mle_loss)
     close(found, {name: expected[name] for name in found})
 
 
 def test_weights_of_unconnected_pairs_have_none():
     network = cnnjax.models.lenet5()
     params = network.init(jax.random.key(0), jnp.float64)
-    h = curvature(network, map_loss, params, jax.random.normal(jax.random.key(1), (2, 32, 32, 1)), jnp.array([3, 7]))
+    h = curved((network, params, jax.random.normal(jax.random.key(1), (2, 32, 32, 1)), jnp.array([3, 7])), map_loss)
     unconnected = ~cnnjax.connections.LENET5_C3.matrix
     assert (np.asarray(h["c3"]["w"])[..., unconnected] == 0).all()
     assert all((np.asarray(a) >= 0).all() for a in jax.tree.leaves(h))
@@ -152,7 +160,7 @@ def test_weights_of_unconnected_pairs_have_none():
 def test_trained_codes_have_one_too():
     case = made(Dense(5, **SQUASHED), RBF(CODES.codes, trainable=True))
     *_, labels = case
-    h = curvature(*arguments(case, mle_loss))["layer1"]["w"]
+    h = curved(case, mle_loss)["layer1"]["w"]
     share = np.bincount(np.asarray(labels), minlength=3) / len(labels)
     np.testing.assert_allclose(h, np.broadcast_to(2 * share[:, None], (3, 5)))
 
@@ -185,4 +193,4 @@ def test_a_damping_that_is_not_positive_is_named(damping):
 def test_a_layer_without_a_rule_is_named():
     case = made(CODES, Dense(3), shape=(1, 1, 5))
     with pytest.raises(TypeError, match=r"`layer0` is .*expected a layer of cnnjax.layers, with RBF units only at"):
-        curvature(*arguments(case, cross_entropy))
+        curved(case, cross_entropy)

@@ -26,7 +26,7 @@ from jax.typing import ArrayLike
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
 from cnnjax.activations import ACTIVATIONS
-from cnnjax.layers import RBF, AvgPool2D, Conv2D, Dense, MaxPool2D, Network, Subsample2D
+from cnnjax.layers import RBF, AvgPool2D, Conv2D, Dense, MaxPool2D, Network, Params, Subsample2D
 from cnnjax.pooling import subsample2d
 
 __all__ = ["CurvatureState", "curvature", "levenberg_marquardt", "scale_by_curvature", "with_curvature"]
@@ -163,7 +163,7 @@ def curvature(
     one = jax.vmap(lambda x, label: _diagonal(lambda x: objective(x[None], label[None]), x))
     above = one(outputs, labels) / len(labels)
     for (name, layer), x in reversed(layers):
-        given, above = _back(name, layer, params.get(name, {}), x, above)
+        given, above = _back(name, layer, dict(params.get(name, {})), x, above)
         if given:
             found[name] = given
     return {name: found[name] for name in params}
@@ -178,7 +178,7 @@ def _diagonal(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
 
 
 def _back(
-    name: str, layer: Any, params: Mapping[str, jax.Array], x: jax.Array, above: jax.Array
+    name: str, layer: Any, params: Params, x: jax.Array, above: jax.Array
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """From d2E/dy^2 of what a layer gives to those of its parameters and of what it reads.
 
@@ -205,7 +205,7 @@ def _back(
     if isinstance(layer, AvgPool2D):
         add = lambda x: subsample2d(x, jnp.ones(x.shape[-1:], x.dtype), **_windows(layer))  # noqa: E731
         return {}, jax.vjp(add, x)[1](above / add(jnp.ones_like(x)) ** 2)[0]
-    squares = jax.tree.map(jnp.square, dict(params))
+    squares = jax.tree.map(jnp.square, params)
     given, below = jax.vjp(linear.apply, squares, x**2)[1](above)
     return given, below
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import statistics
 import sys
 import time
@@ -33,7 +32,7 @@ import optax
 import scipy.stats
 from drawing import ACCENT, BLUE, FAINT, INK, new_figure
 from matplotlib.figure import Figure
-from record import environment, make_folder
+from record import append_line, environment, make_folder, read_lines
 
 import cnnjax
 from cnnjax import Input, Network, connections, training
@@ -317,24 +316,6 @@ def wanted(names: Sequence[str], seeds: int) -> list[Choice]:
         for scheme in SCHEMES
         if budget == "width" or (scheme not in alike and task != WHICH_MAP)
     ]
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON Lines of a file; one that was cut off in the middle of being written is left out."""
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            print(f"{path}: left out a line that is not whole", file=sys.stderr)
-    return lines
-
-
-def append_line(path: Path, content: dict[str, Any]) -> None:
-    """Add a line, after what was cut off if need be."""
-    whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
-    with path.open("a") as file:
-        file.write(("" if whole else "\n") + json.dumps(content) + "\n")
 
 
 # --- what comes out

@@ -41,6 +41,24 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
     unfinished.replace(path)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON Lines of a file; one that was cut off in the middle of being written is left out."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            print(f"{path}: left out a line that is not whole", file=sys.stderr)
+    return lines
+
+
+def append_line(path: Path, content: dict[str, Any]) -> None:
+    """Add a line, after what was cut off if need be."""
+    whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+    with path.open("a") as file:
+        file.write(("" if whole else "\n") + json.dumps(content) + "\n")
+
+
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

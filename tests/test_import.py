@@ -155,6 +155,10 @@ ALLOWED = {
     "checkpoints": {"_errors"},
     "_runs": {"_errors", "_interrupts", "checkpoints"},
     "training": {"_errors", "_runs", "checkpoints", "layers", "losses", "meshes"},
+    "distortions": {"_errors", "_arguments"},
+    "levenberg_marquardt": {"_errors", "activations", "layers", "pooling"},
+    "online": {"layers", "training"},
+    "precision": {"_errors", "layers"},
 }
 
 
@@ -184,8 +188,8 @@ def test_gradient_verification_needs_none_of_the_rest():
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("optax", {"cnnjax.training"}),
         ("orbax", {"cnnjax.checkpoints"}),
+        ("optax", {"cnnjax.levenberg_marquardt", "cnnjax.online", "cnnjax.precision", "cnnjax.training"}),
         ("matplotlib", {"cnnjax.figures", "cnnjax.gradients.report"}),
         ("jax", set(modules()) - {"cnnjax.reference"}),
     ],
@@ -196,7 +200,14 @@ def test_only_its_home_imports(package, homes):
 
 
 # pytest alone loads the plugin.
-HOMES = {"cnnjax.training": {"optax"}, "cnnjax.figures": {"matplotlib"}, "cnnjax.gradients.pytest_plugin": {"pytest"}}
+HOMES = {
+    "cnnjax.training": {"optax"},
+    "cnnjax.levenberg_marquardt": {"optax"},
+    "cnnjax.online": {"optax"},
+    "cnnjax.precision": {"optax"},
+    "cnnjax.figures": {"matplotlib"},
+    "cnnjax.gradients.pytest_plugin": {"pytest"},
+}
 
 
 def test_at_the_top_of_a_file_stand_only_what_every_installation_has():

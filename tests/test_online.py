@@ -1,0 +1,40 @@
+"""A pass is the steps of training.make_step, one after the other, in the order that is given."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import cnnjax
+from cnnjax.online import make_pass
+from cnnjax.training import TrainState, default_loss, make_step, random_shift
+
+pytestmark = pytest.mark.usefixtures("float32_world")
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("augment", [None, random_shift])
+def test_a_pass_is_its_steps(batch, augment):
+    network, optimizer = cnnjax.models.four_to_six(), optax.adam(1e-2)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (7, 28, 28), np.uint8)
+    labels = random.integers(0, 10, 7)
+    order, key = random.permutation(7)[:6].reshape(-1, batch), jax.random.key(3)
+    params = network.init(jax.random.key(0))
+    start = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    state, losses, wrong = start, [], 0
+    step = make_step(network, default_loss(network), optimizer, augment)
+    for rows in order:
+        state, loss, errors = step(state, images[rows], labels[rows], key)
+        losses.append(float(loss))
+        wrong += int(errors)
+    found, mean, share = make_pass(network, default_loss(network), optimizer, augment)(
+        start, images, labels, order, key
+    )
+
+    assert int(found.step) == len(order)
+    assert float(mean) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(share) == pytest.approx(wrong / 6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), found.params, state.params)

@@ -357,6 +357,13 @@ def _cond(params: dict[str, Any], values: list[Any], rounding: Rounding | None) 
     return lax.switch(values[0], [branch(jaxpr) for jaxpr in params["branches"]], *values[1:])
 
 
+def _shard_map(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
+    options = {key: params[key] for key in ("mesh", "in_specs", "out_specs", "check_vma")}
+    axes = params["newly_manual_axes"]
+    inside = jax.shard_map(lambda *args: tuple(evaluate(params["jaxpr"], args, rounding)), axis_names=axes, **options)
+    return list(inside(*values))
+
+
 def _linear_solve(params: dict[str, Any], values: list[Any], rounding: Rounding | None) -> list[Any]:
     lengths = params["const_lengths"]
     start = lengths.matvec + lengths.vecmat
@@ -411,5 +418,6 @@ _STRUCTURED = {
     "while": _while,
     "cond": _cond,
     "custom_linear_solve": _linear_solve,
+    "shard_map": _shard_map,
     "random_gamma": _gamma_variates,
 }

@@ -98,7 +98,7 @@ class Referee:
         blocks = [
             self._block(stretches[first : first + per_block], steps) for first in range(0, len(stretches), per_block)
         ]
-        return Derivative(*(np.concatenate(column) for column in zip(*(b.fields for b in blocks), strict=True)))
+        return _joined(blocks)
 
     def projected(self, stretches: Sequence[Stretch], weights: np.ndarray, steps: np.ndarray) -> Derivative:
         """Return the derivative of the weighted sum of the outputs along every stretch, as arrays (stretches,
@@ -148,18 +148,33 @@ class Referee:
 
 def derivatives_of(referees: Sequence[Referee], stretch: Stretch, steps: np.ndarray) -> Derivative:
     """Return the derivative along one stretch at the point of each referee, as arrays (referees, outputs)."""
-    both = zip(*(referee._differences([stretch], steps) for referee in referees), strict=True)
-    plus, minus = (np.concatenate(side, axis=1) for side in both)
-    return _extrapolated(steps, plus, minus, np.stack([referee.noise for referee in referees]))
+    per_block = max(1, _BLOCK // (len(steps) * max(len(referees[0].centre), 1)))
+    blocks = []
+    for first in range(0, len(referees), per_block):
+        some = referees[first : first + per_block]
+        sides = zip(*(referee._differences([stretch], steps) for referee in some), strict=True)
+        plus, minus = (np.concatenate(side, axis=1) for side in sides)
+        blocks.append(_extrapolated(steps, plus, minus, np.stack([referee.noise for referee in some])))
+    return _joined(blocks)
+
+
+def _joined(blocks: Sequence[Derivative]) -> Derivative:
+    return Derivative(*(np.concatenate(column) for column in zip(*(block.fields for block in blocks), strict=True)))
 
 
 def _extrapolated(steps: np.ndarray, plus: np.ndarray, minus: np.ndarray, noise: np.ndarray) -> Derivative:
     """Return the derivatives, arrays (rows, outputs), from differences (steps, rows, outputs)."""
     # Most outputs do not feel a single element: nothing moves there, to within the noise at the largest step.
-    moved = (plus != 0).any(axis=0) | (minus != 0).any(axis=0)
+    moved = _moved(plus) | _moved(minus)
     still = np.zeros(moved.shape)
     fields = [still, noise / steps[0], still.copy(), still.copy()]
     found = derivative(steps, np.zeros(moved.sum()), plus[:, moved], minus[:, moved], noise[moved])
     for field, values in zip(fields, found.fields, strict=True):
         field[moved] = values
     return Derivative(*fields)
+
+
+def _moved(differences: np.ndarray) -> np.ndarray:
+    """Return which outputs move, as an array (rows, outputs); a step that says nothing of any output tells nothing."""
+    silent = np.isnan(differences).all(axis=-1, keepdims=True)
+    return ((differences != 0) & ~silent).any(axis=0) | silent.all(axis=0)

@@ -48,6 +48,12 @@ PROGRAMS = {
     "linear_call": lambda x: linear_call(lambda r, x: r * x, lambda r, t: r * t, jnp.float32(2), x),
     "custom_vmap": batched_sine,
     "relu": jax.nn.relu,
+    "shard_map": lambda x: jax.shard_map(
+        lambda x: x * lax.psum(x.sum(), "i"),
+        mesh=jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Auto,)),
+        in_specs=jax.sharding.PartitionSpec("i"),
+        out_specs=jax.sharding.PartitionSpec("i"),
+    )(x),
     "accumulation dtype": lambda x: lax.dot(x, x, preferred_element_type=jnp.float32),
 }
 

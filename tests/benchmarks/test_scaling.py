@@ -1,11 +1,15 @@
 """What devices send each other, read from the text of a compiled program."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.training.scaling import Collective, collectives, page
+
+sys.path.pop(0)
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -12,7 +12,7 @@ __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """While it is open, Ctrl-C and SIGTERM are noted; `stop` then does what they ask for.
+    """While it is open, Ctrl-C and SIGTERM are noted; after it is closed, `stop` does what they ask for.
 
     Of several processes all must stop at the same step. There SIGTERM belongs to JAX's preemption service, which agrees
     on one, and Ctrl-C becomes a SIGTERM. Signals reach the main thread alone; in another nothing is noted.
@@ -46,7 +46,6 @@ class Interrupts:
 
     def stop(self) -> None:
         """Raise KeyboardInterrupt after Ctrl-C; after SIGTERM SystemExit with 143, by which a shell knows it."""
-        self.__exit__()
         if self._received == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + signal.SIGTERM)

@@ -90,8 +90,9 @@ class Keeper:
             self._store.save(step, state, self._configuration, facts={"position": asdict(position)})
 
     def stop(self, step: int) -> None:
-        """Do what the signal asks for, when all is saved."""
+        """Do what the signal asks for, when all is saved; a second one does not wait for that."""
         if self._store and self._interrupts:
+            self._interrupts.__exit__()
             self._store.wait()
             if jax.process_index() == 0:
                 print(f"Stopped by a signal, saved after step {step}: the same run goes on there.", file=sys.stderr)

@@ -214,8 +214,8 @@ class Store:
             # Another release may compile the same step into another program: neither equal text nor equal bits.
             saved, now = ({k: v for k, v in of.items() if k != PROGRAM} for of in (saved, now))
             warnings.warn(
-                f"Checkpoint {self.folder / str(step)} was written by other software, so the run may not be bitwise "
-                f"the one that was started: {'; '.join(other)}.",
+                f"Checkpoint {self.folder / str(step)} was written by other software or on another machine, so the run "
+                f"may not be bitwise the one that was started: {'; '.join(other)}.",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -293,9 +293,15 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what computes a run, and the kind of device it runs on."""
+    """The versions of what computes a run, the kind of device it runs on, and how many cores it may use.
+
+    On a CPU the cores count: XLA and oneDNN cut sums into as many parts, and so round them differently.
+    """
     packages = ("cnnjax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")
-    found = {"python": platform.python_version(), "device": jax.devices()[0].device_kind}
+    device = jax.devices()[0]
+    found = {"python": platform.python_version(), "device": device.device_kind}
+    if device.platform == "cpu":
+        found["cores"] = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
     for package in packages:
         try:
             found[package] = importlib.metadata.version(package)

@@ -151,11 +151,11 @@ def _step(
         errors = jnp.sum(network.winners(scores) != labels)
         watched = (value, *jax.tree.leaves(gradient), *jax.tree.leaves(params))
         finite = jnp.stack([jnp.all(jnp.isfinite(of)) for of in watched])
-        state, results = TrainState(params, optimizer_state, state.step + 1), (value, errors, finite)
-        if mesh is not None:
-            state = jax.lax.with_sharding_constraint(state, meshes.shardings(state, mesh))
-            results = jax.lax.with_sharding_constraint(results, meshes.everywhere(mesh))
-        return state, *results
+        result = TrainState(params, optimizer_state, state.step + 1), value, errors, finite
+        if mesh is None:
+            return result
+        whole = meshes.everywhere(mesh)
+        return jax.lax.with_sharding_constraint(result, (meshes.shardings(result[0], mesh), whole, whole, whole))
 
     return step
 

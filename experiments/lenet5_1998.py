@@ -183,8 +183,8 @@ def network_of(recipe: Recipe) -> Network:
 
 def started(network: Network, rule: Initialiser) -> Network:
     """The network with its weights and biases drawn by a rule, but for the codes."""
-    names = [name for name, layer in network.layers if not isinstance(layer, RBF)]
-    return changed(network, dict.fromkeys(names, {"weight_init": rule, "bias_init": rule}))
+    by_rule = {"weight_init": rule, "bias_init": rule}
+    return changed(network, {name: by_rule for name, layer in network.layers if not isinstance(layer, RBF)})
 
 
 def changed(network: Network, changes: dict[str, dict[str, Any]]) -> Network:

@@ -167,13 +167,13 @@ def test_trained_codes_have_one_too():
 
 def test_each_gradient_is_divided_by_damping_plus_curvature():
     params = {"w": jnp.array([1.0, 2.0]), "b": jnp.array(3.0)}
-    optimizer = levenberg_marquardt(lambda step: 0.1 / (1 + step), damping=0.02)
+    optimizer = levenberg_marquardt(lambda step: 0.25 / (1 + step), damping=0.02)
     state = optimizer.init(params)
     updates, state = optimizer.update(params, state)
-    close(updates, jax.tree.map(lambda g: -0.1 * g / 0.02, params))
+    close(updates, jax.tree.map(lambda g: -0.25 * g / 0.02, params))
     state = with_curvature(state, {"w": jnp.array([0.0, 0.98]), "b": jnp.array(1.98)})
     updates, state = optimizer.update(params, state, params)
-    close(updates, {"w": jnp.array([-0.05 / 0.02, -0.05 * 2.0]), "b": jnp.array(-0.05 * 1.5)})
+    close(updates, {"w": jnp.array([-0.125 / 0.02, -0.125 * 2.0]), "b": jnp.array(-0.125 * 1.5)})
 
 
 def test_it_chains_and_runs_under_jit():

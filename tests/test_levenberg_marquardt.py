@@ -19,6 +19,13 @@ SQUASHED = {"activation": "scaled_tanh", "weight_init": LeCunUniform(), "bias_in
 CODES = RBF(tuple(map(tuple, np.random.default_rng(0).choice([-1, 1], (3, 5)).tolist())))
 
 
+@pytest.fixture(autouse=True)
+def promotion_as_optax_needs_it():
+    """Optax multiplies weak floats with integer step counts, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 def cross_entropy(scores, labels):
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
 

@@ -10,7 +10,12 @@ import cnnjax
 from cnnjax.online import make_pass
 from cnnjax.training import TrainState, default_loss, make_step, random_shift
 
-pytestmark = pytest.mark.usefixtures("float32_world")
+
+@pytest.fixture(autouse=True)
+def numerics_of_a_user():
+    """32 bits; and optax multiplies weak floats with integer step counts, which strict promotion refuses."""
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.mark.parametrize("batch", [1, 3])

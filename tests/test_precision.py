@@ -10,8 +10,14 @@ import cnnjax
 from cnnjax.losses import map_loss
 from cnnjax.precision import computing_in, scale_loss
 
-pytestmark = pytest.mark.usefixtures("float32_world")
 DTYPES = ("bfloat16", "float16", "float32")
+
+
+@pytest.fixture(autouse=True)
+def numerics_of_a_user():
+    """32 bits; and optax multiplies weak floats with integer step counts, which strict promotion refuses."""
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def lenet5(dtype, images=2):

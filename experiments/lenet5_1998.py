@@ -110,11 +110,6 @@ paper leaves open, these runs have the loss of equation 8, fixed codes, and the 
 not the paper's: the initial weights (below). The test set chose nothing; the errors that count are those after the last
 pass.
 """
-PICTURES = """
-![Errors after each pass](figures/lenet5_1998_passes.png)
-![Which digit is taken for which](figures/lenet5_1998_confusion.png)
-![Errors against what is rejected](figures/lenet5_1998_rejection.png)
-"""
 ON_OPEN = """
 Two passes over the first 50,000 digits of the training set, errors on its last 10,000.
 
@@ -399,13 +394,24 @@ OPEN = {
         "initial weights within 2.4 / fan-in": {"start": "2.4 / fan-in"},
     }.items()
 }
-TRIED: dict[str, Planned] = {}
+TRIED = {
+    f"tried: {label}": Planned(Today(passes=10, **changes), on="held out")
+    for label, changes in {
+        "as above": {},
+        "batches of 16": {"batch": 16, "rate": 1e-3},
+        "sharpness-aware": {"radius": 0.05},
+        "temperature 3": {"temperature": 3.0},
+        "more decay": {"decay": 0.1},
+        "distorted": {"distorted": True},
+    }.items()
+}
 PLANS: dict[str, dict[str, Planned]] = {
     "paper": {"paper": HEADLINES["paper"]},
     "distorted": {"paper, distorted": HEADLINES["paper, distorted"]},
     "sizes": SIZES,
     "today": {name: HEADLINES[name] for name in ("today", "today, distorted")},
     "explore": OPEN,
+    "tried": TRIED,
     "all": {**HEADLINES, **SIZES, **OPEN, **TRIED},
 }
 
@@ -454,25 +460,26 @@ def table(runs: Sequence[dict[str, Any]], plan: dict[str, Planned], *columns: st
     return "\n".join(shown)
 
 
-def page(runs: Sequence[dict[str, Any]], rates: Sequence[dict[str, Any]]) -> str:
-    """The page of the docs."""
+def page(runs: Sequence[dict[str, Any]], start: dict[str, Any]) -> str:
+    """The page of the docs, from the runs and the rates at the start."""
     parts = [INTRODUCTION.strip(), "## Test errors\n\n" + table(runs, HEADLINES, "to reach")]
     missing = [name for name, planned in PLANS["all"].items() if len(runs_of(runs, planned)) < planned.seeds]
     if missing:
         parts[1:1] = [f"**Not all that is planned has been run.** To come: {'; '.join(missing)}."]
-    parts += [PICTURES.strip(), rejection_of(runs), "## Training-set size\n\n" + table(runs, SIZES)]
+    parts += [f"![{name}](figures/lenet5_1998_{name}.png)" for name in draw(runs)]
+    parts += [rejection_of(runs), "## Training-set size\n\n" + table(runs, SIZES)]
     parts += [f"## What the paper leaves open\n\n{ON_OPEN.strip()}\n\n{table(runs, OPEN)}"]
-    parts += [f"{ON_RATES.strip()}\n\n{rates_table(rates)}"]
+    parts += [f"{ON_RATES.strip()}\n\n{rates_table(start['rates'])}"]
     parts += [f"## Today\n\n{ON_TODAY.strip()}\n\n{table(runs, TRIED)}"]
     seconds = sum(run["cpu_seconds"] for run in runs)
-    where = runs[-1]["environment"]
+    where = start["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version[0].isdigit())
     parts.append(
         f"## How it was run\n\n{len(runs)} runs, {seconds / 60:.0f} minutes of processor time. Python "
         f"{where['python']}, {versions}; {where['processor']}. The runs, one a line, with recipe, seed, history and "
         "every mistake: [lenet5_1998.jsonl](lenet5_1998.jsonl)."
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def rejection_of(runs: Sequence[dict[str, Any]]) -> str:
@@ -482,6 +489,8 @@ def rejection_of(runs: Sequence[dict[str, Any]]) -> str:
         for r in runs_of(runs, planned):
             share, left = rejected(r["mistakes"], r["tested_on"])
             shares.setdefault(name, []).append(float(share[np.argmax(left <= 0.5)]))
+    if not shares:
+        return ""
     found = "; ".join(f"{name}: {spread(values)} %" for name, values in shares.items())
     return (
         "To reach 0.5 % errors among those that are left, so many of the test digits have to be rejected, least sure "
@@ -594,16 +603,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rates = options.out / "lenet5_1998_rates.json"
     if not rates.exists():
         save_json(rates, {"environment": environment(), "rates": first_rates(data)})
-    write(options.out, read_lines(lines), json.loads(rates.read_text())["rates"])
+    write(options.out, read_lines(lines), json.loads(rates.read_text()))
     return 0
 
 
-def write(out: Path, runs: Sequence[dict[str, Any]], rates: Sequence[dict[str, Any]]) -> None:
+def write(out: Path, runs: Sequence[dict[str, Any]], start: dict[str, Any]) -> None:
     """The page and its figures."""
     (out / "figures").mkdir(exist_ok=True)
     for name, figure in draw(runs).items():
         figure.savefig(out / "figures" / f"lenet5_1998_{name}.png")
-    (out / "lenet5_1998.md").write_text(page(runs, rates))
+    (out / "lenet5_1998.md").write_text(page(runs, start))
 
 
 def shortened(recipe: Recipe) -> Recipe:

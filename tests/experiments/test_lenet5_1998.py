@@ -74,5 +74,5 @@ def test_the_rates_are_the_papers(old):
 def test_what_was_committed_is_what_the_page_says(old):
     docs = old.Path(old.__file__).parents[1] / "docs"
     runs = old.read_lines(docs / "lenet5_1998.jsonl")
-    rates = json.loads((docs / "lenet5_1998_rates.json").read_text())["rates"]
-    assert (docs / "lenet5_1998.md").read_text() == old.page(runs, rates)
+    start = json.loads((docs / "lenet5_1998_rates.json").read_text())
+    assert (docs / "lenet5_1998.md").read_text() == old.page(runs, start)

@@ -117,7 +117,7 @@ errors on the way of whole runs: with MAP they fall faster.
 **The initial weights.** Uniform within 2.4 / fan-in, as the paper has them, they are so small that so is every
 curvature but that of F6. Most rates are then at their bound eta / mu; after 50 images the loss is above 230 (84 at the
 start), the units of F6 are saturated, and their gradient is gone. The effective rates of the first pass, which the
-paper gives, say that its network started elsewhere. These runs start with weights of variance 1 / fan-in, the rule of
+paper gives, suggest that its network started elsewhere. These runs start with weights of variance 1 / fan-in, the rule of
 "Efficient BackProp" of the same year.
 
 **The curvature of the MAP loss** (equation 9) vanishes where the network is sure of its answer, and the rates are then
@@ -418,6 +418,7 @@ PLANS: dict[str, dict[str, Planned]] = {
     "today": {name: HEADLINES[name] for name in ("today", "today, distorted")},
     "explore": {**WHOLE, **OPEN},
     "tried": TRIED,
+    "page": {},
     "all": {**HEADLINES, **SIZES, **WHOLE, **OPEN, **TRIED},
 }
 
@@ -640,7 +641,7 @@ def load(options: argparse.Namespace) -> Data:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=QUESTION, epilog="What it takes and what to expect: see the script.")
-    parser.add_argument("--plan", choices=PLANS, default="paper", help="which runs (paper)")
+    parser.add_argument("--plan", choices=PLANS, default="paper", help="which runs (paper); page: none")
     parser.add_argument("--seeds", type=int, nargs="+", help="in the place of those planned")
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
     parser.add_argument("--download", action="store_true", help="fetch the full MNIST, into --data or the user's cache")

@@ -144,6 +144,7 @@ ALLOWED = {
     "distortions": {"_errors", "_arguments"},
     "levenberg_marquardt": {"_errors", "activations", "layers", "pooling"},
     "online": {"layers", "training"},
+    "precision": {"_errors", "layers"},
 }
 
 
@@ -173,7 +174,7 @@ def test_gradient_verification_needs_none_of_the_rest():
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("optax", {"cnnjax.levenberg_marquardt", "cnnjax.online", "cnnjax.training"}),
+        ("optax", {"cnnjax.levenberg_marquardt", "cnnjax.online", "cnnjax.precision", "cnnjax.training"}),
         ("matplotlib", {"cnnjax.figures", "cnnjax.gradients.report"}),
         ("jax", set(modules()) - {"cnnjax.reference"}),
     ],
@@ -188,6 +189,7 @@ HOMES = {
     "cnnjax.training": {"optax"},
     "cnnjax.levenberg_marquardt": {"optax"},
     "cnnjax.online": {"optax"},
+    "cnnjax.precision": {"optax"},
     "cnnjax.figures": {"matplotlib"},
     "cnnjax.gradients.pytest_plugin": {"pytest"},
 }

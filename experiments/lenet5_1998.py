@@ -116,9 +116,9 @@ errors on the way of whole runs: with MAP they fall faster.
 
 **The initial weights.** Uniform within 2.4 / fan-in, as the paper has them, they are so small that so is every
 curvature but that of F6. Most rates are then at their bound eta / mu; after 50 images the loss is above 230 (84 at the
-start), the units of F6 are saturated, and their gradient is gone. The effective rates of the first pass, which the
-paper gives, suggest that its network started elsewhere. These runs start with weights of variance 1 / fan-in, the rule of
-"Efficient BackProp" of the same year.
+start), the units of F6 are saturated, and their gradient is gone. The paper gives the effective rates of its first
+pass; that they reach lower suggests that its network started elsewhere. These runs start with weights of variance
+1 / fan-in, the rule of "Efficient BackProp" of the same year.
 
 **The curvature of the MAP loss** (equation 9) vanishes where the network is sure of its answer, and the rates are then
 at their bound. The other MAP runs therefore take the curvature of its first term, that of equation 8.

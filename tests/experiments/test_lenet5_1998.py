@@ -16,7 +16,9 @@ def old(experiment):
     return experiment("lenet5_1998")
 
 
-def test_a_quick_run_learns_is_kept_and_writes_the_page(old, tmp_path, capsys):
+def test_a_quick_run_learns_is_kept_and_writes_the_page(old, tmp_path, capsys, monkeypatch):
+    row = {"start": "unit variance", "window": "sum", "least": 1e-4, "most": 2e-2}
+    monkeypatch.setattr(old, "first_rates", lambda data: [row])  # it compiles four networks
     arguments = ["--quick", "--seeds", "0", "--out", str(tmp_path)]
     assert old.main(arguments) == 0
     kept = old.read_lines(tmp_path / "lenet5_1998.jsonl")

@@ -19,6 +19,13 @@ SQUASHED = {"activation": "scaled_tanh", "weight_init": LeCunUniform(), "bias_in
 CODES = RBF(tuple(map(tuple, np.random.default_rng(0).choice([-1, 1], (3, 5)).tolist())))
 
 
+@pytest.fixture(autouse=True)
+def promotion_as_optax_needs_it():
+    """Optax multiplies weak floats with integer step counts, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 def cross_entropy(scores, labels):
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
 
@@ -146,15 +153,7 @@ def test_it_is_propagated_back_as_the_paper_says(pool):
     expected = written_out(body, params, x, np.full((len(x), 5), 2 / len(x)))
     found = curved(case, mle_loss)
     close(found, {name: expected[name] for name in found})
-
-
-def test_weights_of_unconnected_pairs_have_none():
-    network = cnnjax.models.lenet5()
-    params = network.init(jax.random.key(0), jnp.float64)
-    h = curved((network, params, jax.random.normal(jax.random.key(1), (2, 32, 32, 1)), jnp.array([3, 7])), map_loss)
-    unconnected = ~cnnjax.connections.LENET5_C3.matrix
-    assert (np.asarray(h["c3"]["w"])[..., unconnected] == 0).all()
-    assert all((np.asarray(a) >= 0).all() for a in jax.tree.leaves(h))
+    assert (np.asarray(found["layer2"]["w"])[..., ~table.matrix] == 0).all()
 
 
 def test_trained_codes_have_one_too():
@@ -167,13 +166,13 @@ def test_trained_codes_have_one_too():
 
 def test_each_gradient_is_divided_by_damping_plus_curvature():
     params = {"w": jnp.array([1.0, 2.0]), "b": jnp.array(3.0)}
-    optimizer = levenberg_marquardt(lambda step: 0.1 / (1 + step), damping=0.02)
+    optimizer = levenberg_marquardt(lambda step: 0.25 / (1 + step), damping=0.02)
     state = optimizer.init(params)
     updates, state = optimizer.update(params, state)
-    close(updates, jax.tree.map(lambda g: -0.1 * g / 0.02, params))
+    close(updates, jax.tree.map(lambda g: -0.25 * g / 0.02, params))
     state = with_curvature(state, {"w": jnp.array([0.0, 0.98]), "b": jnp.array(1.98)})
     updates, state = optimizer.update(params, state, params)
-    close(updates, {"w": jnp.array([-0.05 / 0.02, -0.05 * 2.0]), "b": jnp.array(-0.05 * 1.5)})
+    close(updates, {"w": jnp.array([-0.125 / 0.02, -0.125 * 2.0]), "b": jnp.array(-0.125 * 1.5)})
 
 
 def test_it_chains_and_runs_under_jit():

@@ -16,7 +16,9 @@ def old(experiment):
     return experiment("lenet5_1998")
 
 
-def test_a_quick_run_learns_is_kept_and_writes_the_page(old, tmp_path, capsys):
+def test_a_quick_run_learns_is_kept_and_writes_the_page(old, tmp_path, capsys, monkeypatch):
+    row = {"start": "unit variance", "window": "sum", "least": 1e-4, "most": 2e-2}
+    monkeypatch.setattr(old, "first_rates", lambda data: [row])  # it compiles four networks
     arguments = ["--quick", "--seeds", "0", "--out", str(tmp_path)]
     assert old.main(arguments) == 0
     kept = old.read_lines(tmp_path / "lenet5_1998.jsonl")
@@ -74,5 +76,5 @@ def test_the_rates_are_the_papers(old):
 def test_what_was_committed_is_what_the_page_says(old):
     docs = old.Path(old.__file__).parents[1] / "docs"
     runs = old.read_lines(docs / "lenet5_1998.jsonl")
-    rates = json.loads((docs / "lenet5_1998_rates.json").read_text())["rates"]
-    assert (docs / "lenet5_1998.md").read_text() == old.page(runs, rates)
+    start = json.loads((docs / "lenet5_1998_rates.json").read_text())
+    assert (docs / "lenet5_1998.md").read_text() == old.page(runs, start)

@@ -9,7 +9,6 @@ several devices, it is what every machine has and the partitioner understands.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -66,6 +65,7 @@ def compute(direction: str, a: jax.Array, b: jax.Array, call: Call, dtype: Any, 
     call = replace(call, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, call, platform)[0]]
     work = call.dtype if method.native else call.accumulation
-    one = partial(method.direction(direction), call=call)
+    of_call = lambda a, b: method.direction(direction)(a, b, call)  # noqa: E731
     a, b = a.astype(work), b.astype(work)
-    return (unfused(one, a, b) if platform == "cpu" and direction in method.loops else one(a, b)).astype(dtype)
+    apart = platform == "cpu" and direction in method.loops
+    return (unfused(of_call, a, b) if apart else of_call(a, b)).astype(dtype)

@@ -2,7 +2,6 @@
 
 import pytest
 
-
 NAMES = ["lenet5", "explore", "questions", "classics", "volumes", "connection_schemes", "lenet5_1998", "lenet_tutorial"]
 
 

@@ -118,10 +118,7 @@ def over_batch(function: Callable[[Any, jax.Array], jax.Array], mesh: Mesh) -> C
     """
     own = set(AXES) if mesh.shape["model"] == 1 else {"data"}
     spread, whole = PartitionSpec("data"), PartitionSpec()
-    # Unchecked: the primitives of a convolution do not tell JAX along which axes their results vary.
-    return jax.shard_map(
-        function, mesh=mesh, in_specs=(whole, spread), out_specs=spread, axis_names=own, check_vma=False
-    )
+    return jax.shard_map(function, mesh=mesh, in_specs=(whole, spread), out_specs=spread, axis_names=own)
 
 
 def whole(tree: Any) -> Any:

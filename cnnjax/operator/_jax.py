@@ -11,11 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax import lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
-__all__ = ["bilinear_primitive", "set_rules"]
+__all__ = ["bilinear_primitive", "bind", "set_rules"]
 
 
 def bilinear_primitive(
@@ -30,14 +32,24 @@ def bilinear_primitive(
 
     @primitive.def_abstract_eval
     def abstract(a: Any, b: Any, *, dtype: Any, **params: Any) -> ShapedArray:
-        return ShapedArray(shape(**params), dtype)
+        of_mesh = a.manual_axis_type
+        if not of_mesh.varying:
+            return ShapedArray(shape(**params), dtype)
+        whole = PartitionSpec(*[None] * len(shape(**params)))
+        sharding = NamedSharding(a.sharding.mesh, whole)
+        return ShapedArray(shape(**params), dtype, sharding=sharding, manual_axis_type=of_mesh)
 
     @primitive.def_impl
     def run(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
         return _compiled(primitive, tuple(sorted(params.items())))(a, b)
 
     def lowering(platform: str) -> Any:
-        return mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
+        lower = mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
+        # A method computes on one device and knows nothing of what differs between devices.
+        alone = lambda avals: [ShapedArray(a.shape, a.dtype, sharding=a.sharding) for a in avals]  # noqa: E731
+        return lambda context, *operands, **params: lower(
+            context.replace(avals_in=alone(context.avals_in), avals_out=alone(context.avals_out)), *operands, **params
+        )
 
     def lowering_on_cpu(context: Any, *operands: Any, **params: Any) -> Any:
         return lowering("cpu" if _runs_here_alone(context) else "any cpu")(context, *operands, **params)
@@ -45,6 +57,19 @@ def bilinear_primitive(
     mlir.register_lowering(primitive, lowering("accelerator"))
     mlir.register_lowering(primitive, lowering_on_cpu, platform="cpu")
     return primitive
+
+
+def bind(primitive: Primitive, a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
+    """Call a primitive. Within `shard_map` what differs between devices in one argument is taken to do so in both.
+
+    So the gradient by an argument that is the same everywhere is summed over the devices, as it is for JAX's own.
+    """
+    of_a, of_b = (jax.typeof(one).manual_axis_type.varying for one in (a, b))
+    return primitive.bind(_varying(a, of_b - of_a), _varying(b, of_a - of_b), **params)
+
+
+def _varying(a: jax.Array, axes: frozenset[str]) -> jax.Array:
+    return lax.pcast(a, tuple(sorted(axes)), to="varying") if axes else a
 
 
 def _runs_here_alone(context: Any) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cnnjax.operator._jax import bilinear_primitive, set_rules
+from cnnjax.operator._jax import bilinear_primitive, bind, set_rules
 from cnnjax.operator.calls import Call
 from cnnjax.operator.choice import compute
 
@@ -29,17 +29,17 @@ __all__ = ["forward", "input_gradient", "weight_gradient"]
 
 def forward(x: jax.Array, w: jax.Array, call: Call, dtype: Any) -> jax.Array:
     """y[n, p, o] = sum_{t, c} x[n, p s + t d, c] w[t, c, o], (N, *output, C_out)."""
-    return _FORWARD.bind(x, w, call=call, dtype=jnp.dtype(dtype))
+    return bind(_FORWARD, x, w, call=call, dtype=jnp.dtype(dtype))
 
 
 def input_gradient(w: jax.Array, y: jax.Array, call: Call, dtype: Any) -> jax.Array:
     """x[n, p s + t d, c] = sum_{t, o} w[t, c, o] y[n, p, o], (N, *size, C_in)."""
-    return _INPUT_GRADIENT.bind(w, y, call=call, dtype=jnp.dtype(dtype))
+    return bind(_INPUT_GRADIENT, w, y, call=call, dtype=jnp.dtype(dtype))
 
 
 def weight_gradient(x: jax.Array, y: jax.Array, call: Call, dtype: Any) -> jax.Array:
     """w[t, c, o] = sum_{n, p} x[n, p s + t d, c] y[n, p, o], (*kernel, C_in / groups, C_out)."""
-    return _WEIGHT_GRADIENT.bind(x, y, call=call, dtype=jnp.dtype(dtype))
+    return bind(_WEIGHT_GRADIENT, x, y, call=call, dtype=jnp.dtype(dtype))
 
 
 def _make(direction: str, shape: str) -> Any:

@@ -127,6 +127,11 @@ for method in ("auto", "im2col"):
         many = step(jax.device_put(x, NamedSharding(mesh, of_x)), jax.device_put(w, NamedSharding(mesh, of_w)))
         for left, right in zip(jax.tree.leaves(alone), jax.tree.leaves(many)):
             np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-4)
+    # The gradient by weights that are the same everywhere is summed over the devices by itself.
+    loss = lambda x, w: jax.lax.psum(jnp.sum(jnp.tanh(convolve(x, w))), "a")
+    by_hand = jax.shard_map(jax.grad(loss, (0, 1)), mesh=one, in_specs=(P("a"), P()), out_specs=(P("a"), P()))
+    for left, right in zip(alone[1], jax.jit(by_hand)(x, w)):
+        np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-4)
 print("equal on", len(jax.devices()), "devices")
 """
 

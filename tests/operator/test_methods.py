@@ -135,10 +135,11 @@ def test_weight_gradients_by_parts_are_those_of_the_whole(size, maps, groups, se
     )
 
 
+@pytest.mark.parametrize("gathered", [False, True])
 @pytest.mark.parametrize(("maps", "groups"), [(16, 1), (3, 1), (16, 4)])
-def test_a_batch_of_no_images_has_a_weight_gradient_of_zero(maps, groups):
+def test_a_batch_of_no_images_has_a_weight_gradient_of_zero(maps, groups, gathered):
     call = Call(_shapes.geometry("test", (8, 8), (3, 3)), 0, maps, 4, groups, dtype=np.dtype("float64"))
-    by_parts = METHOD["im2col" if groups == 1 else "block_diagonal"].weight_gradient
+    by_parts = METHOD["gathered" if gathered else "im2col" if groups == 1 else "block_diagonal"].weight_gradient
     np.testing.assert_array_equal(
         by_parts(np.zeros(call.x_shape), np.zeros(call.y_shape), call), np.zeros(call.w_shape)
     )

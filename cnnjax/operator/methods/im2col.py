@@ -117,9 +117,10 @@ def _at_a_time(call: Call, itemsize: int, most_bytes: int) -> tuple[int, int]:
 
 def _equal_parts(count: int, most: int) -> int:
     """Parts of at most so many: the largest that leave nothing over, which would be copied, or nearly equal ones."""
-    most = min(max(1, most), max(1, count))
+    count = max(1, count)
+    most = min(max(1, most), count)
     divisors = (size for size in range(most, most // 2, -1) if count % size == 0)
-    return next(divisors, -(-count // -(-count // most)) or 1)
+    return next(divisors, -(-count // -(-count // most)))
 
 
 def _cut(a: jax.Array, start: tuple[jax.Array | int, ...], size: tuple[int, int]) -> jax.Array:

@@ -537,7 +537,7 @@ def draw_passes(found: dict[str, list[dict[str, Any]]]) -> Figure:
             axes.plot(passes, [e["test_error"] for e in r["history"]], color=colour, label=label and f"{label}: test")
             shown = label and f"{label}: training, on the way"
             axes.plot(passes, [e["train_error"] for e in r["history"]], ":", color=colour, label=shown)
-    axes.set(xlabel="passes over the training set", ylim=(0, 3))
+    axes.set(xlabel="passes over the training set", ylim=(0, 3), xticks=range(0, 21, 2))
     return finished(figure, axes)
 
 

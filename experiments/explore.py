@@ -22,6 +22,7 @@ from typing import Any
 
 import lenet5
 import numpy as np
+from command_line import positive
 from connection_schemes import Replicated2D
 from record import environment, make_folder, save_json
 
@@ -137,7 +138,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
     parser.add_argument("--download", action="store_true", help="fetch the full MNIST, into --data or the user's cache")
-    parser.add_argument("--epochs", type=lenet5.positive, help="passes over the training set (30; with --quick 2)")
+    parser.add_argument("--epochs", type=positive, help="passes over the training set (30; with --quick 2)")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights, the order, the shifts (0)")
     parser.add_argument(
         "--out", type=Path, default=Path("results/explore"), help="folder for the page; its files are replaced"

@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from command_line import first_digits, positive, read_digits
 from record import environment, make_folder, save_json
 
 import cnnjax
@@ -111,30 +112,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
-
-
 def load(options: argparse.Namespace, quick: int = 4000) -> ImageData:
     """The digits; under --quick at most so many to train and 1,000 to test."""
-    try:
-        data = cnnjax.datasets.mnist(options.data, download=options.download)
-    except (cnnjax.CnnjaxError, OSError) as error:
-        raise SystemExit(f"{error}") from error
-    if not options.quick:
-        return data
-    return replace(
-        data,
-        train_images=data.train_images[:quick],
-        train_labels=data.train_labels[:quick],
-        test_images=data.test_images[:1000],
-        test_labels=data.test_labels[:1000],
-        source=f"{data.source} Quick: at most the first {quick:,} and 1,000 of them.",
-    )
+    data = read_digits(options.data, download=options.download)
+    return first_digits(data, quick, 1000) if options.quick else data
 
 
 def verify_gradient(network: cnnjax.Network, data: ImageData) -> list[dict[str, Any]]:

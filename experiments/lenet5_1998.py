@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
+from command_line import read_digits
 from drawing import ACCENT, BLUE, FAINT, INK, new_figure
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -629,10 +630,7 @@ def shortened(recipe: Recipe) -> Recipe:
 
 def load(options: argparse.Namespace) -> Data:
     """The digits; under --quick at most 1,000 to test."""
-    try:
-        data = cnnjax.datasets.mnist(options.data, download=options.download)
-    except (cnnjax.CnnjaxError, OSError) as error:
-        raise SystemExit(f"{error}") from error
+    data = read_digits(options.data, download=options.download)
     if options.quick:
         return dataclasses.replace(data, test_images=data.test_images[:1000], test_labels=data.test_labels[:1000])
     return data

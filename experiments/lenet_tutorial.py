@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from command_line import first_digits, read_digits
 from record import environment, make_folder, save_json
 
 import cnnjax
@@ -129,19 +130,8 @@ def resumed(name: str, out: Path, start: Any) -> tuple[Progress, Any]:
 
 def load(options: argparse.Namespace) -> cnnjax.datasets.ImageData:
     """The digits; under --quick the first 1,200 and 1,000."""
-    try:
-        data = cnnjax.datasets.mnist(options.data, download=options.download)
-    except (cnnjax.CnnjaxError, OSError) as error:
-        raise SystemExit(f"{error}") from error
-    if not options.quick:
-        return data
-    return dataclasses.replace(
-        data,
-        train_images=data.train_images[:1200],
-        train_labels=data.train_labels[:1200],
-        test_images=data.test_images[:1000],
-        test_labels=data.test_labels[:1000],
-    )
+    data = read_digits(options.data, download=options.download)
+    return first_digits(data, 1200, 1000) if options.quick else data
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

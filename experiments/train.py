@@ -19,7 +19,6 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import jax
 import numpy as np
 import optax
 import report
+from command_line import first_digits, positive
 from record import environment, make_folder, save_json
 
 import cnnjax
@@ -84,14 +84,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("several processes need all of --coordinator, --processes, --process and --mesh")
     options.epochs = options.epochs or (2 if options.quick else 10)
     return options
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def run(options: argparse.Namespace) -> None:
@@ -180,17 +172,7 @@ def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace,
 def load(options: argparse.Namespace) -> ImageData:
     """The digits; under --quick at most so many of them."""
     data = cnnjax.datasets.mnist(options.data)
-    if not options.quick:
-        return data
-    train, test = QUICK
-    return replace(
-        data,
-        train_images=data.train_images[:train],
-        train_labels=data.train_labels[:train],
-        test_images=data.test_images[:test],
-        test_labels=data.test_labels[:test],
-        source=f"{data.source} Quick: at most the first {train:,} and {test:,} of them.",
-    )
+    return first_digits(data, *QUICK) if options.quick else data
 
 
 def curves(folder: Path) -> Any:

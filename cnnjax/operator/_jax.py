@@ -32,12 +32,11 @@ def bilinear_primitive(
 
     @primitive.def_abstract_eval
     def abstract(a: Any, b: Any, *, dtype: Any, **params: Any) -> ShapedArray:
-        of_mesh = a.manual_axis_type
+        size, of_mesh = shape(**params), a.manual_axis_type
         if not of_mesh.varying:
-            return ShapedArray(shape(**params), dtype)
-        whole = PartitionSpec(*[None] * len(shape(**params)))
-        sharding = NamedSharding(a.sharding.mesh, whole)
-        return ShapedArray(shape(**params), dtype, sharding=sharding, manual_axis_type=of_mesh)
+            return ShapedArray(size, dtype)
+        whole = NamedSharding(a.sharding.mesh, PartitionSpec(*[None] * len(size)))
+        return ShapedArray(size, dtype, sharding=whole, manual_axis_type=of_mesh)
 
     @primitive.def_impl
     def run(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:

@@ -41,7 +41,7 @@ def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
     if call.groups == call.c_in and call.groups > 1:
         return "depthwise", "one group for each map: XLA's CPU convolution is tens of times slower"
     if of_weights and here:
-        return "gathered", "products of patches that stay in the cache, gathered pixel by pixel"
+        return "gathered", "products of patches that stay in the cache, gathered in runs of memory"
     if call.groups > 1:
         return "block_diagonal", "several groups: XLA's CPU convolution is tens to hundreds of times slower"
     if of_weights:

@@ -5,6 +5,8 @@ A pool never mixes maps and never changes their number. Windows stand `stride` a
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from typing import Any
 
 import jax
@@ -64,8 +66,8 @@ def max_pool2d(
                 fix=fix,
             )
         )
-    seen, _ = _windows(call, x, window, stride, padding, beyond=-jnp.inf)
-    y = jnp.max(seen, axis=0).astype(x.dtype)
+    seen, taps, _ = _windows(call, x, window, stride, padding, beyond=-jnp.inf)
+    y = _largest(seen, taps).astype(x.dtype)
     return y if batched else y[0]
 
 
@@ -99,10 +101,10 @@ def avg_pool2d(
     Source: LeCun et al. 1998, section II.A ("local averaging").
     """
     x, batched = image("avg_pool2d", "x", x, ("H", "W", "C"))
-    seen, reading = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
+    seen, taps, reading = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
     inside = pad_zeros(jnp.ones((1, *reading.size, 1), seen.dtype), reading)
     count = sum(ones for _, ones in under_each_tap(inside, reading))
-    y = (jnp.sum(seen, axis=0) / count).astype(x.dtype)
+    y = (jnp.sum(seen, axis=taps) / count).astype(x.dtype)
     return y if batched else y[0]
 
 
@@ -159,12 +161,13 @@ def lp_pool2d(
         raise ArgumentValueError(complaint(call, "p", got=repr(p), expected="a finite number of at least 1", fix=fix))
     # |x|: for p = 1 with slope 0 at zero; for p > 1 with slope 1 there, without which |0|^p would lose its curvature.
     modulus = x * jnp.sign(x) if p == 1 else jnp.where(x < 0, -x, x)
-    seen, _ = _windows(call, modulus, window, stride, padding, beyond=0)
+    seen, taps, _ = _windows(call, modulus, window, stride, padding, beyond=0)
     # The largest modulus is taken out, so that no power overflows or underflows.
-    largest = jax.lax.stop_gradient(jnp.max(seen, axis=0))
+    largest = jax.lax.stop_gradient(jnp.max(seen, axis=taps))
     nothing = largest == 0
     scale = jnp.where(nothing | ~jnp.isfinite(largest), jnp.ones_like(largest), largest)
-    total = jnp.sum(jnp.where(nothing[None], jnp.ones_like(seen), seen / scale[None]) ** p, axis=0)
+    wide_nothing, wide_scale = jnp.expand_dims(nothing, taps), jnp.expand_dims(scale, taps)
+    total = jnp.sum(jnp.where(wide_nothing, jnp.ones_like(seen), seen / wide_scale) ** p, axis=taps)
     y = jnp.where(nothing, jnp.zeros_like(total), scale * total ** (1 / p)).astype(x.dtype)
     return y if batched else y[0]
 
@@ -223,8 +226,8 @@ def subsample2d(
         )
     if b is not None:
         check_bias(call, b, maps, "one bias for each map")
-    seen, _ = _windows(call, x, window, stride, padding, beyond=0)
-    y = jnp.sum(seen, axis=0).astype(x.dtype) * w[None, None, None]
+    seen, taps, _ = _windows(call, x, window, stride, padding, beyond=0)
+    y = jnp.sum(seen, axis=taps).astype(x.dtype) * w[None, None, None]
     y = y if b is None else y + b[None, None, None]
     return y if batched else y[0]
 
@@ -252,8 +255,11 @@ def pool_geometry(
 
 def _windows(
     call: str, x: jax.Array, window: Any, stride: Any, padding: Any, *, beyond: float
-) -> tuple[jax.Array, Geometry]:
-    """The pixels of every window, (area, N, H_out, W_out, C), wide enough to be added up, and where they stand."""
+) -> tuple[jax.Array, tuple[int, ...], Geometry]:
+    """The pixels of every window, wide enough to be added up; the axes along which a window lies; where they stand.
+
+    Without these axes the shape is (N, H_out, W_out, C).
+    """
     if 0 in x.shape[1:]:
         raise ArgumentValueError(
             complaint(
@@ -267,4 +273,31 @@ def _windows(
     reading = pool_geometry(call, x.shape[1:-1], window, stride=stride, padding=padding)
     x, reading = extend(x, reading)
     padded = pad_zeros(x.astype(accumulation_dtype(x.dtype)), reading, beyond)
-    return jnp.stack([seen for _, seen in under_each_tap(padded, reading)]), reading
+    if reading.stride == reading.kernel:  # side by side: every pixel belongs to one window, and nothing is copied
+        (down, right), (high, wide) = reading.output, reading.kernel
+        cut = padded[:, : down * high, : right * wide]
+        return cut.reshape(len(x), down, high, right, wide, x.shape[-1]), (2, 4), reading
+    return jnp.stack([seen for _, seen in under_each_tap(padded, reading)]), (0,), reading
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _largest(seen: jax.Array, taps: tuple[int, ...]) -> jax.Array:
+    """The largest value along some axes. Equal ones share the derivative, as they do in JAX.
+
+    The rule is that of `jnp.max`, whose own counts the equal ones by a reduction; on a CPU XLA computes that anew for
+    each of them. Here the count is a plain sum, and a pool trains several times faster.
+    """
+    return jnp.max(seen, axis=taps)
+
+
+@_largest.defjvp
+def _derivative_of_largest(
+    taps: tuple[int, ...], primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (seen,), (tangent,) = primals, tangents
+    y = _largest(seen, taps)
+    wins = seen == jnp.expand_dims(y, taps)
+    of_a_window = jnp.moveaxis(wins, taps, range(len(taps)))
+    places = itertools.product(*map(range, of_a_window.shape[: len(taps)]))
+    count = sum(of_a_window[place].astype(y.dtype) for place in places)
+    return y, jnp.sum(jnp.where(wins, tangent, jnp.zeros_like(tangent)), axis=taps) / count

@@ -78,17 +78,20 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, pat
         image, row = step // strips * images, step % strips * rows
         seen = _cut(x, (image, row * stride), (images, read))
         given = blocks_first(_cut(y, (image, row), (images, rows)), blocks)
-        given = given.reshape(blocks, -1, call.c_out // blocks)
-        return jnp.einsum("bkn,bkm->bnm", given, patches(seen, strip, blocks), precision=call.precision)
+        narrow, wide = sides(patches(seen, strip, blocks), given.reshape(blocks, -1, call.c_out // blocks))
+        return jnp.einsum("bkn,bkm->bnm", narrow, wide, precision=call.precision)
 
-    # This way round the patches, the larger operand, are read as they lie.
-    if parts * strips == 1:
-        transposed = product(0)
+    # The narrower operand on the left: a product of a short and a long side is up to twice as fast this way round.
+    turned = call.c_out // blocks < call.taps * width
+    sides = (lambda patches, given: (given, patches)) if turned else (lambda patches, given: (patches, given))
+    steps = jnp.arange(parts * strips)
+    if len(steps) == 1:
+        total = product(0)
     else:
-        total = jnp.zeros((blocks, call.c_out // blocks, call.taps * width), x.dtype)
-        steps = jnp.arange(parts * strips)
-        transposed = lax.scan(lambda total, step: (total + product(step), None), total, steps)[0]
-    return jnp.swapaxes(lax.optimization_barrier(transposed), 1, 2)
+        shape = sides(call.taps * width, call.c_out // blocks)
+        total = jnp.zeros((blocks, *shape), x.dtype)
+        total = lax.scan(lambda total, step: (total + product(step), None), total, steps)[0]
+    return jnp.swapaxes(lax.optimization_barrier(total), 1, 2) if turned else total
 
 
 def patches_side_by_side(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
@@ -72,20 +73,21 @@ class _Rounding(Network):
 def scale_loss(
     loss: Loss, optimizer: optax.GradientTransformation, scale: float = 1024.0
 ) -> tuple[Loss, optax.GradientTransformation]:
-    """Return a loss times `scale` and an optimizer that divides the gradient by it, and skips steps that overflow.
+    """Return a loss whose gradient is `scale` times as large, and an optimizer that divides by it and skips overflows.
 
     In float16 numbers below 6e-8 are zero. What is propagated back is mostly small; times a power of two it stays
-    above that, and dividing the float32 gradient of the parameters undoes it without rounding. Up to 100 steps
-    in a row whose gradient is infinite or NaN change nothing. bfloat16 has the range of float32 and does not need it.
+    above that, and dividing the float32 gradient of the parameters undoes it without rounding. The value of the loss
+    is what it was. Up to 100 steps in a row whose gradient is infinite or NaN change nothing, and `training.fit` does
+    not take them for a diverging run. bfloat16 has the range of float32 and does not need it.
 
     Raises:
         ValueError: for a scale that is not positive.
 
     >>> loss, optimizer = scale_loss(lambda scores, labels: jnp.mean(scores), optax.sgd(1.0), scale=8.0)
     >>> params = jnp.ones(4)
-    >>> gradient = jax.grad(lambda p: loss(p, None))(params)
-    >>> print(gradient, optimizer.update(gradient, optimizer.init(params))[0])
-    [2. 2. 2. 2.] [-0.25 -0.25 -0.25 -0.25]
+    >>> value, gradient = jax.value_and_grad(lambda p: loss(p, None))(params)
+    >>> print(value, gradient, optimizer.update(gradient, optimizer.init(params))[0])
+    1.0 [2. 2. 2. 2.] [-0.25 -0.25 -0.25 -0.25]
 
     Source: Micikevicius et al. 2018, section 3.2.
     """
@@ -95,7 +97,10 @@ def scale_loss(
                 "scale_loss", "scale", got=describe(scale), expected="a positive number", fix="use a power of two"
             )
         )
-    return (
-        lambda scores, labels: scale * loss(scores, labels),
-        optax.apply_if_finite(optax.chain(optax.scale(1 / scale), optimizer), max_consecutive_errors=100),
-    )
+
+    def steeper(scores: jax.Array, labels: jax.Array) -> jax.Array:
+        held = lax.stop_gradient(scores)
+        return loss(held + scale * (scores - held), labels)
+
+    skipping = optax.apply_if_finite(optax.chain(optax.scale(1 / scale), optimizer), max_consecutive_errors=100)
+    return steeper, skipping

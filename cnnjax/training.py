@@ -149,7 +149,7 @@ def _step(
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         errors = jnp.sum(network.winners(scores) != labels)
-        watched = (value, *jax.tree.leaves(gradient), *jax.tree.leaves(params))
+        watched = (value, *jax.tree.leaves(() if _skips(optimizer_state) else gradient), *jax.tree.leaves(params))
         finite = jnp.stack([jnp.all(jnp.isfinite(of)) for of in watched])
         result = TrainState(params, optimizer_state, state.step + 1), value, errors, finite
         if mesh is None:
@@ -160,9 +160,17 @@ def _step(
     return step
 
 
-def _watched(params: Any) -> list[str]:
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in jax.tree.leaves_with_path(params)]
-    return ["the loss", *(f"the gradient of {name}" for name in names), *names]
+def _watched(state: TrainState) -> list[str]:
+    paths = jax.tree.leaves_with_path(state.params)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+    gradients = [] if _skips(state.optimizer) else [f"the gradient of {name}" for name in names]
+    return ["the loss", *gradients, *names]
+
+
+def _skips(optimizer_state: Any) -> bool:
+    """Whether the optimizer leaves out steps whose gradient is not finite: then such a gradient ends no run."""
+    of_skipping = lambda part: isinstance(part, optax.ApplyIfFiniteState)  # noqa: E731
+    return any(map(of_skipping, jax.tree.leaves(optimizer_state, is_leaf=of_skipping)))
 
 
 def fit(
@@ -206,7 +214,8 @@ def fit(
         ValueError: for images and labels of different number, fewer than a batch, or a batch that the mesh cannot
             share out.
         DivergedError: when the loss, a gradient or a parameter is NaN or infinite; names the first step, the tensor and
-            the last checkpoint, which is from before.
+            the last checkpoint, which is from before. Gradients are not watched where the optimizer skips such steps
+            (`optax.apply_if_finite`, `precision.scale_loss`).
         ConfigurationError, CheckpointError, MissingExtraError: as `checkpoints.Store`.
 
     >>> import cnnjax
@@ -243,7 +252,7 @@ def fit(
     else:
         state, key = jax.jit(begin, out_shardings=meshes.shardings(jax.eval_shape(begin), mesh))()
     run = jax.jit(step)
-    watched = _watched(state.params)
+    watched = _watched(state)
     batches = samples // batch_size
 
     with Keeper(checkpoints, configure) as keeper:

@@ -105,7 +105,7 @@ def train(
         np.asarray(g)[np.asarray(w) != 0] for g, w in zip(*map(jax.tree.leaves, (gradient, state.params)), strict=True)
     ]
     return {
-        "loss": float(mean_loss) / scale,
+        "loss": float(mean_loss),
         "test_error": error_rate(network, state.params, data.test_images, data.test_labels),
         "zero_gradients": float(np.mean(np.concatenate(used) == 0)),
     }

@@ -30,12 +30,13 @@ from command_line import first_digits, positive
 from record import environment, make_folder, save_json
 
 import cnnjax
-from cnnjax import figures, history, meshes, training
+from cnnjax import figures, history, meshes, precision, training
 from cnnjax.checkpoints import Checkpoints
 from cnnjax.datasets import ImageData
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 NETWORKS = sorted(name for name in cnnjax.models.__all__ if callable(getattr(cnnjax.models, name)))
+DTYPES = ("float32", "bfloat16", "float16")
 QUICK = (4000, 1000)
 
 
@@ -67,6 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="of Adam, falling along a cosine (0.002)")
     parser.add_argument("--shift", type=int, default=1, help="images are moved by up to this many pixels (1)")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights, order and shifts (0)")
+    parser.add_argument("--compute", choices=DTYPES, default=DTYPES[0], help="dtype to compute in; weights are float32")
     parser.add_argument("--quick", action="store_true", help="at most 4,000 digits to train on, two epochs")
     kept = parser.add_argument_group("what is kept")
     kept.add_argument("--out", type=Path, default=Path("results/train"), help="folder of the run (results/train)")
@@ -151,11 +153,16 @@ def run(options: argparse.Namespace) -> None:
 def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace, mesh: Any, checkpoints: Path) -> Any:
     """The epochs of the run that are left."""
     steps = options.epochs * (len(data.train_labels) // options.batch_size)
+    loss = training.default_loss(network)
+    optimizer = optax.adam(optax.cosine_decay_schedule(options.learning_rate, steps))
+    if options.compute == "float16":
+        loss, optimizer = precision.scale_loss(loss, optimizer)
     return training.fit(
-        network,
+        network if options.compute == "float32" else precision.computing_in(network, options.compute),
         data.train_images,
         data.train_labels,
-        optimizer=optax.adam(optax.cosine_decay_schedule(options.learning_rate, steps)),
+        optimizer=optimizer,
+        loss=loss,
         epochs=options.epochs,
         batch_size=options.batch_size,
         seed=options.seed,
@@ -164,7 +171,7 @@ def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace,
         checkpoints=Checkpoints(
             checkpoints,
             every=options.every,
-            configuration={name: getattr(options, name) for name in ("epochs", "learning_rate", "shift")},
+            configuration={name: getattr(options, name) for name in ("epochs", "learning_rate", "shift", "compute")},
         ),
     )
 

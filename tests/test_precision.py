@@ -10,6 +10,7 @@ import cnnjax
 from cnnjax.layers import RBF, Conv2D, Dense, Input, Network
 from cnnjax.losses import map_loss
 from cnnjax.precision import computing_in, scale_loss
+from cnnjax.training import DivergedError, fit
 
 DTYPES = ("bfloat16", "float16")
 
@@ -72,6 +73,32 @@ def test_a_step_that_overflows_changes_nothing():
     assert not updates.any()
     updates, _ = optimizer.update(jnp.array([1.0, 1.0]), state, params)
     np.testing.assert_allclose(updates, [-0.1, -0.1], rtol=1e-4)
+
+
+def test_the_value_of_a_scaled_loss_is_what_it_was():
+    network, params, x, labels = case("float16")
+    scores = network.apply(params, x)
+    loss, _ = scale_loss(map_loss, optax.sgd(1.0))
+    value, gradient = jax.value_and_grad(loss)(scores, labels)
+    exact, unscaled = jax.value_and_grad(map_loss)(scores, labels)
+    assert value == exact
+    np.testing.assert_array_equal(gradient, 1024 * unscaled)
+
+
+def test_a_run_goes_on_after_a_step_that_overflows_and_ends_when_the_loss_does():
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.arange(4) % 3
+    run = lambda loss, optimizer: list(  # noqa: E731
+        fit(SMALL, images, labels, loss=loss, optimizer=optimizer, epochs=2, batch_size=2)
+    )
+    overflowing, skipping = scale_loss(map_loss, optax.sgd(0.01), scale=1e38)
+    first, second = run(overflowing, skipping)
+    start = SMALL.init(jax.random.split(jax.random.key(0))[0])
+    jax.tree.map(np.testing.assert_array_equal, second.state.params, start)
+    assert np.isfinite(first.loss)
+    with pytest.raises(DivergedError, match="the gradient of"):
+        run(overflowing, optax.sgd(0.01))
+    with pytest.raises(DivergedError, match="the loss"):
+        run(lambda scores, labels: jnp.inf * map_loss(scores, labels), skipping)
 
 
 def test_mistakes_are_named():

@@ -65,6 +65,14 @@ def test_a_diverging_run_ends_with_a_sentence(train, tmp_path, capsys):
     assert "became NaN or infinite in step 1" in capsys.readouterr().err
 
 
+def test_16_bits_are_computed_in_if_asked_and_another_dtype_is_another_run(train, tmp_path, capsys):
+    command = ["--network", "four_to_six", "--epochs", "1", "--out", str(tmp_path), "--resume"]
+    assert train.main([*command, "--compute", "float16"]) == 0
+    assert 0 < lines(tmp_path / "history.jsonl")[0]["loss"] < 10
+    assert train.main(command) == 1
+    assert "compute: float16 saved, float32 now" in capsys.readouterr().err
+
+
 def test_ctrl_c_is_told_by_the_status(train, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -85,8 +85,8 @@ class Today:
     distorted: bool = False
     digits: int = 60_000
     passes: int = 30
-    batch: int = 64
-    rate: float = 2e-3
+    batch: int = 16
+    rate: float = 1e-3
     decay: float = 0.02
     radius: float = 0.0
     temperature: float = 10.0
@@ -384,12 +384,16 @@ HEADLINES = {
     "paper": Planned(Paper(), seeds=3),
     "paper, distorted": Planned(Paper(distorted=True), seeds=3),
     "today": Planned(Today(), seeds=3),
-    "today, distorted": Planned(Today(distorted=True), seeds=3),
+    "today, distorted": Planned(Today(distorted=True, passes=60), seeds=3),
 }
+BEFORE = Paper(rubbish=1.0, window="average")
+OF_64 = Today(batch=64, rate=2e-3)
 EARLIER = {
-    "paper, j = 1, average": Planned(Paper(rubbish=1.0, window="average"), seeds=3),
-    "paper, j = 1, average, distorted": Planned(Paper(rubbish=1.0, window="average", distorted=True)),
-    "paper, MSE, average": Planned(Paper(loss="MSE", rubbish=1.0, window="average")),
+    "paper, j = 1, average": Planned(BEFORE, seeds=3),
+    "paper, j = 1, average, distorted": Planned(replace(BEFORE, distorted=True)),
+    "paper, MSE, average": Planned(replace(BEFORE, loss="MSE")),
+    "today, batches of 64": Planned(OF_64),
+    "today, batches of 64, distorted": Planned(replace(OF_64, distorted=True)),
 }
 SIZES = {f"paper, {digits:,} digits": Planned(Paper(digits=digits)) for digits in (15_000, 30_000)}
 OPEN = {
@@ -405,31 +409,28 @@ OPEN = {
         "MAP, j = 10, initial weights within 2.4 / fan-in": {"start": "2.4 / fan-in", "passes": 2},
     }.items()
 }
-SHORT = Today(passes=10)
-LONG = Today(passes=30)
+SHORT = replace(OF_64, passes=10)
 TRIED = {
     f"tried: {label}": Planned(recipe, on="held out")
     for label, recipe in {
-        "as above": SHORT,
-        "batches of 16": replace(SHORT, batch=16, rate=1e-3),
-        "sharpness-aware": replace(SHORT, radius=0.05),
-        "temperature 3": replace(SHORT, temperature=3.0),
-        "temperature 30": replace(SHORT, temperature=30.0),
-        "decay 0.1": replace(SHORT, decay=0.1),
-        "distorted": replace(SHORT, distorted=True),
-        "30 passes": LONG,
-        "30 passes, decay 0.1": replace(LONG, decay=0.1),
-        "30 passes, decay 0.3": replace(LONG, decay=0.3),
-        "30 passes, labels smoothed by 0.1": replace(LONG, smoothing=0.1),
-        "30 passes, batches of 16": replace(LONG, batch=16, rate=1e-3),
-        "60 passes, distorted, batches of 32": Today(passes=60, batch=32, rate=1.4e-3, distorted=True),
+        "batches of 64": SHORT,
+        "batches of 16": Today(passes=10),
+        "batches of 64, sharpness-aware": replace(SHORT, radius=0.05),
+        "batches of 64, temperature 3": replace(SHORT, temperature=3.0),
+        "batches of 64, temperature 30": replace(SHORT, temperature=30.0),
+        "batches of 64, decay 0.1": replace(SHORT, decay=0.1),
+        "batches of 64, distorted": replace(SHORT, distorted=True),
+        "batches of 64, longer": OF_64,
+        "batches of 64, longer, decay 0.1": replace(OF_64, decay=0.1),
+        "batches of 64, longer, decay 0.3": replace(OF_64, decay=0.3),
+        "batches of 16, longer": Today(),
     }.items()
 }
 PLANS: dict[str, dict[str, Planned]] = {
     "paper": {"paper": HEADLINES["paper"]},
-    "distorted": {"paper, distorted": HEADLINES["paper, distorted"]},
+    "today": {"today": HEADLINES["today"]},
+    "distorted": {name: HEADLINES[name] for name in ("today, distorted", "paper, distorted")},
     "sizes": SIZES,
-    "today": {name: HEADLINES[name] for name in ("today", "today, distorted")},
     "explore": OPEN,
     "tried": TRIED,
     "page": {},

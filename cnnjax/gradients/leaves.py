@@ -19,10 +19,27 @@ __all__ = [
     "as_the_user_runs_it",
     "find_leaf",
     "flatten_function",
+    "has_no_derivative",
     "largest",
     "representable",
     "wide_dtype",
 ]
+
+
+# What JAX says when a function has no derivative in a mode, as opposed to a rule that is broken.
+_NO_DERIVATIVE = (
+    "can't apply forward-mode",
+    "Reverse-mode differentiation does not work for lax.while_loop",
+    "Linearization failed to produce known values",
+    "Differentiation rule for",
+    "Transpose rule (for reverse-mode differentiation)",
+    "gradients are only implemented if",
+    "do not support JVP",
+    "can't be differentiated",
+    "cannot be differentiated",
+    "not differentiable",
+    "not supported for",
+)
 
 
 def wide_dtype(dtype: Any) -> Any:
@@ -253,9 +270,16 @@ def as_the_user_runs_it(call: Callable[[], Any]) -> Any:
     """
     try:
         return call()
-    except Exception:
+    except Exception as error:
+        if has_no_derivative(error):
+            raise
         gc.collect()
     return call()
+
+
+def has_no_derivative(error: BaseException) -> bool:
+    """Whether JAX itself says that a function has no derivative in a mode, as opposed to a rule that is broken."""
+    return any(text in str(error) for text in _NO_DERIVATIVE)
 
 
 def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFunction:

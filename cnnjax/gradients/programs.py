@@ -24,7 +24,7 @@ import numpy as np
 from jax import lax
 
 from cnnjax.gradients.intended import evaluate_beside, rules_in
-from cnnjax.gradients.leaves import FlatFunction, largest
+from cnnjax.gradients.leaves import FlatFunction, has_no_derivative, largest
 from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.promote import (
     asks_for_zeros,
@@ -73,22 +73,6 @@ class UnavailableMode(Exception):  # noqa: N818
 
 class RuleRaised(Exception):  # noqa: N818
     """A derivative rule raised an exception of its own."""
-
-
-# What JAX says when a function has no derivative in a mode, as opposed to a rule that is broken.
-_NO_DERIVATIVE = (
-    "can't apply forward-mode",
-    "Reverse-mode differentiation does not work for lax.while_loop",
-    "Linearization failed to produce known values",
-    "Differentiation rule for",
-    "Transpose rule (for reverse-mode differentiation)",
-    "gradients are only implemented if",
-    "do not support JVP",
-    "can't be differentiated",
-    "cannot be differentiated",
-    "not differentiable",
-    "not supported for",
-)
 
 
 @contextlib.contextmanager
@@ -389,7 +373,7 @@ class Subject:
                 program = Program(lambda x, w: derive(mode, self.call, x, w)[0], (self.n, size), self.setting)
                 program(self.sample, np.zeros(size))  # some refusals come only now
             except Exception as error:
-                if any(text in str(error) for text in _NO_DERIVATIVE):
+                if has_no_derivative(error):
                     raise UnavailableMode(first_line(error)) from error
                 raise RuleRaised(first_line(error)) from error
             self._derivatives[mode] = program

@@ -22,7 +22,7 @@ from jax import lax
 from cnnjax.gradients.judge import UNCONVERGED
 from cnnjax.gradients.leaves import FlatFunction, Leaf, as_the_user_runs_it, find_leaf, largest
 from cnnjax.gradients.numerical import SIGNIFICANT
-from cnnjax.gradients.programs import Program, Subject, derive, first_line
+from cnnjax.gradients.programs import Program, Subject, derive, first_line, joined
 from cnnjax.gradients.report import NOT_FINITE, Check, Wrong
 
 __all__ = ["AsPython", "laws", "run_as_python"]
@@ -303,25 +303,18 @@ def _batching(bench: _Mode) -> Iterator[Check | tuple[str, str]]:
             weights_batched: [(rows[0], w) for w in weights],
         }
     sizes = (rows.size, weights.size)
-    possible = []
+    possible = {}
     for way in ways:
         try:
-            Program(lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)), sizes, setting)
+            possible[way] = Program(
+                lambda r, w, way=way: way(r.reshape(rows.shape), w.reshape(weights.shape)).reshape(-1), sizes, setting
+            )
         except Exception as error:  # no batching rule, or one that raises
             yield f"{name}, {way.__name__}", first_line(error)
-        else:
-            possible.append(way)
     if not possible:
         return
-
-    def run(r: Any, w: Any) -> Any:
-        r, w = r.reshape(rows.shape), w.reshape(weights.shape)
-        return lax.concatenate([way(r, w) for way in possible], 0).reshape(-1)
-
     try:
-        found = Program(run, sizes, setting)(rows.reshape(-1), weights.reshape(-1)).reshape(
-            len(possible), len(rows), -1
-        )
+        found = joined(possible.values())(rows.reshape(-1), weights.reshape(-1))
     except Exception as error:  # a rule that raises when it runs
         yield name, first_line(error)
         return

@@ -235,7 +235,7 @@ class FlatFunction:
 
         def arrays_at(vector: np.ndarray) -> list[Any]:
             return [
-                part if leaf.weak else jnp.asarray(part.astype(leaf.dtype_in(widen)))
+                part if leaf.weak else jax.device_put(part.astype(leaf.dtype_in(widen)))
                 for part, leaf in zip(_arrays(vector, self.inputs), self.inputs, strict=True)
             ]
 
@@ -301,7 +301,12 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
     point = _numbers([values[i] for i in where])
     # Copies, because a function may give the memory of its arguments away.
     value = as_the_user_runs_it(
-        lambda: run([v if isinstance(v, (float, complex)) else jnp.array(v) for v in (values[i] for i in where)])
+        lambda: run(
+            [
+                v if isinstance(v, (float, complex)) else jax.device_put(v, may_alias=False)
+                for v in (values[i] for i in where)
+            ]
+        )
     )
     outputs, kept, other_outputs = _leaves("output", value)
     results = jax.tree.leaves(value)

@@ -13,7 +13,7 @@ import functools
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -45,12 +45,17 @@ __all__ = [
     "choose_subject",
     "derive",
     "first_line",
+    "joined",
 ]
 
 _ROWS = 208  # evaluations in one call of a compiled program
-_BUFFER = 2**22  # numbers that such a call may return
+_BUFFER = 2**22  # numbers that such a call may take or return
 _SMALL = 2**17  # numbers that come in and go out
-_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}  # what compiles fastest
+_QUICK = {  # what compiles fastest
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 
 @functools.cache
@@ -184,9 +189,9 @@ class Program:
         """Evaluate the jaxpr: a JAX function without custom rules, to be called with 64-bit types enabled."""
         return evaluate(self.jaxpr, vectors)[0]
 
-    def beside(self, x: Any, moved: Any) -> Any:
+    def beside(self, x: Any, moved: Any, intended: frozenset[str]) -> Any:
         """Evaluate at ``moved`` with every intended rule replaced by its tangent at ``x``."""
-        return evaluate_beside(self.jaxpr, [x], [moved], self.intended)[0] if self.intended else self.plain(moved)
+        return evaluate_beside(self.jaxpr, [x], [moved], intended)[0] if intended else self.plain(moved)
 
     def _jit(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Compile for a few runs: on small vectors the compiler's optimisations take longer than they save."""
@@ -202,7 +207,7 @@ class Program:
         """Evaluate once."""
         if self.setting.traced and len(vectors) == 1:  # the program of many evaluations is needed anyway
             nowhere = np.zeros(1, np.int32)
-            return self.along(vectors[0], np.zeros((2, len(vectors[0]))), nowhere, nowhere, nowhere, np.zeros(1))[0]
+            return self.along(vectors[0], vectors[0][None], nowhere, nowhere, nowhere, np.zeros(1))[0]
         if self.setting.traced:
             with _wide():
                 return np.asarray(self._compiled(*vectors), np.float64)
@@ -221,22 +226,25 @@ class Program:
         """Evaluate at x + t * lines[which], the line cut to [start, stop); a row for each entry."""
         count, size = len(t), self.size_at(x)
         out = np.empty((count, size))
+
+        def points(first: int, last: int, rows: int) -> np.ndarray:
+            found = np.tile(x, (rows, 1))
+            for point, row in zip(found, range(first, last), strict=False):
+                part = slice(start[row], stop[row])
+                point[part] += t[row] * lines[which[row], part]
+            return found
+
         if not self.setting.traced:
             for row in range(count):
-                step = np.zeros_like(x)
-                part = slice(start[row], stop[row])
-                step[part] = t[row] * lines[which[row], part]
-                out[row] = self(x + step)
+                out[row] = self(points(row, row + 1, 1)[0])
             return out
-        rows = int(np.clip(_BUFFER // max(size, 1), 2, _ROWS))
+        rows = int(np.clip(_BUFFER // max(size, len(x), 1), 2, _ROWS))
 
         def run(first: int) -> None:
             last = min(first + rows, count)
-            columns = [np.zeros(rows, a.dtype) for a in (which, start, stop, t)]
-            for column, values in zip(columns, (which, start, stop, t), strict=True):
-                column[: last - first] = values[first:last]
-            with _wide():
-                out[first:last] = np.asarray(self._sweep(x, lines, *columns, np.int32(last - first)))[: last - first]
+            with _wide():  # always as many rows, so that one program does
+                values = self._sweep(x, points(first, last, rows), np.int32(last - first))
+            out[first:last] = np.asarray(values)[: last - first]
 
         firsts = range(0, count, rows)
         # Callbacks that run at the same time can wait for each other for ever on a machine with few cores.
@@ -256,15 +264,13 @@ class Program:
 
     @functools.cached_property
     def _sweep(self) -> Callable[..., Any]:
-        def sweep(x: Any, lines: Any, which: Any, start: Any, stop: Any, t: Any, count: Any) -> Any:
-            place = lax.iota(np.int64, len(x))
-
+        def sweep(x: Any, points: Any, count: Any) -> Any:
             def one(row: Any, out: Any) -> Any:
-                inside = (place >= start[row]) & (place < stop[row])
-                value = self.beside(x, x + jnp.where(inside, t[row] * lines[which[row]], 0.0))
-                return out.at[row].set(value)
+                point = lax.dynamic_index_in_dim(points, row, keepdims=False, allow_negative_indices=False)
+                value = self.beside(x, point, self.intended)
+                return lax.dynamic_update_index_in_dim(out, value, row, 0, allow_negative_indices=False)
 
-            return lax.fori_loop(0, count, one, jnp.zeros((len(t), self.size_at(x)), np.float64))
+            return lax.fori_loop(0, count, one, jnp.zeros((len(points), self.size_at(x)), np.float64))
 
         return self._jit(sweep)
 
@@ -302,6 +308,13 @@ class Program:
         return self._jit(lambda seed, size, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed, size))[0])
 
 
+def joined(programs: Iterable[Program]) -> Program:
+    """Return one program for what several traced ones give, one after the other; it is compiled faster than each."""
+    programs = tuple(programs)
+    along = lambda *vectors: lax.concatenate([program.plain(*vectors) for program in programs], 0)  # noqa: E731
+    return Program(along, programs[0].sizes, SETTINGS[0])
+
+
 _AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
 
 
@@ -314,9 +327,10 @@ def _disturbance(seed: Any, size: Any) -> Callable[[jax.Array, float], jax.Array
         bits = (lax.iota(np.uint32, max(value.size, 1)) + seed * np.uint32(0x85EBCA6B)) ^ salt
         bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
         bits = (bits ^ (bits >> np.uint32(12))) * np.uint32(0x297A2D39)
-        signs = jnp.where((bits >> np.uint32(31)) == 0, 1.0, -1.0)[: value.size].reshape(value.shape)
-        factor = 1.0 + jnp.minimum(size * unit, 2.0**-6) * signs
-        return value * lax.convert_element_type(factor, value.dtype)
+        change = jnp.minimum(size * unit, 2.0**-6)
+        up, down = (jnp.broadcast_to((1.0 + sign * change).astype(value.dtype), bits.shape) for sign in (1, -1))
+        factor = lax.select(bits < np.uint32(1 << 31), up, down)
+        return value * factor[: value.size].reshape(value.shape)
 
     return disturb
 
@@ -399,8 +413,7 @@ class Subject:
         if not self.setting.traced:
             return None
         try:
-            function = Program(self.call, (self.n,), self.setting, intended=rules)
-            along = lambda x, w: derive("rev", lambda moved: function.beside(x, moved), x, w)[0]  # noqa: E731
+            along = lambda x, w: derive("rev", lambda moved: self.function.beside(x, moved, rules), x, w)[0]  # noqa: E731
             return Program(along, (self.n, self.m), SETTINGS[0])
         except Exception:  # whatever JAX cannot differentiate: no second opinion, and none is needed
             return None
@@ -445,7 +458,7 @@ class Subject:
         used = np.flatnonzero(weights)
 
         def call(x: Any) -> Any:
-            value = self.function.beside(at, x) if self.setting.traced else self.call(x)
+            value = self.function.beside(at, x, self.intended) if self.setting.traced else self.call(x)
             return ((value - centre)[used] * weights[used]).sum()[None]
 
         return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting, often=True)

@@ -187,7 +187,10 @@ class Judge:
         for name in list(self.subject.rules - Counter(self.subject.intended))[:_RULES]:
             program = self.subject.gradient_with(self.subject.intended | {name})
             try:
-                with_rule = program(self.referee.x, self.weights) if program else self.plain
+                if program and set(self.subject.rules) - self.subject.intended == {name}:
+                    with_rule = self.gradient  # no other rule is left
+                else:
+                    with_rule = program(self.referee.x, self.weights) if program else self.plain
             except Exception:  # a rule that cannot be taken as it is, as inside a while_loop
                 continue
             size = np.max(abs(self.gradient), initial=0.0)

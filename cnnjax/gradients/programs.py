@@ -29,6 +29,7 @@ from cnnjax.gradients.numerical import SIGNIFICANT
 from cnnjax.gradients.promote import (
     asks_for_zeros,
     calls_the_host,
+    computes_in_float64,
     draws_by_rejection,
     evaluate,
     has_float_condition,
@@ -183,7 +184,8 @@ class Program:
         if setting.traced:
             with setting.context():
                 blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
-                self.jaxpr: Any = jax.make_jaxpr(call)(*blanks)
+                self._as_traced = self._jit(call)
+                self.jaxpr: Any = self._as_traced.trace(*blanks).jaxpr
 
     def plain(self, *vectors: Any) -> Any:
         """Evaluate the jaxpr: a JAX function without custom rules, to be called with 64-bit types enabled."""
@@ -193,14 +195,16 @@ class Program:
         """Evaluate at ``moved`` with every intended rule replaced by its tangent at ``x``."""
         return evaluate_beside(self.jaxpr, [x], [moved], intended)[0] if intended else self.plain(moved)
 
-    def _jit(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _jit(self, call: Callable[..., Any], comes_out: int = 0) -> Any:
         """Compile for a few runs: on small vectors the compiler's optimisations take longer than they save."""
-        small = not self.often and sum(self.sizes) + self.jaxpr.out_avals[0].size < _SMALL
+        small = not self.often and sum(self.sizes) + comes_out < _SMALL
         quick = small and jax.default_backend() == "cpu"
         return jax.jit(call, compiler_options=_quick_options() if quick else None)
 
     @functools.cached_property
     def _compiled(self) -> Callable[..., Any]:
+        if self.setting.widened and computes_in_float64(self.jaxpr):
+            return self._as_traced  # nothing to widen, and no second trace
         return self._jit(self.plain)
 
     def __call__(self, *vectors: np.ndarray) -> np.ndarray:
@@ -272,7 +276,7 @@ class Program:
 
             return lax.fori_loop(0, count, one, jnp.zeros((len(points), self.size_at(x)), np.float64))
 
-        return self._jit(sweep)
+        return self._jit(sweep, self.jaxpr.out_avals[0].size)
 
     def noise(self, *vectors: np.ndarray) -> np.ndarray:
         """Return the round-off of each output, measured by disturbing every rounded operation."""
@@ -305,7 +309,10 @@ class Program:
 
     @functools.cached_property
     def _disturbed(self) -> Callable[..., Any]:
-        return self._jit(lambda seed, size, *vectors: evaluate(self.jaxpr, vectors, _disturbance(seed, size))[0])
+        def disturbed(seed: Any, size: Any, *vectors: Any) -> Any:
+            return evaluate(self.jaxpr, vectors, _disturbance(seed, size))[0]
+
+        return self._jit(disturbed, self.jaxpr.out_avals[0].size)
 
 
 def joined(programs: Iterable[Program]) -> Program:

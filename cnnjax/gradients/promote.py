@@ -25,6 +25,7 @@ __all__ = [
     "Rounding",
     "asks_for_zeros",
     "calls_the_host",
+    "computes_in_float64",
     "draws_by_rejection",
     "equation",
     "evaluate",
@@ -190,6 +191,17 @@ def asks_for_zeros(jaxpr: Any) -> bool:
 def calls_the_host(jaxpr: Any) -> bool:
     """Whether a jaxpr calls back into Python."""
     return bool({"pure_callback", "io_callback"} & primitives_in(jaxpr))
+
+
+def computes_in_float64(jaxpr: Any) -> bool:
+    """Whether a jaxpr gives as it stands what evaluating it in float64 would give."""
+    for eqn in parts(jaxpr)[0].eqns:
+        dtypes = [getattr(atom.aval, "dtype", np.dtype(bool)) for atom in (*eqn.invars, *eqn.outvars)]
+        narrow = any(jnp.issubdtype(dtype, jnp.inexact) and dtype != wide_dtype(dtype) for dtype in dtypes)
+        otherwise = eqn.primitive.name in ("reduce_precision", "random_gamma") or (eqn.effects and not eqn.outvars)
+        if narrow or otherwise or not all(map(computes_in_float64, subjaxprs(eqn))):
+            return False
+    return True
 
 
 def draws_by_rejection(jaxpr: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -67,13 +68,17 @@ class Referee:
     def __init__(self, program: Program, x: np.ndarray, lines: np.ndarray) -> None:
         self.program, self.x, self.lines = program, x, lines
         self.centre = program(x)
-        moved = program(x + LADDER[0] * lines[0])
-        self.evaluations = 2
-        size = np.nan_to_num(np.maximum(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
-        self.output_scale = np.where(size > 0, size, 1.0)
-        """The magnitude of each output: cotangents in inverse proportion show small beside large."""
+        self.evaluations = 1
         self._measured = False
         self.noise: np.ndarray = program.setting.epsilon * abs(self.centre)
+
+    @cached_property
+    def output_scale(self) -> np.ndarray:
+        """The magnitude of each output: cotangents in inverse proportion show small beside large."""
+        moved = self.program(self.x + LADDER[0] * self.lines[0])
+        self.evaluations += 1
+        size = np.nan_to_num(np.maximum(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
+        return np.where(size > 0, size, 1.0)
 
     def measure_noise(self) -> None:
         """Replace the least possible round-off of the function by what it is measured to be."""
@@ -123,26 +128,29 @@ class Referee:
         """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, stretches, outputs)."""
         columns = (np.array([getattr(s, name) for s in stretches], np.int32) for name in ("line", "start", "stop"))
         which, start, stop = (np.repeat(column, 2 * len(steps)) for column in columns)
-        t = np.tile(np.concatenate([steps, -steps]), len(stretches))
-        values = self.program.along(self.x, self.lines, which, start, stop, t)
-        self.evaluations += len(t)
-        values[~self._resolved(which, start, stop, t)] = np.nan
+        t = np.concatenate([steps, -steps])
+        values = self.program.along(self.x, self.lines, which, start, stop, np.tile(t, len(stretches)))
+        self.evaluations += len(values)
+        values[~np.concatenate([self._resolved(stretch, t) for stretch in stretches])] = np.nan
         with np.errstate(invalid="ignore"):
             values = values.reshape(len(stretches), 2, len(steps), -1).transpose(1, 2, 0, 3) - self.centre
         return values[0], values[1]
 
-    def _resolved(self, which: np.ndarray, start: np.ndarray, stop: np.ndarray, t: np.ndarray) -> np.ndarray:
+    def _resolved(self, stretch: Stretch, t: np.ndarray) -> np.ndarray:
         """Return for which steps x + t v is on the grid of the numbers, to a quarter of the step.
 
         The difference of a step that is rounded away is zero, without any noise to tell.
         """
         dtype = np.float64 if self.program.setting.epsilon < 1e-10 else np.float32
-        found = np.ones(len(t), bool)
-        for row, (line, first, last) in enumerate(zip(which, start, stop, strict=True)):
-            x, step = self.x[first:last].astype(dtype), t[row] * self.lines[line, first:last]
+        part = slice(stretch.start, stretch.stop)
+        x, line = self.x[part].astype(dtype), self.lines[stretch.line, part]
+        found = np.empty(len(t), bool)
+        together = max(1, _BLOCK // max(len(x), 1))
+        for first in range(0, len(t), together):
+            step = t[first : first + together, None] * line
             with np.errstate(invalid="ignore", over="ignore"):
                 moved = (x + step.astype(dtype)).astype(dtype) - x
-                found[row] = not (abs(moved - step) > 0.25 * abs(step)).any()
+                found[first : first + together] = ~(abs(moved - step) > 0.25 * abs(step)).any(axis=1)
         return found
 
 

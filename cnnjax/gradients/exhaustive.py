@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cnnjax.gradients.elements import MovedElements
 from cnnjax.gradients.judge import Judge
 from cnnjax.gradients.numerical import RATIO, SIGNIFICANT
 from cnnjax.gradients.referee import Stretch
@@ -25,18 +26,18 @@ def check_every_element(judge: Judge, order: int) -> Check:
     """Return the check of all elements, the wrong ones named (the worst 64, if there are more)."""
     referee, weights = judge.referee, judge.weights
     referee.measure_noise()
-    program = judge.subject.weighted(weights, referee.x, referee.centre)
+    value = MovedElements(judge.subject.weighted(weights, referee.x, referee.centre), referee.x, judge.inputs)
     n = len(referee.x)
     every = np.arange(n, dtype=np.int32)
     line = referee.lines[1]
-    slopes = _slopes(program, referee, every, _STEP)
+    slopes = _slopes(value, line, every, _STEP)
     noise = float(np.nan_to_num(referee.noise * abs(weights)).sum()) / (_STEP * abs(line))
     bar = noise + np.finfo(float).eps * abs(slopes)
     for leaf in judge.inputs:
         inside = every[leaf.start : leaf.stop]
         sample = inside[:: max(1, len(inside) // _SAMPLE)]
         if len(sample):
-            moved = abs(_slopes(program, referee, sample, _STEP / RATIO) - slopes[sample])
+            moved = abs(_slopes(value, line, sample, _STEP / RATIO) - slopes[sample])
             bar[inside] += np.max(moved[np.isfinite(moved)], initial=0.0)
     claimed = judge.every_claim()
     referee.evaluations += 2 * n
@@ -50,11 +51,8 @@ def check_every_element(judge: Judge, order: int) -> Check:
     return Check(f"every element ({judge.mode})", "given", order, n, worst, wrong)
 
 
-def _slopes(program, referee, places: np.ndarray, step: float) -> np.ndarray:
+def _slopes(value: MovedElements, line: np.ndarray, places: np.ndarray, step: float) -> np.ndarray:
     """Return the central difference of the weighted sum of the outputs for each element in ``places``."""
-    which = np.ones(2 * len(places), np.int32)
-    start = np.tile(places, 2)
-    t = np.repeat([step, -step], len(places))
-    values = program.along(referee.x, referee.lines, which, start, start + 1, t)[:, 0]
-    plus, minus = values[: len(places)], values[len(places) :]
-    return (plus - minus) / (2 * step * referee.lines[1, places])
+    steps = step * line[places]
+    plus, minus = np.split(value(np.tile(places, 2), np.concatenate([steps, -steps])), 2)
+    return (plus - minus) / (2 * steps)

@@ -33,6 +33,7 @@ __all__ = [
     "has_rules",
     "is_plain",
     "iterates_under_a_rule",
+    "moved_part",
     "parts",
     "rounding_units_in",
     "strong",
@@ -254,6 +255,46 @@ def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) 
             continue
         known.update(zip(eqn.outvars, equation(eqn, [read(atom) for atom in eqn.invars], rounding), strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def moved_part(jaxpr: Any, x: Any, start: int, stop: int) -> Callable[[Any], Any]:
+    """Evaluate a jaxpr at the vector ``x``, and return what evaluates it with ``[start, stop)`` of that replaced.
+
+    What does not depend on this part is not evaluated again.
+    """
+    jaxpr, consts = parts(jaxpr)
+    (vector,) = jaxpr.invars
+    known = {vector: widen(x), **dict(zip(jaxpr.constvars, map(widen, consts), strict=False))}
+    moving, rest = {vector}, []
+
+    def read(values: dict[Any, Any], eqn: Any) -> list[Any]:
+        return [widen(atom.val) if hasattr(atom, "val") else values[atom] for atom in eqn.invars]
+
+    def cut(eqn: Any) -> tuple[int, int] | None:
+        """Return the part of the vector that a slice takes."""
+        simple = eqn.primitive.name == "slice" and eqn.invars[0] is vector and eqn.params["strides"] is None
+        return (eqn.params["start_indices"][0], eqn.params["limit_indices"][0]) if simple else None
+
+    for eqn in jaxpr.eqns:
+        taken = cut(eqn)
+        elsewhere = taken is not None and (taken[1] <= start or stop <= taken[0])
+        if elsewhere or moving.isdisjoint(atom for atom in eqn.invars if not hasattr(atom, "val")):
+            known.update(zip(eqn.outvars, equation(eqn, read(known, eqn)), strict=True))
+        else:
+            moving.update(eqn.outvars)
+            rest.append(eqn)
+
+    def evaluate_rest(part: Any) -> Any:
+        values = {**known, vector: lax.dynamic_update_slice_in_dim(known[vector], part, start, 0)}
+        for eqn in rest:
+            taken = cut(eqn)
+            if taken is not None and start <= taken[0] and taken[1] <= stop:
+                values[eqn.outvars[0]] = part[taken[0] - start : taken[1] - start]
+            else:
+                values.update(zip(eqn.outvars, equation(eqn, read(values, eqn)), strict=True))
+        return values[jaxpr.outvars[0]]
+
+    return evaluate_rest
 
 
 def _literal_epsilon(literal: Any) -> float:

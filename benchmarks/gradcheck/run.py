@@ -11,13 +11,15 @@ The labels come from how the functions were made (bugs.py, hard.py and field_bug
 checker.  The checkers take turns case by case, so that whatever else the machine does hits all alike; the seconds are
 of the processor, compilation included, and so is the median.  torch checks the same rules through a bridge: a
 torch.autograd.Function whose backward is jax.vjp in float64.  It has no order 2 here, and a case with more than 5000
-numbers counts as not caught in slow mode, where it would run for hours.
+numbers counts as not caught in slow mode, where it would run for hours.  Whoever takes more than two minutes of the
+processor for one case is stopped, and that counts as a crash.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import time
 import warnings
 from collections.abc import Callable
@@ -35,6 +37,12 @@ from field_hard import field_hard_functions
 from hard import hard_functions
 
 from cnnjax.gradients import check_grads
+
+LIMIT = 120  # seconds of the processor
+
+
+class OutOfTimeError(BaseException):
+    """Not an Exception, so that no checker takes it for one of the function's."""
 
 
 def ours(f, args, order):
@@ -109,6 +117,7 @@ def cases() -> list[tuple[str, str, Any]]:
 def outcome(check: Callable[..., None], f: Any, args: Any, order: int) -> tuple[str, float]:
     """Return "accepted", "rejected" or "crashed: ..." and the seconds of the processor."""
     start = time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -116,10 +125,16 @@ def outcome(check: Callable[..., None], f: Any, args: Any, order: int) -> tuple[
         verdict = "accepted"
     except AssertionError:
         verdict = "rejected"
-    except Exception as error:
+    except (Exception, OutOfTimeError) as error:
         # torch's verdict is a RuntimeError of its own
         verdict = "rejected" if type(error).__name__ == "GradcheckError" else f"crashed: {type(error).__name__}"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return verdict, time.process_time() - start
+
+
+def stop(*_: Any) -> None:
+    raise OutOfTimeError
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,6 +175,7 @@ def main() -> None:
     if options.add:
         table([row for part in options.add for row in json.loads(Path(part).read_text())])
         return
+    signal.signal(signal.SIGPROF, stop)
     rows = []
     chosen = slice(*(int(part) if part else None for part in options.cases.split(":")))
     for name, kind, case in cases()[chosen]:

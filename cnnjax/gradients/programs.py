@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _ROWS = 208  # evaluations in one call of a compiled program
-_BUFFER = 2**22  # numbers that such a call may take or return
+_BUFFER = 2**19  # numbers that such a call may take or return
 _SMALL = 2**17  # numbers that come in and go out
 _QUICK = {  # what compiles fastest
     "xla_backend_optimization_level": 0,
@@ -232,9 +232,9 @@ class Program:
         out = np.empty((count, size))
 
         def points(first: int, last: int, rows: int) -> np.ndarray:
-            found = np.tile(x, (rows, 1))
+            found = np.zeros((rows, len(x)))
             for point, row in zip(found, range(first, last), strict=False):
-                part = slice(start[row], stop[row])
+                point[:], part = x, slice(start[row], stop[row])
                 point[part] += t[row] * lines[which[row], part]
             return found
 

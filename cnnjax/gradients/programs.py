@@ -177,10 +177,9 @@ class Program:
         call: Callable[..., Any],
         sizes: tuple[int, ...],
         setting: Setting,
-        often: bool = False,
         intended: frozenset[str] = frozenset(),
     ) -> None:
-        self.call, self.setting, self.sizes, self.often, self.intended = call, setting, sizes, often, intended
+        self.call, self.setting, self.sizes, self.intended = call, setting, sizes, intended
         if setting.traced:
             with setting.context():
                 blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
@@ -197,7 +196,7 @@ class Program:
 
     def _jit(self, call: Callable[..., Any], comes_out: int = 0) -> Any:
         """Compile for a few runs: on small vectors the compiler's optimisations take longer than they save."""
-        small = not self.often and sum(self.sizes) + comes_out < _SMALL
+        small = sum(self.sizes) + comes_out < _SMALL
         quick = small and jax.default_backend() == "cpu"
         return jax.jit(call, compiler_options=_quick_options() if quick else None)
 
@@ -231,23 +230,23 @@ class Program:
         count, size = len(t), self.size_at(x)
         out = np.empty((count, size))
 
-        def points(first: int, last: int, rows: int) -> np.ndarray:
-            found = np.zeros((rows, len(x)))
-            for point, row in zip(found, range(first, last), strict=False):
-                point[:], part = x, slice(start[row], stop[row])
-                point[part] += t[row] * lines[which[row], part]
-            return found
+        def moved(row: int) -> np.ndarray:
+            point, part = x.copy(), slice(start[row], stop[row])
+            point[part] += t[row] * lines[which[row], part]
+            return point
 
         if not self.setting.traced:
             for row in range(count):
-                out[row] = self(points(row, row + 1, 1)[0])
+                out[row] = self(moved(row))
             return out
         rows = int(np.clip(_BUFFER // max(size, len(x), 1), 2, _ROWS))
 
         def run(first: int) -> None:
             last = min(first + rows, count)
-            with _wide():  # always as many rows, so that one program does
-                values = self._sweep(x, points(first, last, rows), np.int32(last - first))
+            points = np.zeros((rows, len(x)))  # always as many, so that one program does
+            points[: last - first] = [moved(row) for row in range(first, last)]
+            with _wide():
+                values = self._sweep(x, points, np.int32(last - first))
             out[first:last] = np.asarray(values)[: last - first]
 
         firsts = range(0, count, rows)
@@ -468,7 +467,7 @@ class Subject:
             value = self.function.beside(at, x, self.intended) if self.setting.traced else self.call(x)
             return ((value - centre)[used] * weights[used]).sum()[None]
 
-        return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting, often=True)
+        return Program(call, (self.n,), SETTINGS[0] if self.setting.traced else self.setting)
 
     def derived(self, mode: str, weights: np.ndarray) -> Subject:
         """Return the first derivative as a function of (x, weights), to be verified in its turn."""

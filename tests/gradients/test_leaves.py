@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnjax.gradients.leaves import Leaf, find_leaf, flatten_function, wide_dtype
+from cnnjax.gradients.leaves import Leaf, as_the_user_runs_it, find_leaf, flatten_function, wide_dtype
 
 ARRAYS = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.complex64]),
@@ -63,3 +63,16 @@ def test_python_numbers_stay_weak():
 )
 def test_wide_dtypes(dtype, wide):
     assert wide_dtype(np.dtype(dtype)) == wide
+
+
+def test_what_fails_is_tried_again_unless_there_is_no_derivative():
+    calls = []
+
+    def fails(message):
+        calls.append(message)
+        raise TypeError(message)
+
+    for message, times in (("float64 is not float32", 2), ("can't apply forward-mode differentiation (jvp) to", 1)):
+        with pytest.raises(TypeError):
+            as_the_user_runs_it(lambda message=message: fails(message))
+        assert calls.count(message) == times

@@ -8,7 +8,6 @@ element is alone.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -184,11 +183,12 @@ class Judge:
         """Say which rule alone accounts for a gradient that is not the function's: it may be a surrogate on purpose."""
         if self.mode != "rev" or self.plain is None:
             return ()
-        for name in list(self.subject.rules - Counter(self.subject.intended))[:_RULES]:
+        undeclared = [name for name in self.subject.rules if name not in self.subject.intended]
+        for name in undeclared[:_RULES]:
             program = self.subject.gradient_with(self.subject.intended | {name})
             try:
-                if program and set(self.subject.rules) - self.subject.intended == {name}:
-                    with_rule = self.gradient  # no other rule is left
+                if program and len(undeclared) == 1:  # the gradient as it is, without another program for it
+                    with_rule = self.gradient
                 else:
                     with_rule = program(self.referee.x, self.weights) if program else self.plain
             except Exception:  # a rule that cannot be taken as it is, as inside a while_loop

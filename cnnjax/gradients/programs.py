@@ -315,10 +315,13 @@ class Program:
 
 
 def joined(programs: Iterable[Program]) -> Program:
-    """Return one program for what several traced ones give, one after the other; it is compiled faster than each."""
+    """Return one program for what several traced ones give, one after the other: it takes less to compile."""
     programs = tuple(programs)
-    along = lambda *vectors: lax.concatenate([program.plain(*vectors) for program in programs], 0)  # noqa: E731
-    return Program(along, programs[0].sizes, SETTINGS[0])
+
+    def call(*vectors: Any) -> Any:
+        return lax.concatenate([program.plain(*vectors) for program in programs], 0)
+
+    return Program(call, programs[0].sizes, SETTINGS[0])
 
 
 _AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
@@ -419,8 +422,11 @@ class Subject:
         if not self.setting.traced:
             return None
         try:
-            along = lambda x, w: derive("rev", lambda moved: self.function.beside(x, moved, rules), x, w)[0]  # noqa: E731
-            return Program(along, (self.n, self.m), SETTINGS[0])
+            return Program(
+                lambda x, w: derive("rev", lambda moved: self.function.beside(x, moved, rules), x, w)[0],
+                (self.n, self.m),
+                SETTINGS[0],
+            )
         except Exception:  # whatever JAX cannot differentiate: no second opinion, and none is needed
             return None
 

@@ -1,8 +1,7 @@
 """Which gradient checker can be trusted?  Plant bugs, repair them, add hard functions that are right, and count.
 
 Question: of the planted bugs, how many does each checker catch while accepting the repaired twin, and how many right
-functions does it reject?  Expected: cnnjax catches all and rejects none.  Run time: about half an hour on one core, most of
-it torch's.
+functions does it reject?  Expected: cnnjax catches all and rejects none.  Run time: about half an hour on one core.
 
     python benchmarks/gradcheck/run.py [--only cnnjax torch] [--cases START:STOP:STEP] [--json PART]
     python benchmarks/gradcheck/run.py --add PART... [--json ALL]     # the table of several parts

@@ -300,16 +300,15 @@ class Program:
 
     def _moved(self, exact: np.ndarray, size: float, vectors: tuple[np.ndarray, ...]) -> np.ndarray:
         """Return how far each output moves at most when every rounded operation is disturbed by ``size`` units."""
-        seeds = np.arange(1, 7, dtype=np.uint32)
-        tries = [np.asarray(self._disturbed(seed, np.float64(size), *vectors), np.float64) for seed in seeds]
+        tries = [np.asarray(self._disturbed(signs, size, *vectors), np.float64) for signs in _random_signs()]
         with np.errstate(invalid="ignore"):
             moved = np.max([abs(values - exact) for values in tries], axis=0)
         return np.where(np.isfinite(moved), moved, 0.0)
 
     @functools.cached_property
     def _disturbed(self) -> Callable[..., Any]:
-        def disturbed(seed: Any, size: Any, *vectors: Any) -> Any:
-            return evaluate(self.jaxpr, vectors, _disturbance(seed, size))[0]
+        def disturbed(signs: Any, size: Any, *vectors: Any) -> Any:
+            return evaluate(self.jaxpr, vectors, _disturbance(signs, size))[0]
 
         return self._jit(disturbed, self.jaxpr.out_avals[0].size)
 
@@ -325,21 +324,35 @@ def joined(programs: Iterable[Program]) -> Program:
 
 
 _AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
+_SIGNS = 2**14  # in a row
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
-def _disturbance(seed: Any, size: Any) -> Callable[[jax.Array, float], jax.Array]:
-    """Return a function that changes each element by plus or minus ``size`` units."""
+@functools.cache
+def _random_signs() -> np.ndarray:
+    """Return a row of random signs for each time that a computation is disturbed."""
+    return np.random.default_rng(0).choice([-1.0, 1.0], (6, _SIGNS))
+
+
+def _disturbance(signs: Any, size: Any) -> Callable[[jax.Array, float], jax.Array]:
+    """Return a function that changes each element by plus or minus ``size`` units.
+
+    Each time it is called the signs begin at another place.
+    """
     places = itertools.count(1)
 
+    def factors(unit: float) -> Any:
+        return 1.0 + signs * jnp.minimum(size * unit, 2.0**-6)
+
+    usual = factors(_EPSILON)
+
     def disturb(value: jax.Array, unit: float) -> jax.Array:
-        salt = np.uint32((next(places) * 0x9E3779B1) % 2**32)
-        bits = (lax.iota(np.uint32, max(value.size, 1)) + seed * np.uint32(0x85EBCA6B)) ^ salt
-        bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
-        bits = (bits ^ (bits >> np.uint32(12))) * np.uint32(0x297A2D39)
-        change = jnp.minimum(size * unit, 2.0**-6)
-        up, down = (jnp.broadcast_to((1.0 + sign * change).astype(value.dtype), bits.shape) for sign in (1, -1))
-        factor = lax.select(bits < np.uint32(1 << 31), up, down)
-        return value * factor[: value.size].reshape(value.shape)
+        row = usual if unit == _EPSILON else factors(unit)
+        if 2 * value.size > _SIGNS:
+            row = jnp.tile(row, value.size // _SIGNS + 2)
+        start = next(places) * 0x9E3779B1 % (len(row) - value.size)
+        factor = lax.slice(row, (start,), (start + value.size,)).reshape(value.shape)
+        return value * factor.astype(value.dtype)
 
     return disturb
 

@@ -18,7 +18,7 @@ from jax import lax
 
 from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.programs import Program
-from cnnjax.gradients.promote import calls_the_host, moved_part
+from cnnjax.gradients.promote import moved_part
 
 __all__ = ["MovedElements"]
 
@@ -50,11 +50,10 @@ class MovedElements:
             sweep, rows = call
             place, step = np.zeros(_ROWS, np.int32), np.zeros(_ROWS)
             place[: len(rows)], step[: len(rows)] = places[rows], steps[rows]
-            with self.program.setting.context():
-                out[rows] = np.asarray(sweep(self.x, place, step, np.int32(len(rows))))[: len(rows)]
+            out[rows] = self.program.run(sweep, self.x, place, step, np.int32(len(rows)))[: len(rows)]
 
         # Callbacks that run at the same time can wait for each other for ever on a machine with few cores.
-        with ThreadPoolExecutor(1 if calls_the_host(self.program.jaxpr) else os.cpu_count()) as pool:
+        with ThreadPoolExecutor(1 if self.program.calls_the_host else os.cpu_count()) as pool:
             list(pool.map(run, calls))
         return out
 

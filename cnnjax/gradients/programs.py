@@ -206,14 +206,26 @@ class Program:
             return self._as_traced  # nothing to widen, and no second trace
         return self._jit(self.plain)
 
+    @functools.cached_property
+    def calls_the_host(self) -> bool:
+        """Whether it calls back into Python."""
+        return calls_the_host(self.jaxpr)
+
+    def run(self, compiled: Callable[..., Any], *values: Any) -> np.ndarray:
+        """Call what was compiled from the jaxpr."""
+        with _wide():
+            if self.calls_the_host:
+                # What has to wait for its arguments runs in another thread, where 64-bit types may not be enabled.
+                values = jax.block_until_ready(jax.device_put(values))
+            return np.asarray(compiled(*values), np.float64)
+
     def __call__(self, *vectors: np.ndarray) -> np.ndarray:
         """Evaluate once."""
         if self.setting.traced and len(vectors) == 1:  # the program of many evaluations is needed anyway
             nowhere = np.zeros(1, np.int32)
             return self.along(vectors[0], vectors[0][None], nowhere, nowhere, nowhere, np.zeros(1))[0]
         if self.setting.traced:
-            with _wide():
-                return np.asarray(self._compiled(*vectors), np.float64)
+            return self.run(self._compiled, *vectors)
         with self.setting.context():
             return np.asarray(self.call(*map(self.setting.vector, vectors)), np.float64)
 
@@ -245,13 +257,11 @@ class Program:
             last = min(first + rows, count)
             points = np.zeros((rows, len(x)))  # always as many, so that one program does
             points[: last - first] = [moved(row) for row in range(first, last)]
-            with _wide():
-                values = self._sweep(x, points, np.int32(last - first))
-            out[first:last] = np.asarray(values)[: last - first]
+            out[first:last] = self.run(self._sweep, x, points, np.int32(last - first))[: last - first]
 
         firsts = range(0, count, rows)
         # Callbacks that run at the same time can wait for each other for ever on a machine with few cores.
-        if len(firsts) < 3 or calls_the_host(self.jaxpr):
+        if len(firsts) < 3 or self.calls_the_host:
             for first in firsts:
                 run(first)
         else:  # a compiled program of this size keeps one core busy
@@ -280,9 +290,8 @@ class Program:
     def noise(self, *vectors: np.ndarray) -> np.ndarray:
         """Return the round-off of each output, measured by disturbing every rounded operation."""
         if self.setting.traced:
-            with _wide():
-                exact = self(*vectors)
-                much, little = (self._moved(exact, size, vectors) for size in (_AMPLIFIED, 1.0))
+            exact = self(*vectors)
+            much, little = (self._moved(exact, size, vectors) for size in (_AMPLIFIED, 1.0))
             # Where a thousand roundings do not do much more than one, the function is chaotic: no digit is known.
             with np.errstate(invalid="ignore"):
                 chaotic = (little > 16 * much / _AMPLIFIED) & (little > 64 * self.setting.epsilon * abs(exact))
@@ -300,15 +309,16 @@ class Program:
 
     def _moved(self, exact: np.ndarray, size: float, vectors: tuple[np.ndarray, ...]) -> np.ndarray:
         """Return how far each output moves at most when every rounded operation is disturbed by ``size`` units."""
-        tries = [np.asarray(self._disturbed(signs, size, *vectors), np.float64) for signs in _random_signs()]
+        usual = 1.0 + _random_signs() * min(size * _EPSILON, _MOST)
+        tries = [self.run(self._disturbed, *rows, size, *vectors) for rows in zip(_random_signs(), usual, strict=True)]
         with np.errstate(invalid="ignore"):
             moved = np.max([abs(values - exact) for values in tries], axis=0)
         return np.where(np.isfinite(moved), moved, 0.0)
 
     @functools.cached_property
     def _disturbed(self) -> Callable[..., Any]:
-        def disturbed(signs: Any, size: Any, *vectors: Any) -> Any:
-            return evaluate(self.jaxpr, vectors, _disturbance(signs, size))[0]
+        def disturbed(signs: Any, usual: Any, size: Any, *vectors: Any) -> Any:
+            return evaluate(self.jaxpr, vectors, _disturbance(signs, usual, size))[0]
 
         return self._jit(disturbed, self.jaxpr.out_avals[0].size)
 
@@ -325,6 +335,7 @@ def joined(programs: Iterable[Program]) -> Program:
 
 _AMPLIFIED = 2.0**10  # disturbances are this much larger than round-off, to stand out from it
 _SIGNS = 2**14  # in a row
+_MOST = 2.0**-6  # of itself that a disturbance changes a number by
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -334,24 +345,22 @@ def _random_signs() -> np.ndarray:
     return np.random.default_rng(0).choice([-1.0, 1.0], (6, _SIGNS))
 
 
-def _disturbance(signs: Any, size: Any) -> Callable[[jax.Array, float], jax.Array]:
+def _disturbance(signs: Any, usual: Any, size: Any) -> Callable[[jax.Array, float], jax.Array]:
     """Return a function that changes each element by plus or minus ``size`` units.
 
-    Each time it is called the signs begin at another place.
+    Each time it is called the signs begin at another place. The factors for float64 are ``usual``.
     """
     places = itertools.count(1)
 
-    def factors(unit: float) -> Any:
-        return 1.0 + signs * jnp.minimum(size * unit, 2.0**-6)
-
-    usual = factors(_EPSILON)
-
     def disturb(value: jax.Array, unit: float) -> jax.Array:
-        row = usual if unit == _EPSILON else factors(unit)
+        is_usual = unit == _EPSILON
+        row = usual if is_usual else signs
         if 2 * value.size > _SIGNS:
             row = jnp.tile(row, value.size // _SIGNS + 2)
         start = next(places) * 0x9E3779B1 % (len(row) - value.size)
         factor = lax.slice(row, (start,), (start + value.size,)).reshape(value.shape)
+        if not is_usual:
+            factor = 1.0 + factor * jnp.minimum(size * unit, _MOST)
         return value * factor.astype(value.dtype)
 
     return disturb

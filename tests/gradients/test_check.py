@@ -219,3 +219,14 @@ def test_a_table_can_be_verified_again_while_the_error_of_its_first_verification
         check_grads(once, (table,), modes="rev")
     assert check_grads(every, (table,), modes="rev").ok
     assert "args[0][" in str(kept.value)
+
+
+def test_a_function_on_the_host_finds_64_bit_types_however_many_numbers_there_are(float32_world):
+    def sine(x):
+        return jax.pure_callback(lambda x: np.sin(x), jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    f = jax.custom_vjp(sine)
+    f.defvjp(lambda x: (sine(x), x), lambda x, y: (1.01 * jnp.cos(x) * y,))
+    with pytest.raises(GradientError) as caught:
+        check_grads(f, (np.linspace(0, 6, 5000, dtype=np.float32),), modes=["rev"])
+    assert caught.value.report.precision == "float64"

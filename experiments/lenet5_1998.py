@@ -110,8 +110,10 @@ paper leaves open, these runs have the loss of equation 9 with j = 10, fixed cod
 things are not the paper's: the initial weights, and of which loss the curvature is (below). Choices were made on digits
 held out of training; the errors that count are those after the last pass.
 """
-ON_EARLIER = """
-Run before these choices were made, on the same test digits:
+ON_OTHERS = """
+Other runs on the same test digits. The last five are from before the choices were made. With distorted digits and the
+sum in sub-sampling the run fell apart in its second pass (a quarter of the training digits wrong) and never recovered,
+so that the headline has the average there.
 """
 ON_OPEN = """
 Runs over the first 50,000 digits of the training set, their errors on its last 10,000. Two runs that differ in nothing
@@ -382,13 +384,14 @@ class Planned:
 
 HEADLINES = {
     "paper": Planned(Paper(), seeds=3),
-    "paper, distorted": Planned(Paper(distorted=True), seeds=3),
+    "paper, distorted": Planned(Paper(distorted=True, window="average")),
     "today": Planned(Today(), seeds=3),
     "today, distorted": Planned(Today(distorted=True, passes=60), seeds=3),
 }
 BEFORE = Paper(rubbish=1.0, window="average")
 OF_64 = Today(batch=64, rate=2e-3)
-EARLIER = {
+OTHERS = {
+    "paper, distorted, sum": Planned(Paper(distorted=True)),
     "paper, j = 1, average": Planned(BEFORE, seeds=3),
     "paper, j = 1, average, distorted": Planned(replace(BEFORE, distorted=True)),
     "paper, MSE, average": Planned(replace(BEFORE, loss="MSE")),
@@ -400,12 +403,10 @@ OPEN = {
     f"open: {label}": Planned(Paper(**changes), on="held out")
     for label, changes in {
         "MAP, j = 10": {},
+        "MAP, j = 10, codes trained": {"codes": "trained"},
         "MAP, j = 10, average in sub-sampling": {"window": "average"},
         "MAP, j = 10, average, its own curvature": {"window": "average", "curvature_of": "MAP"},
         "MAP, j = 1, average": {"window": "average", "rubbish": 1.0},
-        "MAP, j = 30": {"rubbish": 30.0},
-        "MSE": {"loss": "MSE"},
-        "MAP, j = 10, codes trained": {"codes": "trained"},
         "MAP, j = 10, initial weights within 2.4 / fan-in": {"start": "2.4 / fan-in", "passes": 2},
     }.items()
 }
@@ -489,7 +490,7 @@ def page(runs: Sequence[dict[str, Any]], start: dict[str, Any]) -> str:
     if missing:
         parts[1:1] = [f"**Not all that is planned has been run.** To come: {'; '.join(missing)}."]
     parts += [f"![{name}](figures/lenet5_1998_{name}.png)" for name in draw(runs)]
-    parts += [f"{ON_EARLIER.strip()}\n\n{table(runs, EARLIER)}"]
+    parts += [f"{ON_OTHERS.strip()}\n\n{table(runs, OTHERS)}"]
     parts += [rejection_of(runs), "## Training-set size\n\n" + table(runs, SIZES)]
     parts += [f"## What the paper leaves open\n\n{ON_OPEN.strip()}\n\n{table(runs, OPEN)}"]
     parts += [f"{ON_RATES.strip()}\n\n{rates_table(start['rates'])}"]

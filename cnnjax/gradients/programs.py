@@ -213,10 +213,7 @@ class Program:
 
     def run(self, compiled: Callable[..., Any], *values: Any) -> np.ndarray:
         """Call what was compiled from the jaxpr."""
-        with _wide():
-            if self.calls_the_host:
-                # What has to wait for its arguments runs in another thread, where 64-bit types may not be enabled.
-                values = jax.block_until_ready(jax.device_put(values))
+        with _wide(), _wide_in_all_threads() if self.calls_the_host else contextlib.nullcontext():
             return np.asarray(compiled(*values), np.float64)
 
     def __call__(self, *vectors: np.ndarray) -> np.ndarray:
@@ -321,6 +318,18 @@ class Program:
             return evaluate(self.jaxpr, vectors, _disturbance(signs, usual, size))[0]
 
         return self._jit(disturbed, self.jaxpr.out_avals[0].size)
+
+
+@contextlib.contextmanager
+def _wide_in_all_threads() -> Iterator[None]:
+    """Enable 64-bit types in all threads: XLA calls back from one of its own, where `jax.enable_x64` does not reach."""
+    with ThreadPoolExecutor(1) as fresh:
+        before = fresh.submit(lambda: jax.config.jax_enable_x64).result()
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 def joined(programs: Iterable[Program]) -> Program:

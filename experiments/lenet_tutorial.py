@@ -110,8 +110,8 @@ def save(name: str, out: Path, progress: Progress, params: Any, source: str) -> 
     unfinished = out / f".{name}.npz"
     np.savez(unfinished, *map(np.asarray, leaves), passes=progress.passes)
     unfinished.replace(out / f"{name}.npz")
-    record = {"question": QUESTION, "network": name, "seed": SEED, "data": source, "environment": environment()}
-    save_json(out / f"{name}.json", record | dataclasses.asdict(progress))
+    record = {"question": QUESTION, "network": name, "seed": SEED, "data": source.partition(" from ")[0]}
+    save_json(out / f"{name}.json", record | {"environment": environment()} | dataclasses.asdict(progress))
 
 
 def resumed(name: str, out: Path, start: Any) -> tuple[Progress, Any]:

@@ -87,6 +87,18 @@ def _wide() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _wide_in_all_threads() -> Iterator[None]:
+    """Enable 64-bit types in all threads: XLA calls back from one of its own, where `jax.enable_x64` does not reach."""
+    with ThreadPoolExecutor(1) as fresh:
+        before = fresh.submit(jnp.result_type, float).result() == np.float64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
 @dataclass(frozen=True)
 class Setting:
     """A way of running a function: with which argument dtypes, and traced or called."""
@@ -318,18 +330,6 @@ class Program:
             return evaluate(self.jaxpr, vectors, _disturbance(signs, usual, size))[0]
 
         return self._jit(disturbed, self.jaxpr.out_avals[0].size)
-
-
-@contextlib.contextmanager
-def _wide_in_all_threads() -> Iterator[None]:
-    """Enable 64-bit types in all threads: XLA calls back from one of its own, where `jax.enable_x64` does not reach."""
-    with ThreadPoolExecutor(1) as fresh:
-        before = fresh.submit(lambda: jax.config.jax_enable_x64).result()
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
 
 
 def joined(programs: Iterable[Program]) -> Program:

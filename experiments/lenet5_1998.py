@@ -435,7 +435,7 @@ PLANS: dict[str, dict[str, Planned]] = {
     "explore": OPEN,
     "tried": TRIED,
     "page": {},
-    "all": {**HEADLINES, **SIZES, **OPEN, **TRIED},
+    "all": {**HEADLINES, **OTHERS, **SIZES, **OPEN, **TRIED},
 }
 
 

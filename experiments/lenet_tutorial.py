@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from command_line import first_digits, read_digits
-from record import environment, make_folder, save_json
+from record import environment, make_folder, save_json, without_folders
 
 import cnnjax
 from cnnjax.online import make_pass
@@ -110,8 +110,9 @@ def save(name: str, out: Path, progress: Progress, params: Any, source: str) -> 
     unfinished = out / f".{name}.npz"
     np.savez(unfinished, *map(np.asarray, leaves), passes=progress.passes)
     unfinished.replace(out / f"{name}.npz")
-    record = {"question": QUESTION, "network": name, "seed": SEED, "data": source.partition(" from ")[0]}
-    save_json(out / f"{name}.json", record | {"environment": environment()} | dataclasses.asdict(progress))
+    record = {"question": QUESTION, "network": name, "seed": SEED}
+    record |= {"data": without_folders(source), "environment": environment()}
+    save_json(out / f"{name}.json", record | dataclasses.asdict(progress))
 
 
 def resumed(name: str, out: Path, start: Any) -> tuple[Progress, Any]:

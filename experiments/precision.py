@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from record import environment, make_folder, save_json
+from command_line import read_digits
+from record import environment, make_folder, save_json, without_folders
 
 import cnnjax
 from cnnjax.online import make_pass
@@ -44,16 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="one seed, one pass over 320 digits")
     options = parser.parse_args(arguments)
     make_folder(options.out)
-    try:
-        data = cnnjax.datasets.mnist(options.data)
-    except (cnnjax.CnnjaxError, OSError) as error:
-        raise SystemExit(f"{error}") from error
+    data = read_digits(options.data)
     whole = (len(data.train_labels), options.passes, options.seeds)
     digits, passes, seeds = (320, 1, 1) if options.quick else whole
     record = {
         "question": QUESTION,
         "environment": environment(),
-        "data": data.source,
+        "data": without_folders(data.source),
         "config": {"digits": digits, "passes": passes, "batch": BATCH, "seeds": list(range(seeds))},
         "settings": {},
     }

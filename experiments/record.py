@@ -17,13 +17,18 @@ def environment() -> dict[str, Any]:
     """The versions, the device and the command of this run."""
     packages = ("cnnjax", "jax", "jaxlib", "numpy", "optax")
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])]),
+        "command": without_folders(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in packages},
         "device": str(jax.devices()[0].device_kind),
         "platform": jax.default_backend(),
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def without_folders(text: str) -> str:
+    """Absolute paths without the folders above them: where things are on a machine is nobody's business."""
+    return " ".join(Path(word).name if Path(word).is_absolute() else word for word in text.split(" "))
 
 
 def make_folder(path: Path) -> None:
@@ -57,11 +62,6 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
     whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a") as file:
         file.write(("" if whole else "\n") + json.dumps(content) + "\n")
-
-
-def _without_folders(argument: str) -> str:
-    """An absolute path without the folders above it: where things are on a machine is nobody's business."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _version(package: str) -> str:

@@ -15,7 +15,7 @@ import jax
 
 from cnnjax.operator.calls import Call, widest
 from cnnjax.operator.methods import BY_NAME
-from cnnjax.operator.methods.matmul import is_pointwise, is_whole
+from cnnjax.operator.methods.matmul import is_pointwise, is_tiled, is_whole
 from cnnjax.operator.unfused import unfused
 
 __all__ = ["choose", "compute"]
@@ -34,6 +34,8 @@ def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
     # The weight gradient of a 1 x 1 kernel sums over all positions: in parts it is twice as fast as in one product.
     if call.groups == 1 and (is_whole(call) or (is_pointwise(call) and not of_weights)):
         return "matmul", "it is a single matrix product"
+    if call.groups == 1 and direction == "input_gradient" and is_tiled(call):
+        return "matmul", "no pixel is read twice: it is a single matrix product"
     if not of_weights and call.c_in == 1 and _is_plane(call):
         return ("shift" if direction == "forward" else "toeplitz"), "one input map: other products are too thin"
     if not of_weights and here and BY_NAME["onednn"].refuses(call) is None:

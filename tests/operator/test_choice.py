@@ -23,6 +23,7 @@ CHOICES = [
     ),
     ((8, 56, 56, 64), (1, 1, 64, 256), {}, ["matmul", "matmul", "im2col"], ["matmul", "matmul", "gathered"]),
     ((256, 5, 5, 16), (5, 5, 16, 120), {}, ["matmul"] * 3, ["matmul"] * 3),
+    ((8, 56, 56, 64), (2, 2, 64, 128), {"stride": 2}, ["lax", "matmul", "im2col"], ["onednn", "matmul", "gathered"]),
     ((256, 32, 32, 1), (5, 5, 1, 6), {}, ["shift", "toeplitz", "im2col"], ["shift", "toeplitz", "gathered"]),
     ((256, 14, 14, 6), (5, 5, 6, 16), {}, ["lax", "toeplitz", "im2col"], ["onednn", "onednn", "gathered"]),
     ((8, 56, 56, 64), (3, 3, 64, 64), {"padding": 1}, ["lax", "lax", "im2col"], ["onednn", "onednn", "gathered"]),

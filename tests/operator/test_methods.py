@@ -112,18 +112,25 @@ def test_the_sparse_matrix_has_an_entry_for_each_product_and_the_weights_again_a
 
 
 @pytest.mark.parametrize(
-    ("size", "maps", "groups", "settings"),
+    ("size", "kernel", "maps", "groups", "settings"),
     [
-        ((40, 300), (16, 8), 1, {"padding": "SAME"}),  # several strips of rows
-        ((41, 300), (16, 8), 1, {"stride": 2, "padding": 2}),  # a last strip that is not full
-        ((20, 20), (24, 24), 1, {}),  # several images, the last part not full
-        ((90, 400), (3, 8), 1, {"stride": 3}),  # few maps
-        ((40, 300), (32, 32), 8, {"padding": "SAME"}),  # blocks of groups
+        ((40, 300), (5, 5), (16, 8), 1, {"padding": "SAME"}),  # several strips of rows
+        ((41, 300), (5, 5), (16, 8), 1, {"stride": 2, "padding": 2}),  # a last strip that is not full
+        ((20, 20), (5, 5), (24, 24), 1, {}),  # several images, the last part not full
+        ((20, 20), (5, 5), (24, 48), 1, {}),  # wide products: one side turned
+        ((90, 400), (5, 5), (3, 8), 1, {"stride": 3}),  # few maps
+        ((40, 300), (5, 5), (32, 32), 8, {"padding": "SAME"}),  # blocks of groups
+        ((2000,), (9,), (16, 32), 1, {"padding": "SAME"}),  # a row of many taps: pairs of positions
+        ((20, 24), (3, 8), (4, 6), 1, {"padding": ((1, 1), (6, 1))}),
+        ((20, 24), (3, 8), (4, 6), 1, {"stride": (2, 1), "padding": ((1, 1), (0, 7))}),
+        ((20, 25), (3, 8), (4, 6), 1, {"padding": ((1, 1), (6, 1))}),  # an odd number of positions: no pairs
+        ((20, 40), (3, 8), (4, 6), 1, {"dilation": (1, 2)}),
+        ((20, 24), (3, 8), (4, 8), 2, {"padding": ((1, 1), (6, 1))}),
     ],
 )
 @pytest.mark.parametrize("gathered", [False, True])
-def test_weight_gradients_by_parts_are_those_of_the_whole(size, maps, groups, settings, gathered):
-    reading = _shapes.geometry("test", size, (5, 5), **settings)
+def test_weight_gradients_by_parts_are_those_of_the_whole(size, kernel, maps, groups, settings, gathered):
+    reading = _shapes.geometry("test", size, kernel, **settings)
     call = Call(reading, 23 if size == (20, 20) else 2, *maps, groups, dtype=np.dtype("float64"))
     x, y = normal(call.x_shape, "x"), normal(call.y_shape, "y")
     by_parts = METHOD["gathered" if gathered else "im2col" if groups == 1 else "block_diagonal"].weight_gradient

@@ -36,3 +36,12 @@ def test_patches_are_gathered_in_a_branch_of_their_own():
     x, w = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 4))
     gradient = jax.jit(jax.grad(lambda w, x: jnp.sum(cnnjax.conv2d(x, w, padding=1, method="gathered") ** 2)))
     assert " conditional(" in gradient.lower(w, x).compile().as_text()
+
+
+def test_wide_products_of_patches_are_products_of_plain_matrices():
+    x, y = jnp.ones((2, 16, 16, 32)), jnp.ones((2, 16, 16, 32))
+    convolve = lambda w: cnnjax.conv2d(x, w, padding=1, method="gathered")  # noqa: E731
+    gradient = jax.jit(lambda w, y: jax.vjp(convolve, w)[1](y)[0])
+    compiled = gradient.lower(jnp.ones((3, 3, 32, 32)), y).compile().as_text()
+    assert "lhs_contracting_dims={1}" in compiled
+    assert "lhs_contracting_dims={0}" not in compiled

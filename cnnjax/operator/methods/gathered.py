@@ -14,6 +14,7 @@ Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neura
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -26,6 +27,10 @@ from cnnjax.operator.unfused import unfused
 
 __all__ = ["METHOD", "weight_gradient"]
 
+# With so many taps a row, the products of one more tap cost less than half of the patches save (audio: 17.3 ms, in
+# pairs 16.3), as long as the products are narrow.
+_MANY_TAPS, _FEW_MAPS = 8, 64
+
 
 def _forward(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     return _of_patches(call).forward(x, w, call)
@@ -37,9 +42,34 @@ def _input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
 
 def weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
     """The weight gradient of any call, by products of gathered patches."""
+    if _pays_in_pairs(call):
+        return _weight_gradient_of_pairs(x, y, call)
     if call.groups > 1:
         return block_diagonal.weight_gradient_of_patches(x, y, call, _gathered)
     return im2col.products_of_patches(x, y, call, 1, _gathered).reshape(call.w_shape)
+
+
+def _pays_in_pairs(call: Call) -> bool:
+    """Whether patches of two neighbouring positions are the better ones: few maps, and a row of many taps."""
+    *_, last = range(len(call.geometry.kernel))
+    adjacent = call.geometry.stride[last] == call.geometry.dilation[last] == 1
+    even = call.geometry.output[last] % 2 == 0
+    few = call.groups == 1 and call.c_out <= _FEW_MAPS
+    return few and adjacent and even and call.geometry.kernel[last] >= _MANY_TAPS
+
+
+def _weight_gradient_of_pairs(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    """Two neighbouring positions as one of twice the maps: half as many patches, one tap wider, and wider products.
+
+    w[..., t, c, o] = pair[..., t, c, 0, o] + pair[..., t + 1, c, 1, o]
+    """
+    geometry = call.geometry
+    kernel = (*geometry.kernel[:-1], geometry.kernel[-1] + 1)
+    by_pair = replace(geometry, kernel=kernel, stride=(*geometry.stride[:-1], 2))
+    y = y.reshape(call.n, *by_pair.output, 2 * call.c_out)
+    pair = weight_gradient(x, y, replace(call, geometry=by_pair, c_out=2 * call.c_out))
+    pair = pair.reshape(*kernel, call.c_in, 2, call.c_out)
+    return pair[..., :-1, :, 0, :] + pair[..., 1:, :, 1, :]
 
 
 def _of_patches(call: Call) -> Method:

@@ -34,6 +34,9 @@ Patches = Callable[[jax.Array, Geometry, int], jax.Array]
 # Patches of 2 to 16 MiB at a time were measured; 8 MiB was the fastest or next to it on every shape (docs/operator.md).
 _BYTES_AT_A_TIME = 8 * 2**20
 _MOST_BYTES = 16 * 2**20
+# With so many maps on the short side and so many values on the long one, the transposed operand is written out: the
+# product of two plain matrices, for which XLA has a kernel of its own, is faster by more than that costs.
+_SHORT, _LONG = 32, 256
 # Fewer floats side by side than a vector holds are slow to copy.
 _FEW_MAPS = 8
 
@@ -74,22 +77,29 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, pat
     read = (rows - 1) * stride + extent
     strip = replace(geometry.after_padding(), size=(read, *geometry.padded[1:]))
 
+    # The narrower operand on the left: a product of a short and a long side is up to twice as fast this way round.
+    of_patches, of_y = call.taps * width, call.c_out // blocks
+    turned = of_y < of_patches
+    short, long = sorted((of_patches, of_y))
+    written_out = blocks == 1 and short >= _SHORT and long >= _LONG
+
     def product(step: jax.Array | int) -> jax.Array:
         image, row = step // strips * images, step % strips * rows
         seen = _cut(x, (image, row * stride), (images, read))
         given = blocks_first(_cut(y, (image, row), (images, rows)), blocks)
-        narrow, wide = sides(patches(seen, strip, blocks), given.reshape(blocks, -1, call.c_out // blocks))
+        operands = patches(seen, strip, blocks), given.reshape(blocks, -1, of_y)
+        narrow, wide = operands[::-1] if turned else operands
+        if written_out:
+            # The barrier outlives the step of the compiler that would read the transpose in place.
+            narrow = lax.optimization_barrier(jnp.swapaxes(narrow, 1, 2))
+            return jnp.einsum("bnk,bkm->bnm", narrow, wide, precision=call.precision)
         return jnp.einsum("bkn,bkm->bnm", narrow, wide, precision=call.precision)
 
-    # The narrower operand on the left: a product of a short and a long side is up to twice as fast this way round.
-    turned = call.c_out // blocks < call.taps * width
-    sides = (lambda patches, given: (given, patches)) if turned else (lambda patches, given: (patches, given))
     steps = jnp.arange(parts * strips)
     if len(steps) == 1:
         total = product(0)
     else:
-        shape = sides(call.taps * width, call.c_out // blocks)
-        total = jnp.zeros((blocks, *shape), x.dtype)
+        total = jnp.zeros((blocks, short, long), x.dtype)
         total = lax.scan(lambda total, step: (total + product(step), None), total, steps)[0]
     return jnp.swapaxes(lax.optimization_barrier(total), 1, 2) if turned else total
 

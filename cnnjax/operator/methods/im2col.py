@@ -71,11 +71,21 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, pat
     (before, _), *pads = geometry.pads
     missing, beyond = parts * images - call.n, strips * rows - geometry.output[0]
     after = (strips * rows - 1) * stride + extent - geometry.size[0] - before
-    zero = jnp.zeros((), x.dtype)
-    x = lax.pad(x, zero, [(0, missing, 0), (before, after, 0), *((a, b, 0) for a, b in pads), (0, 0, 0)])
-    y = lax.pad(y, zero, [(0, missing, 0), (0, beyond, 0), *((0, 0, 0),) * (y.ndim - 2)])
+    others = ((0, 0, 0),) * len(geometry.size)
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, missing, 0), *others, (0, 0, 0)])
+    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, missing, 0), (0, beyond, 0), *others])
     read = (rows - 1) * stride + extent
     strip = replace(geometry.after_padding(), size=(read, *geometry.padded[1:]))
+
+    def padded(x: jax.Array) -> jax.Array:
+        edges = [(0, 0, 0), (before, after, 0), *((a, b, 0) for a, b in pads), (0, 0, 0)]
+        return lax.pad(x, jnp.zeros((), x.dtype), edges)
+
+    if strips > 1:
+        whole = padded(x)
+        seen_from = lambda image, row: _cut(whole, (image, row * stride), (images, read))  # noqa: E731
+    else:  # padded when it is in the cache
+        seen_from = lambda image, _: padded(_cut(x, (image,), (images,)))  # noqa: E731
 
     # The narrower operand on the left: a product of a short and a long side is up to twice as fast this way round.
     of_patches, of_y = call.taps * width, call.c_out // blocks
@@ -85,9 +95,8 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, pat
 
     def product(step: jax.Array | int) -> jax.Array:
         image, row = step // strips * images, step % strips * rows
-        seen = _cut(x, (image, row * stride), (images, read))
         given = blocks_first(_cut(y, (image, row), (images, rows)), blocks)
-        operands = patches(seen, strip, blocks), given.reshape(blocks, -1, of_y)
+        operands = patches(seen_from(image, row), strip, blocks), given.reshape(blocks, -1, of_y)
         narrow, wide = operands[::-1] if turned else operands
         if written_out:
             # The barrier outlives the step of the compiler that would read the transpose in place.
@@ -136,7 +145,7 @@ def _equal_parts(count: int, most: int) -> int:
     return next(divisors, -(-count // -(-count // most)))
 
 
-def _cut(a: jax.Array, start: tuple[jax.Array | int, ...], size: tuple[int, int]) -> jax.Array:
+def _cut(a: jax.Array, start: tuple[jax.Array | int, ...], size: tuple[int, ...]) -> jax.Array:
     """Some images and rows of a, from `start` on, whole along the other axes."""
     rest = a.ndim - len(size)
     return lax.dynamic_slice(a, (*start, *(0,) * rest), (*size, *a.shape[len(size) :]))

@@ -56,13 +56,18 @@ ESTIMATED_ON = 500
 """Images from which the curvature is estimated before each pass, section III.B."""
 DAMPING = 0.02
 """mu, section III.B."""
+MOST_DISTORTED = {"translation": 2.0, "scaling": 0.15, "squeezing": 0.15, "shear": 0.3}
+"""Of `random_affine`, for the amount 1."""
 ONE_IMAGE = {"c1": {"method": "toeplitz"}, "c3": {"method": "im2col"}, "c5": {"method": "matmul"}}
 """The methods of convolution with which a step of one image is fastest: 149 us on one core, with "auto" 223."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """The recipe of 1998. The fields but the last three are what the paper leaves open, or what had to be changed."""
+    """The recipe of 1998. Fields from `start` to `window` are what the paper leaves open, or what had to be changed.
+
+    So is `amount`: how far digits are distorted, as a share of `MOST_DISTORTED`.
+    """
 
     start: str = "unit variance"
     loss: str = "MAP"
@@ -72,6 +77,7 @@ class Paper:
     window: str = "sum"
     digits: int = 60_000
     distorted: bool = False
+    amount: float = 1.0
     passes: int = 20
 
 
@@ -106,9 +112,9 @@ What error does LeNet-5 reach on MNIST by the recipe of its paper, and by one of
 The recipe of the paper: one image a step, 20 passes over the 60,000 digits in one random order, and stochastic diagonal
 Levenberg-Marquardt: a step of eta / (mu + h) for each parameter, with its curvature h estimated from 500 digits before
 each pass, mu = 0.02, and eta = 0.0005 in 2 passes, 0.0002 in 3, 0.0001 in 3, 0.00005 in 4, 0.00001 in 8. Of what the
-paper leaves open, these runs have the loss of equation 9 with j = 10, fixed codes, and the sum in sub-sampling. Two
-things are not the paper's: the initial weights, and of which loss the curvature is (below). Choices were made on digits
-held out of training; the errors that count are those after the last pass.
+paper leaves open, these runs have the loss of equation 9 with j = 10, fixed codes, and the sum in sub-sampling (with
+distorted digits, the average). Two things are not the paper's: the initial weights, and of which loss the curvature is
+(below). Choices were made on digits held out of training; the errors that count are those after the last pass.
 """
 ON_OTHERS = """
 Other runs on the same test digits. The last five are from before the choices were made. With distorted digits and the
@@ -128,6 +134,10 @@ curvature but that of F6. Most rates are then at their bound eta / mu; after 50 
 start), the units of F6 are saturated, and their gradient is gone, with the sum in sub-sampling as with the average. The
 paper gives the effective rates of its first pass; that they reach lower suggests that its network started elsewhere.
 These runs start with weights of variance 1 / fan-in, the rule of "Efficient BackProp" of the same year.
+
+**The distortions.** The paper names them (translation, scaling, squeezing, shear) and gives no amounts. The amount 1
+here is up to 2 pixels, 15 %, 15 % and a shear of 0.3, which is good for 60 passes of the recipe of today. In the 20
+passes of 1998 that many different digits are not learnt; the headline has 0.4 of these amounts.
 
 **The curvature of the MAP loss** (equation 9) vanishes where the network is sure of its answer, and the rates are then
 at their bound. The other MAP runs therefore take the curvature of its first term, that of equation 8.
@@ -215,13 +225,14 @@ def augment_of(recipe: Recipe) -> Augment | None:
     if not recipe.distorted:
         return None
     if isinstance(recipe, Today):
-        return random_affine
+        return partial(random_affine, **MOST_DISTORTED)
+    distort = partial(random_affine, **{name: recipe.amount * most for name, most in MOST_DISTORTED.items()})
 
     def nine_in_ten(key: jax.Array, images: jax.Array) -> jax.Array:
         """A tenth of the paper's set are the digits as they are."""
         chosen, amounts = jax.random.split(key)
         keep = jax.random.bernoulli(chosen, 0.1, (len(images), 1, 1, 1))
-        return jnp.where(keep, images, random_affine(amounts, images))
+        return jnp.where(keep, images, distort(amounts, images))
 
     return nine_in_ten
 
@@ -384,16 +395,17 @@ class Planned:
 
 HEADLINES = {
     "paper": Planned(Paper(), seeds=3),
-    "paper, distorted": Planned(Paper(distorted=True, window="average")),
+    "paper, distorted": Planned(Paper(distorted=True, amount=0.4, window="average"), seeds=3),
     "today": Planned(Today(), seeds=3),
     "today, distorted": Planned(Today(distorted=True, passes=60), seeds=3),
 }
 BEFORE = Paper(rubbish=1.0, window="average")
 OF_64 = Today(batch=64, rate=2e-3)
 OTHERS = {
-    "paper, distorted, sum": Planned(Paper(distorted=True)),
+    "paper, distorted, sum, amount 1": Planned(Paper(distorted=True)),
+    "paper, distorted, amount 1": Planned(Paper(distorted=True, window="average")),
     "paper, j = 1, average": Planned(BEFORE, seeds=3),
-    "paper, j = 1, average, distorted": Planned(replace(BEFORE, distorted=True)),
+    "paper, j = 1, average, distorted, amount 1": Planned(replace(BEFORE, distorted=True)),
     "paper, MSE, average": Planned(replace(BEFORE, loss="MSE")),
     "today, batches of 64": Planned(OF_64),
     "today, batches of 64, distorted": Planned(replace(OF_64, distorted=True)),
@@ -408,6 +420,9 @@ OPEN = {
         "MAP, j = 10, average, its own curvature": {"window": "average", "curvature_of": "MAP"},
         "MAP, j = 1, average": {"window": "average", "rubbish": 1.0},
         "MAP, j = 10, initial weights within 2.4 / fan-in": {"start": "2.4 / fan-in", "passes": 2},
+        "MAP, j = 10, average, distorted by the amount 1": {"window": "average", "distorted": True},
+        "MAP, j = 10, average, distorted by 0.6": {"window": "average", "distorted": True, "amount": 0.6},
+        "MAP, j = 10, average, distorted by 0.4": {"window": "average", "distorted": True, "amount": 0.4},
     }.items()
 }
 SHORT = replace(OF_64, passes=10)

@@ -105,13 +105,20 @@ ALLOWED = {
     "operator._onednn": {"_shapes"},
     "operator.tuned": {"operator.calls"},
     "operator.unfused": set(),
-    "operator.choice": {"operator.calls", "operator.methods", "operator.methods.matmul", "operator.unfused"},
+    "operator.choice": {
+        "operator.calls",
+        "operator.methods",
+        "operator.methods.matmul",
+        "operator.methods.shift",
+        "operator.unfused",
+    },
     "operator.primitives": {"operator._jax", "operator.calls", "operator.choice"},
     **{
         f"operator.methods.{path.stem}": {"_windows", "operator.calls"}
         for path in (PACKAGE / "operator" / "methods").glob("[a-z]*.py")
     },
     "operator.methods.im2col": {"_shapes", "_windows", "operator.calls"},
+    "operator.methods.shift": {"_shapes", "_windows", "operator.calls"},
     "operator.methods.block_diagonal": {"operator.calls", "operator.methods.im2col", "operator.methods.xla"},
     "operator.methods.gathered": {
         "_shapes",

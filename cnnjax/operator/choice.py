@@ -16,6 +16,7 @@ import jax
 from cnnjax.operator.calls import Call, widest
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.methods.matmul import is_pointwise, is_tiled, is_whole
+from cnnjax.operator.methods.shift import saves_padding
 from cnnjax.operator.unfused import unfused
 
 __all__ = ["choose", "compute"]
@@ -42,6 +43,8 @@ def choose(direction: str, call: Call, platform: str) -> tuple[str, str]:
         return "onednn", "the library's kernel, as PyTorch has it"
     if call.groups == call.c_in and call.groups > 1:
         return "depthwise", "one group for each map: XLA's CPU convolution is tens of times slower"
+    if of_weights and here and saves_padding(call):
+        return "shift", "small images: a product a tap leaves out the padding"
     if of_weights and here:
         return "gathered", "products of patches that stay in the cache, gathered in runs of memory"
     if call.groups > 1:

@@ -68,6 +68,16 @@ def test_what_is_held_out_is_not_trained_on(old):
     assert (parts.train_labels.tolist(), parts.test_labels.tolist()) == (list(range(80)), list(range(80, 100)))
 
 
+def test_digits_are_distorted_by_a_share_of_the_most(old):
+    images, key = cnnjax.datasets.mnist().train_images[:20, ..., None] / np.float32(255), jax.random.key(0)
+    moved = [
+        float(np.abs(old.augment_of(old.Paper(distorted=True, amount=amount))(key, images) - images).mean())
+        for amount in (0.0, 0.4, 1.0)
+    ]
+    assert moved[0] < 1e-5 < moved[1] < moved[2]
+    assert old.augment_of(old.Paper()) is None
+
+
 def test_the_rates_are_the_papers(old):
     assert len(old.RATES) == 20
     assert [old.RATES.count(rate) for rate in (0.0005, 0.0002, 0.0001, 0.00005, 0.00001)] == [2, 3, 3, 4, 8]

@@ -27,6 +27,8 @@ CHOICES = [
     ((256, 32, 32, 1), (5, 5, 1, 6), {}, ["shift", "toeplitz", "im2col"], ["shift", "toeplitz", "gathered"]),
     ((256, 14, 14, 6), (5, 5, 6, 16), {}, ["lax", "toeplitz", "im2col"], ["onednn", "onednn", "gathered"]),
     ((8, 56, 56, 64), (3, 3, 64, 64), {"padding": 1}, ["lax", "lax", "im2col"], ["onednn", "onednn", "gathered"]),
+    ((8, 7, 7, 512), (3, 3, 512, 512), {"padding": 1}, ["lax", "lax", "im2col"], ["onednn", "onednn", "shift"]),
+    ((64, 7, 7, 512), (3, 3, 512, 512), {"padding": 1}, ["lax", "lax", "im2col"], ["onednn", "onednn", "gathered"]),
     (
         (8, 224, 224, 3),
         (7, 7, 3, 64),

@@ -142,6 +142,16 @@ def test_weight_gradients_by_parts_are_those_of_the_whole(size, kernel, maps, gr
     )
 
 
+def test_a_tap_that_is_always_on_padding_has_no_gradient():
+    reading = _shapes.geometry("test", (3, 4), (3, 2), padding=((0, 0), (6, 0)), dilation=(1, 6))
+    call = Call(reading, 2, 3, 4, dtype=np.dtype("float64"))
+    x, y = normal(call.x_shape, "x"), normal(call.y_shape, "y")
+    exact = METHOD["lax"].weight_gradient(x, y, call)
+    assert not np.any(exact[:, 0])
+    assert np.all(exact[:, 1])
+    np.testing.assert_allclose(METHOD["shift"].weight_gradient(x, y, call), exact, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("gathered", [False, True])
 @pytest.mark.parametrize(("maps", "groups"), [(16, 1), (3, 1), (16, 4)])
 def test_a_batch_of_no_images_has_a_weight_gradient_of_zero(maps, groups, gathered):

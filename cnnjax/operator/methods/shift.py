@@ -1,6 +1,10 @@
 """Shift and multiply: one matrix product for each tap, over the shifted image.
 
     y = sum over taps t of  shift_t(x) (N P, C_in) @ w[t] (C_in, C_out)
+    w[t] = shift_t(x)^T (C_in, N P_t) @ y (N P_t, C_out)
+
+The weight gradient takes of the positions those P_t alone at which the tap is on the image: at the others it reads
+zeros.
 
 Cost: as the definition, in `taps` matrix products; no patches are stored. It serves ungrouped calls.
 
@@ -10,13 +14,34 @@ algorithms for deep neural networks", section 3.
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import jax
 import jax.numpy as jnp
+from jax import lax
 
+from cnnjax._shapes import Geometry
 from cnnjax._windows import pad_zeros, under_each_tap
-from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.calls import Call, Method, transposed_in_x
 
-__all__ = ["METHOD"]
+__all__ = ["METHOD", "saves_padding"]
+
+# Where a product a tap was the fastest weight gradient (docs/operator.md): images so small that padding is an eighth
+# of what the taps read, so few positions and so many maps that writing the sum costs as much as the products.
+_SHARE_OF_PADDING = 1 / 8
+_POSITIONS = range(128, 513)
+_MAPS = range(256, 513)
+
+
+def saves_padding(call: Call) -> bool:
+    """Whether the weight gradient gains by what it leaves out."""
+    geometry = call.geometry
+    taps = itertools.product(*map(range, geometry.kernel))
+    inside = sum(math.prod(map(len, _on_the_image(geometry, tap))) for tap in taps)
+    everywhere = call.taps * math.prod(geometry.output)
+    fits = call.n * math.prod(geometry.output) in _POSITIONS and call.c_in in _MAPS and call.c_out in _MAPS
+    return call.groups == 1 and fits and inside <= (1 - _SHARE_OF_PADDING) * everywhere
 
 
 def _refuses(call: Call) -> str | None:
@@ -30,6 +55,35 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     return y
 
 
-METHOD = Method(
-    "shift", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses, loops=("forward",)
-)
+def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+    taps = itertools.product(*map(range, call.geometry.kernel))
+    return jnp.stack([_of_tap(x, y, tap, call) for tap in taps]).reshape(call.w_shape)
+
+
+def _of_tap(x: jax.Array, y: jax.Array, tap: tuple[int, ...], call: Call) -> jax.Array:
+    """The gradient (C_in, C_out) of the weights at one tap."""
+    geometry = call.geometry
+    for axis, rows in enumerate(_on_the_image(geometry, tap)):
+        if not rows:
+            return jnp.zeros((call.c_in, call.c_out), x.dtype)
+        stride, offset = geometry.stride[axis], _offset(geometry, tap, axis)
+        y = lax.slice_in_dim(y, rows[0], rows[-1] + 1, axis=1 + axis)
+        x = lax.slice_in_dim(x, rows[0] * stride + offset, rows[-1] * stride + offset + 1, stride, axis=1 + axis)
+    seen, given = x.reshape(-1, call.c_in), y.reshape(-1, call.c_out)
+    return jnp.matmul(seen.T, given, precision=call.precision)
+
+
+def _on_the_image(geometry: Geometry, tap: tuple[int, ...]) -> list[list[int]]:
+    """Along each axis, the positions at which a tap reads a pixel and not padding."""
+    return [
+        [p for p in range(positions) if 0 <= p * geometry.stride[axis] + _offset(geometry, tap, axis) < size]
+        for axis, (positions, size) in enumerate(zip(geometry.output, geometry.size, strict=True))
+    ]
+
+
+def _offset(geometry: Geometry, tap: tuple[int, ...], axis: int) -> int:
+    """The pixel that a tap reads at the first position; it may be outside."""
+    return tap[axis] * geometry.dilation[axis] - geometry.pads[axis][0]
+
+
+METHOD = Method("shift", _convolve, transposed_in_x(_convolve), _weight_gradient, _refuses, loops=("forward",))

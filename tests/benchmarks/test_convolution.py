@@ -125,6 +125,7 @@ def test_a_record_becomes_a_page(tmp_path, monkeypatch):
     shape = TINY[0]
     monkeypatch.setattr(main, "SHAPES", (shape, replace(shape, name="another")))
     monkeypatch.setattr(main, "SIXTEEN", (shape,))
+    monkeypatch.setattr(main, "LOOPED", (shape,))
     monkeypatch.setattr(main, "GROWTH", {"3x3": {"batch": {n: replace(shape, batch=n) for n in (1, 2)}}})
     monkeypatch.setattr(main.timing, "matrix_peak", lambda: 100.0)
     file = tmp_path / "record.json"

@@ -403,7 +403,7 @@ BEFORE = Paper(rubbish=1.0, window="average")
 OF_64 = Today(batch=64, rate=2e-3)
 OTHERS = {
     "paper, distorted, sum, amount 1": Planned(Paper(distorted=True)),
-    "paper, distorted, amount 1": Planned(Paper(distorted=True, window="average")),
+    "paper, distorted, amount 1": Planned(Paper(distorted=True, window="average"), seeds=3),
     "paper, j = 1, average": Planned(BEFORE, seeds=3),
     "paper, j = 1, average, distorted, amount 1": Planned(replace(BEFORE, distorted=True)),
     "paper, MSE, average": Planned(replace(BEFORE, loss="MSE")),
@@ -420,10 +420,12 @@ OPEN = {
         "MAP, j = 10, average, its own curvature": {"window": "average", "curvature_of": "MAP"},
         "MAP, j = 1, average": {"window": "average", "rubbish": 1.0},
         "MAP, j = 10, initial weights within 2.4 / fan-in": {"start": "2.4 / fan-in", "passes": 2},
-        "MAP, j = 10, average, distorted by the amount 1": {"window": "average", "distorted": True},
-        "MAP, j = 10, average, distorted by 0.6": {"window": "average", "distorted": True, "amount": 0.6},
-        "MAP, j = 10, average, distorted by 0.4": {"window": "average", "distorted": True, "amount": 0.4},
     }.items()
+} | {
+    f"open: MAP, j = 10, average, distorted by {amount:g}": Planned(
+        Paper(window="average", distorted=True, amount=amount), seeds, on="held out"
+    )
+    for amount, seeds in ((1.0, 3), (0.6, 1), (0.4, 3))
 }
 SHORT = replace(OF_64, passes=10)
 TRIED = {

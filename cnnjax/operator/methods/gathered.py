@@ -51,11 +51,11 @@ def weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
 
 def _pays_in_pairs(call: Call) -> bool:
     """Whether patches of two neighbouring positions are the better ones: few maps, and a row of many taps."""
-    *_, last = range(len(call.geometry.kernel))
-    adjacent = call.geometry.stride[last] == call.geometry.dilation[last] == 1
-    even = call.geometry.output[last] % 2 == 0
+    geometry = call.geometry
+    adjacent = geometry.stride[-1] == geometry.dilation[-1] == 1
+    even = geometry.output[-1] % 2 == 0
     few = call.groups == 1 and call.c_out <= _FEW_MAPS
-    return few and adjacent and even and call.geometry.kernel[last] >= _MANY_TAPS
+    return few and adjacent and even and geometry.kernel[-1] >= _MANY_TAPS
 
 
 def _weight_gradient_of_pairs(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:

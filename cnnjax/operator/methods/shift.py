@@ -37,11 +37,12 @@ _MAPS = range(256, 513)
 def saves_padding(call: Call) -> bool:
     """Whether the weight gradient gains by what it leaves out."""
     geometry = call.geometry
-    taps = itertools.product(*map(range, geometry.kernel))
-    inside = sum(math.prod(map(len, _on_the_image(geometry, tap))) for tap in taps)
-    everywhere = call.taps * math.prod(geometry.output)
     fits = call.n * math.prod(geometry.output) in _POSITIONS and call.c_in in _MAPS and call.c_out in _MAPS
-    return call.groups == 1 and fits and inside <= (1 - _SHARE_OF_PADDING) * everywhere
+    if call.groups != 1 or not fits:
+        return False
+    inside = [sum(len(_on_the_image(geometry, axis, t)) for t in range(k)) for axis, k in enumerate(geometry.kernel)]
+    everywhere = call.taps * math.prod(geometry.output)
+    return math.prod(inside) <= (1 - _SHARE_OF_PADDING) * everywhere
 
 
 def _refuses(call: Call) -> str | None:
@@ -63,27 +64,27 @@ def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
 def _of_tap(x: jax.Array, y: jax.Array, tap: tuple[int, ...], call: Call) -> jax.Array:
     """The gradient (C_in, C_out) of the weights at one tap."""
     geometry = call.geometry
-    for axis, rows in enumerate(_on_the_image(geometry, tap)):
+    for axis, t in enumerate(tap):
+        rows = _on_the_image(geometry, axis, t)
         if not rows:
             return jnp.zeros((call.c_in, call.c_out), x.dtype)
-        stride, offset = geometry.stride[axis], _offset(geometry, tap, axis)
+        stride, offset = geometry.stride[axis], _offset(geometry, axis, t)
         y = lax.slice_in_dim(y, rows[0], rows[-1] + 1, axis=1 + axis)
         x = lax.slice_in_dim(x, rows[0] * stride + offset, rows[-1] * stride + offset + 1, stride, axis=1 + axis)
     seen, given = x.reshape(-1, call.c_in), y.reshape(-1, call.c_out)
     return jnp.matmul(seen.T, given, precision=call.precision)
 
 
-def _on_the_image(geometry: Geometry, tap: tuple[int, ...]) -> list[list[int]]:
-    """Along each axis, the positions at which a tap reads a pixel and not padding."""
-    return [
-        [p for p in range(positions) if 0 <= p * geometry.stride[axis] + _offset(geometry, tap, axis) < size]
-        for axis, (positions, size) in enumerate(zip(geometry.output, geometry.size, strict=True))
-    ]
+def _on_the_image(geometry: Geometry, axis: int, tap: int) -> range:
+    """Along one axis, the positions at which a tap reads a pixel and not padding."""
+    stride, offset = geometry.stride[axis], _offset(geometry, axis, tap)
+    first = max(0, -(offset // stride))
+    return range(first, min(geometry.output[axis], (geometry.size[axis] - 1 - offset) // stride + 1))
 
 
-def _offset(geometry: Geometry, tap: tuple[int, ...], axis: int) -> int:
+def _offset(geometry: Geometry, axis: int, tap: int) -> int:
     """The pixel that a tap reads at the first position; it may be outside."""
-    return tap[axis] * geometry.dilation[axis] - geometry.pads[axis][0]
+    return tap * geometry.dilation[axis] - geometry.pads[axis][0]
 
 
 METHOD = Method("shift", _convolve, transposed_in_x(_convolve), _weight_gradient, _refuses, loops=("forward",))

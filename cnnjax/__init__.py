@@ -1,7 +1,7 @@
-"""cnnjax: write, verify and run convolutional networks in JAX with nothing hidden.
+"""Write, verify and run convolutional networks in JAX with nothing hidden.
 
 A convolution is a table that says which input map feeds which output map, and an explicit weight array
-(k, k, C_in, C_out). Everything else is a way to compute it fast, and a proof that its gradient is right.
+(k, k, C_in, C_out). Everything else computes it fast, or verifies that its gradient is right.
 """
 
 import importlib
@@ -9,13 +9,27 @@ from typing import Any
 
 from cnnjax._version import __version__ as __version__
 
-# A name is imported when it is first used: who convolves does not wait for what verifies gradients.
-# `__init__.pyi` says the same to type checkers.
-_MODULES = ("anatomy", "connections", "datasets", "init", "layers", "losses", "models", "reference")
+# Names are imported on first use: importing conv2d does not import the checker, nor optax. `__init__.pyi` tells type
+# checkers the same, and a test keeps the two equal.
+_MODULES = (
+    "activations",
+    "check",
+    "connections",
+    "conv",
+    "datasets",
+    "errors",
+    "figures",
+    "gradients",
+    "init",
+    "layers",
+    "losses",
+    "models",
+    "operator",
+    "pooling",
+    "reference",
+    "training",
+)
 _HOMES = {
-    "_errors": ("CnnjaxError", "GradientError"),
-    "_explain": ("explain",),
-    "_summary": ("summary",),
     "activations": ("ACTIVATIONS", "scaled_tanh"),
     "connections": ("ConnectionTable",),
     "conv": (
@@ -27,11 +41,14 @@ _HOMES = {
         "local_conv2d",
         "separable_conv2d",
     ),
+    "errors": ("CnnjaxError", "GradientError"),
     "gradients": ("GradientReport", "check_grads"),
     "layers": ("Input", "Network"),
+    "layers.summary": ("summary",),
     "operator": ("METHODS", "Tuned"),
+    "operator.explanation": ("explain",),
+    "operator.tuning": ("tune", "tuned"),
     "pooling": ("avg_pool2d", "lp_pool2d", "max_pool2d", "subsample2d"),
-    "tuning": ("tune", "tuned"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

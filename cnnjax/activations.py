@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["ACTIVATIONS", "scaled_tanh"]
+__all__ = ["ACTIVATIONS", "ActivationName", "scaled_tanh"]
+
+ActivationName = Literal["identity", "scaled_tanh", "tanh", "sigmoid", "relu", "gelu", "silu"]
 
 AMPLITUDE = 1.7159
 SLOPE = 2 / 3
@@ -32,7 +35,7 @@ def _identity(a: jax.Array) -> jax.Array:
     return a
 
 
-ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
+ACTIVATIONS: Mapping[ActivationName, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {
         "identity": _identity,
         "scaled_tanh": scaled_tanh,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
+from cnnjax._core.messages import describe, type_error, value_error
 
 __all__ = [
     "LENET5_C3",
@@ -47,7 +47,7 @@ class ConnectionTable:
           0 1 2
        0  X . X
        1  . X X
-    >>> table.parameters(kernel=5)          # 4 slices of 25 weights and one bias an output map
+    >>> table.num_parameters(kernel=5)          # 4 slices of 25 weights and one bias an output map
     103
 
     Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition",
@@ -61,11 +61,11 @@ class ConnectionTable:
         try:
             matrix = np.array(self.matrix)
         except Exception as error:  # a traced array, or a ragged list
-            raise ArgumentTypeError(_not_a_table(describe(self.matrix))) from error
+            raise _not_a_table(type_error, describe(self.matrix)) from error
         if matrix.dtype != np.bool_:
-            raise ArgumentTypeError(_not_a_table(f"of dtype {matrix.dtype}"))
+            raise _not_a_table(type_error, f"of dtype {matrix.dtype}")
         if matrix.ndim != 2 or 0 in matrix.shape:
-            raise ArgumentValueError(_not_a_table(f"of shape {matrix.shape}"))
+            raise _not_a_table(value_error, f"of shape {matrix.shape}")
         matrix.setflags(write=False)
         object.__setattr__(self, "matrix", matrix)
 
@@ -80,7 +80,7 @@ class ConnectionTable:
         return self.matrix.shape[1]
 
     @property
-    def links(self) -> int:
+    def num_links(self) -> int:
         """The number of (input map, output map) pairs that are connected."""
         return int(self.matrix.sum())
 
@@ -99,25 +99,25 @@ class ConnectionTable:
         """For each input map, how many output maps it feeds."""
         return tuple(int(n) for n in self.matrix.sum(axis=1))
 
-    def weights(self, kernel: int | Sequence[int]) -> int:
-        """The number of weights that have an effect: links * taps of the kernel (an int means a square kernel)."""
-        return self.links * _taps("weights", kernel)
+    def num_weights(self, kernel: int | Sequence[int]) -> int:
+        """The number of weights that have an effect: num_links * taps of the kernel (an int means a square kernel)."""
+        return self.num_links * _taps("num_weights", kernel)
 
-    def parameters(self, kernel: int | Sequence[int], bias: bool = True) -> int:
-        """The number of trainable parameters: weights(kernel), and one bias for each output map.
+    def num_parameters(self, kernel: int | Sequence[int], bias: bool = True) -> int:
+        """The number of trainable parameters: num_weights(kernel), and one bias for each output map.
 
-        >>> LENET5_C3.parameters(kernel=5)
+        >>> LENET5_C3.num_parameters(kernel=5)
         1516
         """
-        return self.weights(kernel) + (self.c_out if bias else 0)
+        return self.num_weights(kernel) + (self.c_out if bias else 0)
 
-    def connections(self, kernel: int | Sequence[int], output: int | Sequence[int], bias: bool = True) -> int:
-        """The number of connections: parameters(kernel, bias) * positions, `output` being the size of an output map.
+    def num_connections(self, kernel: int | Sequence[int], output: int | Sequence[int], bias: bool = True) -> int:
+        """The number of connections: num_parameters(kernel, bias) * positions, for output maps of size `output`.
 
-        >>> LENET5_C3.connections(kernel=5, output=10)
+        >>> LENET5_C3.num_connections(kernel=5, output=10)
         151600
         """
-        return self.parameters(kernel, bias) * math.prod(_sides("connections", "output", output))
+        return self.num_parameters(kernel, bias) * math.prod(_sides("num_connections", "output", output))
 
     def __eq__(self, other: object) -> bool:
         """Equal when the matrices are."""
@@ -134,7 +134,7 @@ class ConnectionTable:
         shown = slice(_MOST_COLUMNS_PRINTED)
         width = max(1, len(str(min(self.c_out, _MOST_COLUMNS_PRINTED) - 1)))
         more = " ..." if self.c_out > _MOST_COLUMNS_PRINTED else ""
-        head = f"ConnectionTable: {self.c_in} -> {self.c_out} maps, {self.links} of {self.matrix.size} links"
+        head = f"ConnectionTable: {self.c_in} -> {self.c_out} maps, {self.num_links} of {self.matrix.size} links"
         columns = " ".join(f"{o:>{width}}" for o in range(self.c_out)[shown])
         lines = [head, f"      {columns}{more}"]
         for c, row in enumerate(self.matrix[shown]):
@@ -194,7 +194,7 @@ def _blocks_of(shape: tuple[int, int], matrix: bytes) -> Blocks | None:
 def full(c_in: int, c_out: int) -> ConnectionTable:
     """Every input map feeds every output map: the ordinary convolution.
 
-    >>> full(4, 6).links
+    >>> full(4, 6).num_links
     24
     """
     c_in, c_out = _count("full", "c_in", c_in), _count("full", "c_out", c_out)
@@ -219,18 +219,16 @@ def grouped(c_in: int, c_out: int, groups: int) -> ConnectionTable:
     >>> grouped(4, 6, 2).rows
     ((0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3))
     """
-    call = "grouped"
-    c_in, c_out = _count(call, "c_in", c_in), _count(call, "c_out", c_out)
-    groups = _count(call, "groups", groups)
+    caller = "grouped"
+    c_in, c_out = _count(caller, "c_in", c_in), _count(caller, "c_out", c_out)
+    groups = _count(caller, "groups", groups)
     if c_in % groups or c_out % groups:
-        raise ArgumentValueError(
-            complaint(
-                call,
-                "groups",
-                got=str(groups),
-                expected=f"a divisor of both c_in = {c_in} and c_out = {c_out}",
-                fix="use groups that divide both, or from_rows for an unequal table",
-            )
+        raise value_error(
+            caller,
+            "groups",
+            got=str(groups),
+            expected=f"a divisor of both c_in = {c_in} and c_out = {c_out}",
+            fix="use groups that divide both, or from_rows for an unequal table",
         )
     return ConnectionTable(np.kron(np.eye(groups), np.ones((c_in // groups, c_out // groups))) > 0)
 
@@ -259,57 +257,53 @@ def from_rows(rows: Iterable[Iterable[int]], c_in: int) -> ConnectionTable:
         rows = [list(row) for row in rows]
     except TypeError as error:
         expected = "for each output map, a list of the input maps that feed it"
-        raise ArgumentTypeError(
-            complaint("from_rows", "rows", got=describe(rows), expected=expected, fix="write [[0, 1], [1, 2]]")
+        raise type_error(
+            "from_rows", "rows", got=describe(rows), expected=expected, fix="write [[0, 1], [1, 2]]"
         ) from error
     matrix = np.zeros((c_in, len(rows)), bool)
     for o, row in enumerate(rows):
         for entry in row:
             c = _index("from_rows", f"rows[{o}]", entry)
             if not 0 <= c < c_in or matrix[c, o]:
-                raise ArgumentValueError(
-                    complaint(
-                        "from_rows",
-                        f"rows[{o}]",
-                        got=f"{row}",
-                        expected=f"input maps out of 0 .. {c_in - 1}, each at most once",
-                        fix=f"mend the entry {c}, or c_in",
-                    )
+                raise value_error(
+                    "from_rows",
+                    f"rows[{o}]",
+                    got=f"{row}",
+                    expected=f"input maps out of 0 .. {c_in - 1}, each at most once",
+                    fix=f"mend the entry {c}, or c_in",
                 )
             matrix[c, o] = True
     return ConnectionTable(matrix)
 
 
-def _index(call: str, argument: str, value: Any) -> int:
+def _index(caller: str, argument: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError as error:
-        raise ArgumentTypeError(
-            complaint(call, argument, got=describe(value), expected="an integer", fix="pass a plain integer")
+        raise type_error(
+            caller, argument, got=describe(value), expected="an integer", fix="pass a plain integer"
         ) from error
 
 
-def _count(call: str, argument: str, value: Any) -> int:
-    count = _index(call, argument, value)
+def _count(caller: str, argument: str, value: Any) -> int:
+    count = _index(caller, argument, value)
     if count < 1:
-        raise ArgumentValueError(
-            complaint(call, argument, got=str(count), expected="at least 1", fix=f"use {argument}=1 or more")
-        )
+        raise value_error(caller, argument, got=str(count), expected="at least 1", fix=f"use {argument}=1 or more")
     return count
 
 
-def _sides(call: str, argument: str, value: int | Sequence[int]) -> tuple[int, ...]:
+def _sides(caller: str, argument: str, value: int | Sequence[int]) -> tuple[int, ...]:
     """The sides of a kernel or a map; one integer means a square."""
     sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    return tuple(_count(call, argument, side) for side in sides)
+    return tuple(_count(caller, argument, side) for side in sides)
 
 
-def _taps(call: str, kernel: int | Sequence[int]) -> int:
-    return math.prod(_sides(call, "kernel", kernel))
+def _taps(caller: str, kernel: int | Sequence[int]) -> int:
+    return math.prod(_sides(caller, "kernel", kernel))
 
 
-def _not_a_table(got: str) -> str:
-    return complaint(
+def _not_a_table(error: Callable[..., Exception], got: str) -> Exception:
+    return error(
         "ConnectionTable",
         "matrix",
         got=got,

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError, MissingExtraError, complaint, describe
+from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax.connections import ConnectionTable
+from cnnjax.errors import MissingExtraError
 from cnnjax.layers import RBF, Conv2D, Network
 
 try:
@@ -49,9 +50,7 @@ def connection_table(table: ConnectionTable, inputs: str = "input map", outputs:
     """
     if not isinstance(table, ConnectionTable):
         fix = "pass for example cnnjax.connections.LENET5_C3"
-        raise ArgumentTypeError(
-            complaint("connection_table", "table", got=describe(table), expected="a ConnectionTable", fix=fix)
-        )
+        raise type_error("connection_table", "table", got=describe(table), expected="a ConnectionTable", fix=fix)
     rows, columns = table.matrix.shape
     figure = _figure(max(4.0, 0.42 * columns + 2), max(2.6, 0.42 * rows + 1.5))
     axes = figure.add_subplot()
@@ -69,7 +68,7 @@ def connection_table(table: ConnectionTable, inputs: str = "input map", outputs:
     axes.text(-0.62, -0.62, "reads", ha="right", va="bottom", fontsize=8, color=_INK)
     axes.set_xlabel(outputs)
     axes.set_ylabel(inputs)
-    axes.set_title(f"{table.links} of {table.matrix.size} links", pad=20)
+    axes.set_title(f"{table.num_links} of {table.matrix.size} links", pad=20)
     _no_frame(axes)
     return figure
 
@@ -94,8 +93,8 @@ def kernels(network: Network, params: Mapping[str, Any], layer: str) -> Figure:
     found = dict(network.layers).get(layer)
     if not isinstance(found, Conv2D):
         names = [name for name, value in network.layers if isinstance(value, Conv2D)]
-        raise ArgumentValueError(
-            complaint("kernels", "layer", got=repr(layer), expected=f"one of the convolutions {names}", fix="name one")
+        raise value_error(
+            "kernels", "layer", got=repr(layer), expected=f"one of the convolutions {names}", fix="name one"
         )
     table = found.table(network.input_shapes()[layer])
     weights = _dense_weights(np.asarray(params[layer]["w"], float), table, found.groups)
@@ -165,7 +164,7 @@ def feature_maps(network: Network, params: Mapping[str, Any], image: Any, label:
         elif volume.ndim == 3 and volume.shape[:2] != (1, 1):
             _draw_maps(figure, top, volume, grey=name == "input")
         elif name == network.layers[-1][0]:
-            _draw_scores(figure, top, volume.ravel(), winner, distances=isinstance(network.layers[-1][1], RBF))
+            _draw_scores(figure, top, volume.ravel(), winner, distances=network.smallest_wins)
         else:
             _draw_strip(figure, top, volume.ravel())
         top += rows[name]
@@ -185,9 +184,7 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
     >>> figure = learning_curve([{"epoch": 1, "loss": 2.0, "train_error": 9.0, "test_error": 5.0}])
     """
     if not history:
-        raise ArgumentValueError(
-            complaint("learning_curve", "history", got="empty", expected="at least one epoch", fix="train first")
-        )
+        raise value_error("learning_curve", "history", got="empty", expected="at least one epoch", fix="train first")
     epochs = [entry["epoch"] for entry in history]
     figure = _figure(8.4, 3.4)
     figure.suptitle(title)
@@ -237,7 +234,7 @@ def hard_cases(network: Network, params: Mapping[str, Any], images: np.ndarray, 
     >>> figure = hard_cases(network, network.init(jax.random.key(0)), images, labels)
     """
     scores = np.asarray(network.apply(params, network.input.prepare(images)), float)
-    scores = -scores if isinstance(network.layers[-1][1], RBF) else scores
+    scores = -scores if network.smallest_wins else scores
     rows = np.arange(len(labels))
     right = scores[rows, labels]
     rivals = scores.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,10 +11,13 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from cnnjax._arguments import array, check_rank
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
+from cnnjax._core.arguments import array, check_rank
+from cnnjax._core.messages import describe, type_error, value_error
 
-__all__ = ["map_loss", "mle_loss"]
+__all__ = ["Loss", "map_loss", "mle_loss"]
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+"""(scores (N, classes), labels (N,)) -> the mean loss over the batch."""
 
 
 def mle_loss(distances: ArrayLike, labels: ArrayLike) -> jax.Array:
@@ -64,12 +68,10 @@ def map_loss(distances: ArrayLike, labels: ArrayLike, *, rubbish: float = 1.0) -
 
     Source: LeCun et al. 1998, equation 9.
     """
-    call = "map_loss"
+    caller = "map_loss"
     if not isinstance(rubbish, (int, float)) or not rubbish > 0:
-        raise ArgumentValueError(
-            complaint(call, "rubbish", got=describe(rubbish), expected="a positive number", fix="use rubbish=1.0")
-        )
-    distances, labels = _checked(call, distances, labels)
+        raise value_error(caller, "rubbish", got=describe(rubbish), expected="a positive number", fix="use rubbish=1.0")
+    distances, labels = _checked(caller, distances, labels)
     constant = jnp.full((distances.shape[0], 1), -rubbish, distances.dtype)
     competition = logsumexp(jnp.concatenate([constant, -distances], axis=1), axis=1)
     return jnp.mean(_of_label(distances, labels) + competition)
@@ -79,23 +81,19 @@ def _of_label(distances: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.take_along_axis(distances, labels[:, None].astype(jnp.int32), axis=1)[:, 0]
 
 
-def _checked(call: str, distances: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
-    distances = array(call, "distances", distances)
-    check_rank(call, "distances", distances, ("N", "classes"))
+def _checked(caller: str, distances: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
+    distances = array(caller, "distances", distances)
+    check_rank(caller, "distances", distances, ("N", "classes"))
     if not (hasattr(labels, "dtype") and np.issubdtype(labels.dtype, np.integer)):
-        raise ArgumentTypeError(
-            complaint(
-                call, "labels", got=describe(labels), expected="an array of integers", fix="pass the class numbers"
-            )
+        raise type_error(
+            caller, "labels", got=describe(labels), expected="an array of integers", fix="pass the class numbers"
         )
     if labels.shape != distances.shape[:1]:
-        raise ArgumentValueError(
-            complaint(
-                call,
-                "labels",
-                got=describe(labels),
-                expected=f"shape {distances.shape[:1]}, one label for each row of distances {distances.shape}",
-                fix="pass class numbers, not one-hot rows" if labels.ndim > 1 else "pass as many labels as images",
-            )
+        raise value_error(
+            caller,
+            "labels",
+            got=describe(labels),
+            expected=f"shape {distances.shape[:1]}, one label for each row of distances {distances.shape}",
+            fix="pass class numbers, not one-hot rows" if labels.ndim > 1 else "pass as many labels as images",
         )
     return distances, jnp.asarray(labels)

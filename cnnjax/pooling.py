@@ -13,10 +13,17 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from cnnjax._arguments import array, check_bias, check_rank, check_same_dtype, image
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError, complaint, describe
-from cnnjax._shapes import Geometry, Padding, geometry, integers
-from cnnjax._windows import accumulation_dtype, extend, pad_zeros, under_each_tap
+from cnnjax._core.arguments import (
+    array,
+    check_bias,
+    check_rank,
+    check_same_dtype,
+    image,
+    optional_array,
+)
+from cnnjax._core.messages import describe, type_error, value_error
+from cnnjax._core.shapes import Geometry, Padding, conv_geometry, integers
+from cnnjax._core.windows import accumulation_dtype, extend, pad_zeros, under_each_tap
 
 __all__ = ["avg_pool2d", "lp_pool2d", "max_pool2d", "pool_geometry", "subsample2d"]
 
@@ -53,20 +60,14 @@ def max_pool2d(
 
     Source: Ranzato, Huang, Boureau and LeCun 2007, "Unsupervised learning of invariant feature hierarchies".
     """
-    call = "max_pool2d"
-    x, batched = image(call, "x", x, ("H", "W", "C"))
+    caller = "max_pool2d"
+    x, batched = image(caller, "x", x, ("H", "W", "C"))
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         fix = "pool jnp.abs(x), or the real and imaginary parts"
-        raise ArgumentTypeError(
-            complaint(
-                call,
-                "x",
-                got=describe(x),
-                expected="a real dtype, because complex numbers have no order",
-                fix=fix,
-            )
+        raise type_error(
+            caller, "x", got=describe(x), expected="a real dtype, because complex numbers have no order", fix=fix
         )
-    seen, taps, _ = _windows(call, x, window, stride, padding, beyond=-jnp.inf)
+    seen, taps, _ = _windows(caller, x, window, stride, padding, beyond=-jnp.inf)
     y = _largest(seen, taps).astype(x.dtype)
     return y if batched else y[0]
 
@@ -101,9 +102,9 @@ def avg_pool2d(
     Source: LeCun et al. 1998, section II.A ("local averaging").
     """
     x, batched = image("avg_pool2d", "x", x, ("H", "W", "C"))
-    seen, taps, reading = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
-    inside = pad_zeros(jnp.ones((1, *reading.size, 1), seen.dtype), reading)
-    count = sum(ones for _, ones in under_each_tap(inside, reading))
+    seen, taps, geometry = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
+    inside = pad_zeros(jnp.ones((1, *geometry.size, 1), seen.dtype), geometry)
+    count = sum(ones for _, ones in under_each_tap(inside, geometry))
     y = (jnp.sum(seen, axis=taps) / count).astype(x.dtype)
     return y if batched else y[0]
 
@@ -142,26 +143,20 @@ def lp_pool2d(
     Source: Sermanet, Chintala and LeCun 2012, "Convolutional neural networks applied to house numbers digit
     classification", section 2.2.
     """
-    call = "lp_pool2d"
-    x, batched = image(call, "x", x, ("H", "W", "C"))
+    caller = "lp_pool2d"
+    x, batched = image(caller, "x", x, ("H", "W", "C"))
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise ArgumentTypeError(
-            complaint(
-                call,
-                "x",
-                got=describe(x),
-                expected="a real dtype",
-                fix="pass jnp.abs(x), which has the same norm",
-            )
+        raise type_error(
+            caller, "x", got=describe(x), expected="a real dtype", fix="pass jnp.abs(x), which has the same norm"
         )
     if not isinstance(p, (int, float)) or isinstance(p, bool):
-        raise ArgumentTypeError(complaint(call, "p", got=describe(p), expected="a number of at least 1", fix="use p=2"))
+        raise type_error(caller, "p", got=describe(p), expected="a number of at least 1", fix="use p=2")
     if not 1 <= p < float("inf"):
         fix = "use max_pool2d for the largest value" if p == float("inf") else "use p=1 or more"
-        raise ArgumentValueError(complaint(call, "p", got=repr(p), expected="a finite number of at least 1", fix=fix))
+        raise value_error(caller, "p", got=repr(p), expected="a finite number of at least 1", fix=fix)
     # |x|: for p = 1 with slope 0 at zero; for p > 1 with slope 1 there, without which |0|^p would lose its curvature.
     modulus = x * jnp.sign(x) if p == 1 else jnp.where(x < 0, -x, x)
-    seen, taps, _ = _windows(call, modulus, window, stride, padding, beyond=0)
+    seen, taps, _ = _windows(caller, modulus, window, stride, padding, beyond=0)
     # The largest modulus is taken out, so that no power overflows or underflows.
     largest = jax.lax.stop_gradient(jnp.max(seen, axis=taps))
     nothing = largest == 0
@@ -176,8 +171,8 @@ def subsample2d(
     x: ArrayLike,
     w: ArrayLike,
     b: ArrayLike | None = None,
-    *,
     window: Window = 2,
+    *,
     stride: Window | None = None,
     padding: Padding = "VALID",
 ) -> jax.Array:
@@ -207,77 +202,63 @@ def subsample2d(
 
     Source: LeCun et al. 1998, section II.B, layer S2.
     """
-    call = "subsample2d"
-    x, batched = image(call, "x", x, ("H", "W", "C"))
-    w = array(call, "w", w)
-    check_rank(call, "w", w, ("C",))
-    b = None if b is None else array(call, "b", b)
-    check_same_dtype(call, x=x, w=w, b=b)
+    caller = "subsample2d"
+    x, batched = image(caller, "x", x, ("H", "W", "C"))
+    w = array(caller, "w", w)
+    check_rank(caller, "w", w, ("C",))
+    b = optional_array(caller, "b", b)
+    check_same_dtype(caller, x=x, w=w, b=b)
     maps = x.shape[-1:]
     if w.shape != maps:
-        raise ArgumentValueError(
-            complaint(
-                call,
-                "w",
-                got=describe(w),
-                expected=f"shape {maps}, one weight for each of the {maps[0]} maps of x",
-                fix=f"pass weights of shape {maps}",
-            )
+        raise value_error(
+            caller,
+            "w",
+            got=describe(w),
+            expected=f"shape {maps}, one weight for each of the {maps[0]} maps of x",
+            fix=f"pass weights of shape {maps}",
         )
     if b is not None:
-        check_bias(call, b, maps, "one bias for each map")
-    seen, taps, _ = _windows(call, x, window, stride, padding, beyond=0)
+        check_bias(caller, b, maps, "one bias for each map")
+    seen, taps, _ = _windows(caller, x, window, stride, padding, beyond=0)
     y = jnp.sum(seen, axis=taps).astype(x.dtype) * w[None, None, None]
     y = y if b is None else y + b[None, None, None]
     return y if batched else y[0]
 
 
 def pool_geometry(
-    call: str, size: tuple[int, ...], window: Any, *, stride: Any = None, padding: Any = "VALID"
+    caller: str, size: tuple[int, ...], window: Any, *, stride: Any = None, padding: Any = "VALID"
 ) -> Geometry:
     """Where the windows of a pool stand on an image of `size` (H, W); the stride is the window unless given."""
-    window = integers(call, "window", window, len(size), least=1)
+    window = integers(caller, "window", window, len(size), least=1)
     stride = window if stride is None else stride
-    reading = geometry(call, size, window, stride=stride, padding=padding, kernel_argument="window")
-    for pair, extent in zip(reading.pads, window, strict=True):
-        if reading.boundary == "zero" and max(pair) >= extent:
-            raise ArgumentValueError(
-                complaint(
-                    call,
-                    "padding",
-                    got=repr(padding),
-                    expected=f"less than the window {window}, so that every window sees some of the image",
-                    fix=f"use at most {extent - 1}",
-                )
+    geometry = conv_geometry(caller, size, window, stride=stride, padding=padding, kernel_argument="window")
+    for pair, extent in zip(geometry.pads, window, strict=True):
+        if geometry.boundary == "zero" and max(pair) >= extent:
+            raise value_error(
+                caller,
+                "padding",
+                got=repr(padding),
+                expected=f"less than the window {window}, so that every window sees some of the image",
+                fix=f"use at most {extent - 1}",
             )
-    return reading
+    return geometry
 
 
 def _windows(
-    call: str, x: jax.Array, window: Any, stride: Any, padding: Any, *, beyond: float
+    caller: str, x: jax.Array, window: Any, stride: Any, padding: Any, *, beyond: float
 ) -> tuple[jax.Array, tuple[int, ...], Geometry]:
     """The pixels of every window, wide enough to be added up; the axes along which a window lies; where they stand.
 
     Without these axes the shape is (N, H_out, W_out, C).
     """
-    if 0 in x.shape[1:]:
-        raise ArgumentValueError(
-            complaint(
-                call,
-                "x",
-                got=f"without a value: (H, W, C) is {x.shape[1:]}",
-                expected="at least one pixel and one map",
-                fix="check how the array was sliced",
-            )
-        )
-    reading = pool_geometry(call, x.shape[1:-1], window, stride=stride, padding=padding)
-    x, reading = extend(x, reading)
-    padded = pad_zeros(x.astype(accumulation_dtype(x.dtype)), reading, beyond)
-    if reading.stride == reading.kernel:  # side by side: every pixel belongs to one window, and nothing is copied
-        (down, right), (high, wide) = reading.output, reading.kernel
+    geometry = pool_geometry(caller, x.shape[1:-1], window, stride=stride, padding=padding)
+    x, geometry = extend(x, geometry)
+    padded = pad_zeros(x.astype(accumulation_dtype(x.dtype)), geometry, beyond)
+    if geometry.stride == geometry.kernel:  # side by side: every pixel belongs to one window, and nothing is copied
+        (down, right), (high, wide) = geometry.output, geometry.kernel
         cut = padded[:, : down * high, : right * wide]
-        return cut.reshape(len(x), down, high, right, wide, x.shape[-1]), (2, 4), reading
-    return jnp.stack([seen for _, seen in under_each_tap(padded, reading)]), (0,), reading
+        return cut.reshape(len(x), down, high, right, wide, x.shape[-1]), (2, 4), geometry
+    return jnp.stack([seen for _, seen in under_each_tap(padded, geometry)]), (0,), geometry
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))

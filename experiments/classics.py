@@ -56,9 +56,9 @@ def as_matrix(quick: bool) -> Result:
     shared = jax.jacobian(lambda x: cnnjax.conv2d(x, w).ravel())(jnp.zeros((8, 8, 1))).reshape(36, 64)
     local = jax.jacobian(lambda x: cnnjax.local_conv2d(x, every).ravel())(jnp.zeros((8, 8, 1))).reshape(36, 64)
     c1 = {
-        "dense": Dense(28 * 28 * 6).counts((32, 32, 1)).parameters,
-        "locally connected": 28 * 28 * Conv2D(6, 5).counts((32, 32, 1)).parameters,
-        "convolution": Conv2D(6, 5).counts((32, 32, 1)).parameters,
+        "dense": Dense(28 * 28 * 6).counts((32, 32, 1)).num_parameters,
+        "locally connected": 28 * 28 * Conv2D(6, 5).counts((32, 32, 1)).num_parameters,
+        "convolution": Conv2D(6, 5).counts((32, 32, 1)).num_parameters,
     }
     numbers = {
         "product_with_the_matrix_differs_by": difference(shared @ x.ravel(), cnnjax.conv2d(x, w).ravel()),

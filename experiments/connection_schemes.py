@@ -106,8 +106,8 @@ class OverMaps3D(Conv2D):
         """The weights and biases of one place, used at every place."""
         layer, seen = self.one_place(shape)
         one, places = layer.counts(seen), self.places(shape)
-        products = one.multiply_accumulates * places
-        return replace(one, connections=one.connections * places, multiply_accumulates=products)
+        products = one.num_macs * places
+        return replace(one, num_connections=one.num_connections * places, num_macs=products)
 
 
 Layers = tuple[tuple[str, Layer], ...]
@@ -132,11 +132,11 @@ def depthwise_table(maps: int) -> ConnectionTable:
     return connections.from_rows([[o * S2_MAPS // maps] for o in range(maps)], S2_MAPS)
 
 
-def random_table(maps: int, seed: int, links: int = LENET5_C3.links) -> ConnectionTable:
+def random_table(maps: int, seed: int, links: int = LENET5_C3.num_links) -> ConnectionTable:
     """A table of so many links drawn at random, every output map reading at least one input map.
 
     >>> table = random_table(16, seed=0)
-    >>> table.links, min(table.fan_in) >= 1
+    >>> table.num_links, min(table.fan_in) >= 1
     (60, True)
     """
     random = np.random.default_rng(seed)
@@ -196,8 +196,8 @@ def build(scheme: str, budget: str, seed: int, whole: bool = True) -> Network:
 
     if budget == "width":
         return network(c5=120)
-    sought = cnnjax.summary(build("Table I", "width", seed, whole)).parameters
-    one, two = (cnnjax.summary(network(c5)).parameters for c5 in (1, 2))
+    sought = cnnjax.summary(build("Table I", "width", seed, whole)).num_parameters
+    one, two = (cnnjax.summary(network(c5)).num_parameters for c5 in (1, 2))
     return network(c5=1 + round((sought - one) / (two - one)))
 
 
@@ -494,8 +494,8 @@ def counts_table(budget: str) -> str:
     for scheme in SCHEMES:
         network = build(scheme, budget, seed=0)
         counts, maps = c3_counts(network), network.shapes()["c3"][-1]
-        numbers = (maps, counts.weights, counts.biases, counts.connections, counts.multiply_accumulates)
-        cells = " | ".join(f"{number:,}" for number in (*numbers, cnnjax.summary(network).parameters))
+        numbers = (maps, counts.num_weights, counts.num_biases, counts.num_connections, counts.num_macs)
+        cells = " | ".join(f"{number:,}" for number in (*numbers, cnnjax.summary(network).num_parameters))
         lines.append(f"| {scheme} | {cells} |")
     return "\n".join(lines)
 

@@ -111,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trained.append(train(scheme, data, options))
         c3 = c3_counts(scheme)
         print(
-            f"{scheme.title:<14} C3: {c3.parameters:>5,} parameters  {trained[-1].test_error:5.2f} % errors", flush=True
+            f"{scheme.title:<14} C3: {c3.num_parameters:>5,} parameters  {trained[-1].test_error:5.2f} % errors",
+            flush=True,
         )
 
     page = options.out / "explore.html"

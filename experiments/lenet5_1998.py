@@ -38,13 +38,13 @@ from matplotlib.figure import Figure
 from record import append_line, environment, make_folder, read_lines, save_json
 
 import cnnjax
-from cnnjax.distortions import random_affine
 from cnnjax.init import Initialiser, LeCunUniform
 from cnnjax.layers import RBF, AvgPool2D, Network, Subsample2D
-from cnnjax.levenberg_marquardt import curvature, levenberg_marquardt, with_curvature
-from cnnjax.losses import map_loss, mle_loss
-from cnnjax.online import make_pass
-from cnnjax.training import Augment, Loss, TrainState, error_rate, sample_order
+from cnnjax.losses import Loss, map_loss, mle_loss
+from cnnjax.training import Augment, TrainState, error_rate, sample_order
+from cnnjax.training.distortions import random_affine
+from cnnjax.training.levenberg_marquardt import curvature, levenberg_marquardt, with_curvature
+from cnnjax.training.online import make_pass
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 TARGETS = {"paper": 0.95, "paper, distorted": 0.80, "today": 0.85, "today, distorted": 0.60}

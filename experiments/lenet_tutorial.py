@@ -31,8 +31,8 @@ from command_line import first_digits, read_digits
 from record import environment, make_folder, save_json, without_folders
 
 import cnnjax
-from cnnjax.online import make_pass
 from cnnjax.training import TrainState, error_rate, softmax_cross_entropy
+from cnnjax.training.online import make_pass
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 NETWORKS = {"tutorial": cnnjax.models.lenet_tutorial, "four_to_six": cnnjax.models.four_to_six}

@@ -26,9 +26,9 @@ from command_line import read_digits
 from record import environment, make_folder, save_json, without_folders
 
 import cnnjax
-from cnnjax.online import make_pass
-from cnnjax.precision import computing_in, scale_loss
 from cnnjax.training import TrainState, default_loss, error_rate, sample_order
+from cnnjax.training.online import make_pass
+from cnnjax.training.precision import computing_in, scale_loss
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 SETTINGS = {"float32": 1.0, "bfloat16": 1.0, "float16": 1.0, "float16, loss x 1024": 1024.0}

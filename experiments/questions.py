@@ -25,8 +25,8 @@ from matplotlib.patches import Circle, Rectangle
 from record import environment, make_folder, save_json
 
 import cnnjax
-from cnnjax.anatomy import partial_responses
 from cnnjax.connections import LENET5_C3
+from cnnjax.layers.anatomy import partial_responses
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 
@@ -127,10 +127,10 @@ def taps() -> Figure:
 
 def bias() -> Figure:
     """Where biases could stand, and how many parameters C3 would have."""
-    links, maps = LENET5_C3.links, LENET5_C3.c_out
+    links, maps = LENET5_C3.num_links, LENET5_C3.c_out
     counts = {
         "no bias": (0, f"{links} x 25 = {links * 25:,}"),
-        "one an output map: LeNet-5": (1, f"{links} x 25 + {maps} = {LENET5_C3.parameters(kernel=5):,}"),
+        "one an output map: LeNet-5": (1, f"{links} x 25 + {maps} = {LENET5_C3.num_parameters(kernel=5):,}"),
         "one a slice": (3, f"{links} x (25 + 1) = {links * 26:,}"),
     }
     figure = new_figure(8.6, 2.9, "C3, one of the maps that read three: where is the bias?")

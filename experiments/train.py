@@ -30,9 +30,10 @@ from command_line import first_digits, positive
 from record import environment, make_folder, save_json
 
 import cnnjax
-from cnnjax import figures, history, meshes, precision, training
-from cnnjax.checkpoints import Checkpoints
+from cnnjax import figures, training
 from cnnjax.datasets import ImageData
+from cnnjax.training import history, meshes, precision
+from cnnjax.training.checkpoints import Checkpoints
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 NETWORKS = sorted(name for name in cnnjax.models.__all__ if callable(getattr(cnnjax.models, name)))
@@ -133,7 +134,7 @@ def run(options: argparse.Namespace) -> None:
         "environment": environment(),
         "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()},
         "data": data.source,
-        "parameters": cnnjax.summary(network).parameters,
+        "parameters": cnnjax.summary(network).num_parameters,
         "devices": 1 if mesh is None else mesh.size,
         "history": entries,
         "times": times,

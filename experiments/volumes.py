@@ -28,8 +28,8 @@ from record import environment, make_folder, save_json
 
 import cnnjax
 from cnnjax import Network, figures, training
-from cnnjax.anatomy import receptive_field, take_apart
 from cnnjax.layers import Conv2D
+from cnnjax.layers.anatomy import receptive_field, take_apart
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 NETWORKS = ("lenet5", "lenet_tutorial", "four_to_six")

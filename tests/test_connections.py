@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import cnnjax
 from cnnjax import ConnectionTable, reference
 from cnnjax import connections as tables
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError
 from cnnjax.connections import LENET5_C3, blocks_of
+from cnnjax.errors import ArgumentTypeError, ArgumentValueError
 
 # Table I as it is printed: a row an S2 map, a column a C3 map.
 TABLE_I = """
@@ -35,26 +35,26 @@ def test_table_i_is_the_one_that_is_printed():
 
 
 def test_table_i_has_the_counts_of_the_paper():
-    assert (LENET5_C3.c_in, LENET5_C3.c_out, LENET5_C3.links) == (6, 16, 60)
+    assert (LENET5_C3.c_in, LENET5_C3.c_out, LENET5_C3.num_links) == (6, 16, 60)
     assert LENET5_C3.fan_in == (3,) * 6 + (4,) * 9 + (6,)
     assert LENET5_C3.fan_out == (10,) * 6
     assert len(set(LENET5_C3.rows)) == 16
     assert LENET5_C3.rows[0] == (0, 1, 2)
-    assert LENET5_C3.weights(5) == 1500
-    assert LENET5_C3.parameters(kernel=5) == 1516
-    assert LENET5_C3.parameters(kernel=5, bias=False) == 1500
-    assert LENET5_C3.connections(kernel=5, output=10) == 151_600
-    assert LENET5_C3.connections(kernel=(5, 5), output=(10, 10), bias=False) == 150_000
+    assert LENET5_C3.num_weights(5) == 1500
+    assert LENET5_C3.num_parameters(kernel=5) == 1516
+    assert LENET5_C3.num_parameters(kernel=5, bias=False) == 1500
+    assert LENET5_C3.num_connections(kernel=5, output=10) == 151_600
+    assert LENET5_C3.num_connections(kernel=(5, 5), output=(10, 10), bias=False) == 150_000
 
 
 def test_full_connection_has_the_counts_of_the_paper():
     full = tables.full(6, 16)
-    assert full.parameters(5) == 2416
-    assert full.connections(5, 10) == 241_600
-    assert tables.full(4, 6).parameters(5) == 606
-    assert tables.full(1, 6).parameters(5) == 156
-    assert tables.full(3, 32).parameters((11, 4)) == 3 * 32 * 44 + 32
-    assert tables.full(2, 3).parameters((5,)) == 2 * 3 * 5 + 3
+    assert full.num_parameters(5) == 2416
+    assert full.num_connections(5, 10) == 241_600
+    assert tables.full(4, 6).num_parameters(5) == 606
+    assert tables.full(1, 6).num_parameters(5) == 156
+    assert tables.full(3, 32).num_parameters((11, 4)) == 3 * 32 * 44 + 32
+    assert tables.full(2, 3).num_parameters((5,)) == 2 * 3 * 5 + 3
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_full_connection_has_the_counts_of_the_paper():
 def test_constructors_make_the_tables_they_say(table, rows):
     assert list(table.rows) == rows
     assert table == tables.from_rows(rows, table.c_in)
-    assert table.links == sum(map(len, rows))
+    assert table.num_links == sum(map(len, rows))
     assert table.fan_in == tuple(map(len, rows))
-    assert sum(table.fan_out) == table.links
+    assert sum(table.fan_out) == table.num_links
 
 
 def test_tables_compare_and_hash_by_value():
@@ -168,9 +168,9 @@ def test_a_large_table_prints_its_beginning():
             "`rows` is a list of 2 items; expected for each output",
         ),
         (lambda: tables.from_rows([], 3), ArgumentValueError, r"of shape \(3, 0\)"),
-        (lambda: LENET5_C3.parameters(0), ArgumentValueError, "weights: `kernel` is 0"),
-        (lambda: LENET5_C3.parameters(2.5), ArgumentTypeError, "`kernel` is 2.5"),
-        (lambda: LENET5_C3.connections(5, (10, 0)), ArgumentValueError, "connections: `output` is 0"),
+        (lambda: LENET5_C3.num_parameters(0), ArgumentValueError, "weights: `kernel` is 0"),
+        (lambda: LENET5_C3.num_parameters(2.5), ArgumentTypeError, "`kernel` is 2.5"),
+        (lambda: LENET5_C3.num_connections(5, (10, 0)), ArgumentValueError, "connections: `output` is 0"),
     ],
 )
 def test_what_is_no_table_is_refused(make, error, words):

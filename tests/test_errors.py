@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 import cnnjax
-from cnnjax import _errors
-from cnnjax._errors import complaint, describe
+from cnnjax import errors
+from cnnjax._core.messages import describe, error_message
 
 
 @pytest.mark.parametrize(
     ("ours", "builtin"),
     [
-        (_errors.ArgumentValueError, ValueError),
-        (_errors.ArgumentTypeError, TypeError),
-        (_errors.DataError, ValueError),
-        (_errors.DataNotFoundError, FileNotFoundError),
-        (_errors.MissingExtraError, ImportError),
-        (_errors.GradientError, AssertionError),
+        (errors.ArgumentValueError, ValueError),
+        (errors.ArgumentTypeError, TypeError),
+        (errors.DataError, ValueError),
+        (errors.DataNotFoundError, FileNotFoundError),
+        (errors.MissingExtraError, ImportError),
+        (errors.GradientError, AssertionError),
     ],
 )
 def test_every_exception_is_ours_and_the_builtin_one_that_people_catch(ours, builtin):
@@ -31,7 +31,7 @@ def test_a_gradient_error_carries_its_report():
 
 
 def test_a_complaint_names_call_argument_value_expectation_and_fix():
-    text = complaint("conv2d", "stride", got="0", expected="an integer of at least 1", fix="use stride=1")
+    text = error_message("conv2d", "stride", got="0", expected="an integer of at least 1", fix="use stride=1")
     assert text == "conv2d: `stride` is 0; expected an integer of at least 1. Fix: use stride=1."
 
 

@@ -49,7 +49,7 @@ def test_kernels_draw_a_slice_for_each_connected_pair(network, params):
     for name, layer in network.layers:
         if isinstance(layer, Conv2D):
             drawn = pictures(figures.kernels(network, params, name))
-            assert len(drawn) == layer.table(network.input_shapes()[name]).links
+            assert len(drawn) == layer.table(network.input_shapes()[name]).num_links
 
 
 def test_kernels_of_c3_are_the_weights_of_their_pair():

@@ -28,8 +28,8 @@ from benchmarks.convolution import loops, measure
 from benchmarks.convolution.contenders import LIBRARIES, STEP, WHAT, why_not
 from benchmarks.convolution.page import cells, means, page, worst_in_a_loop
 from benchmarks.convolution.shapes import GROWTH, LOOPED, SHAPES, SIXTEEN, Shape
-from cnnjax.operator.calls import DIRECTIONS
-from cnnjax.tuning import machine
+from cnnjax.operator.spec import DIRECTIONS
+from cnnjax.operator.tuning import machine
 
 PARTS = ("speed", "loops", "methods", "errors", "programs", "growth")
 CORE = ("auto", "lax", "torch")

@@ -18,9 +18,9 @@ import numpy as np
 
 import cnnjax
 from benchmarks.convolution.shapes import Shape
-from cnnjax.operator import Call
-from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.operator import ConvSpec
 from cnnjax.operator.methods import BY_NAME
+from cnnjax.operator.spec import DIRECTIONS
 
 __all__ = ["LIBRARIES", "STEP", "WHAT", "Contender", "build", "why_not"]
 
@@ -77,7 +77,7 @@ def why_not(name: str, shape: Shape) -> str | None:
         terms = math.prod(shape.w[:-1])
         if name == "definition" and terms > _MOST_TERMS:
             return f"its program would hold {terms} products"
-        return BY_NAME[name].refuses(Call(shape.geometry, shape.batch, shape.c_in, shape.c_out, shape.groups, name))
+        return BY_NAME[name].refuses(ConvSpec(shape.geometry, shape.batch, shape.c_in, shape.c_out, shape.groups, name))
     if name == "torch-last" and shape.axes == 1:
         return "PyTorch has no channels-last format for one axis"
     return None

@@ -12,7 +12,7 @@ from jax import lax
 from benchmarks import timing
 from benchmarks.convolution.contenders import build
 from benchmarks.convolution.shapes import Shape
-from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.operator.spec import DIRECTIONS
 
 __all__ = ["LOOPS", "OUTSIDE", "looped"]
 

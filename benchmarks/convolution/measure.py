@@ -14,7 +14,7 @@ from benchmarks import timing
 from benchmarks.convolution import exact
 from benchmarks.convolution.contenders import WHAT, build, why_not
 from benchmarks.convolution.shapes import Shape
-from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.operator.spec import DIRECTIONS
 
 __all__ = ["errors", "growth", "programs", "slope", "times"]
 

@@ -9,7 +9,7 @@ from benchmarks.convolution.contenders import STEP, WHAT
 from benchmarks.convolution.loops import OUTSIDE
 from benchmarks.convolution.shapes import SIXTEEN
 from benchmarks.timing import geometric_mean
-from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.operator.spec import DIRECTIONS
 
 __all__ = ["cells", "means", "page", "ratios", "table", "worst_in_a_loop"]
 

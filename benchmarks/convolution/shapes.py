@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnnjax._shapes import Geometry, geometry
+from cnnjax._core.shapes import Geometry, conv_geometry
 
 __all__ = ["GROWTH", "LOOPED", "SHAPES", "SIXTEEN", "Shape"]
 
@@ -33,9 +33,9 @@ class Shape:
         return len(self.size)
 
     @property
-    def geometry(self) -> Geometry:
+    def conv_geometry(self) -> Geometry:
         """Where the kernel reads."""
-        return geometry("benchmark", self.size, self.kernel, stride=self.stride, padding=self.padding)
+        return conv_geometry("benchmark", self.size, self.kernel, stride=self.stride, padding=self.padding)
 
     @property
     def x(self) -> tuple[int, ...]:

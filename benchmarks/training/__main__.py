@@ -24,7 +24,7 @@ from benchmarks import timing
 from benchmarks.training import overhead
 from benchmarks.training.networks import CONTENDERS, batch, weights
 from benchmarks.training.page import page
-from cnnjax.tuning import machine
+from cnnjax.operator.tuning import machine
 
 STEPS = {1: 20, 32: 4, 256: 1}
 """For each size of batch, the steps of one call: enough that a call takes some milliseconds."""

@@ -25,8 +25,9 @@ import optax
 import cnnjax
 from benchmarks import timing
 from benchmarks.convolution.page import table
-from cnnjax import meshes, training
-from cnnjax.tuning import machine
+from cnnjax import training
+from cnnjax.operator.tuning import machine
+from cnnjax.training import meshes
 
 MEASURED = ("data=1", "data=2", "data=4", "data=8", "data=4,model=2")
 """Meshes of devices that the CPU plays."""
@@ -121,7 +122,7 @@ def main() -> None:
         "date": f"{datetime.date.today()}",
         "seed": 0,
         "network": network.name,
-        "parameters_bytes": 4 * cnnjax.summary(network).parameters,
+        "parameters_bytes": 4 * cnnjax.summary(network).num_parameters,
         "images_a_device": A_DEVICE,
         "on_paper": {axes: on_paper(network, axes) for axes in ON_PAPER},
         "measured": {} if options.no_times else {axes: measured(network, axes) for axes in MEASURED},

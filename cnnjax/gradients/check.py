@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError, GradientError, complaint, describe
+from cnnjax._core.messages import describe, type_error, value_error
+from cnnjax.errors import GradientError
 from cnnjax.gradients.intended import rule_of
 from cnnjax.gradients.leaves import flatten_function
 from cnnjax.gradients.report import GradientReport
@@ -76,7 +77,7 @@ def check_grads(
     >>> square.defvjp(lambda x: (x**2, x), lambda x, y: (x * y,))  # forgot the 2
     >>> check_grads(square, (jnp.array([1.0, 3.0]),))
     Traceback (most recent call last):
-    cnnjax._errors.GradientError: The gradient of <lambda> DISAGREES...
+    cnnjax.errors.GradientError: The gradient of <lambda> DISAGREES...
 
     Source: Richardson extrapolation with error control after Ridders, Advances in Engineering Software 4
     (1982); docs/gradients.md derives the rest.
@@ -115,9 +116,7 @@ def _names_of(intended: Any) -> frozenset[str]:
         if name is None:
             expected = "jax.lax.stop_gradient, jax.custom_jvp and jax.custom_vjp functions"
             fix = "name the function that carries the rule, not one that calls it"
-            raise ArgumentTypeError(
-                complaint("check_grads", "intended", got=describe(function), expected=expected, fix=fix)
-            )
+            raise type_error("check_grads", "intended", got=describe(function), expected=expected, fix=fix)
         names.add(name)
     return frozenset(names)
 
@@ -125,24 +124,24 @@ def _names_of(intended: Any) -> frozenset[str]:
 def _validated(
     f: Any, args: Any, order: Any, modes: Any, atol: Any, rtol: Any, seed: Any
 ) -> tuple[tuple[Any, ...], tuple[str, ...], tuple[float, float]]:
-    def wrong(kind: type[Exception], argument: str, value: Any, expected: str, fix: str) -> Exception:
-        return kind(complaint("check_grads", argument, got=describe(value), expected=expected, fix=fix))
+    def wrong(error: Callable[..., Exception], argument: str, value: Any, expected: str, fix: str) -> Exception:
+        return error("check_grads", argument, got=describe(value), expected=expected, fix=fix)
 
     if not callable(f):
-        raise wrong(ArgumentTypeError, "f", f, "a function", "pass the function itself, not its value")
+        raise wrong(type_error, "f", f, "a function", "pass the function itself, not its value")
     if not isinstance(args, (tuple, list)):
-        raise wrong(ArgumentTypeError, "args", args, "the tuple of the arguments of f", "write (x,) for one argument")
+        raise wrong(type_error, "args", args, "the tuple of the arguments of f", "write (x,) for one argument")
     if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
-        raise wrong(ArgumentValueError, "order", order, "an integer of at least 1", "use order=1")
+        raise wrong(value_error, "order", order, "an integer of at least 1", "use order=1")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise wrong(ArgumentValueError, "seed", seed, "an integer of at least 0", "use seed=0")
+        raise wrong(value_error, "seed", seed, "an integer of at least 0", "use seed=0")
     modes = tuple(modes) if isinstance(modes, Iterable) and not isinstance(modes, str) else (modes,)
     if not modes or not set(modes) <= set(MODES):
-        raise wrong(ArgumentValueError, "modes", modes, f"some of {MODES}", 'use modes=("fwd", "rev")')
+        raise wrong(value_error, "modes", modes, f"some of {MODES}", 'use modes=("fwd", "rev")')
     slack = []
     for name, value in (("atol", atol), ("rtol", rtol)):
         number = max(value.values(), default=0.0) if isinstance(value, dict) else value or 0.0
         if not isinstance(number, (int, float, np.number)) or not number >= 0:
-            raise wrong(ArgumentValueError, name, value, "a number of at least 0", f"leave {name} out")
+            raise wrong(value_error, name, value, "a number of at least 0", f"leave {name} out")
         slack.append(float(number))
     return tuple(args), modes, (slack[0], slack[1])

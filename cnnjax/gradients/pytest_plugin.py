@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cnnjax._errors import GradientError
+from cnnjax.errors import GradientError
 from cnnjax.gradients.check import check_grads
 from cnnjax.gradients.report import GradientReport
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cnnjax._errors import ArgumentValueError, MissingExtraError
+from cnnjax.errors import ArgumentValueError, MissingExtraError
 
 __all__ = ["Check", "GradientReport", "Taylor", "Wrong"]
 

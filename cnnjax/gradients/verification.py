@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnjax._errors import ArgumentValueError, complaint
+from cnnjax._core.messages import value_error
 from cnnjax.gradients.diagnosis import LAW_DIAGNOSES, diagnose
 from cnnjax.gradients.exhaustive import check_every_element
 from cnnjax.gradients.intended import STOPPED
@@ -105,9 +105,7 @@ class Verification:
             problem = f"rules that f does not use: {', '.join(missing)}", "leave them out"
         if problem:
             expected = "rules in a function that can be traced"
-            raise ArgumentValueError(
-                complaint("check_grads", "intended", got="for " + problem[0], expected=expected, fix=problem[1])
-            )
+            raise value_error("check_grads", "intended", got="for " + problem[0], expected=expected, fix=problem[1])
 
     def _fail(self, name: str, order: int, note: str) -> None:
         self.checks.append(Check(name, "given", order, 0, np.inf, note=note))

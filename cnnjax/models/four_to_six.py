@@ -16,7 +16,7 @@ def four_to_six() -> Network:
     c2 is the step that is asked about. Its six kernels are three-dimensional, 5 x 5 x 4: 606 parameters, where one
     two-dimensional kernel for each map, replicated over the input maps, would have 156.
 
-    >>> four_to_six().layers[2][1].counts((12, 12, 4)).parameters
+    >>> four_to_six().layers[2][1].counts((12, 12, 4)).num_parameters
     606
 
     Source: Cross Validated, question 85767; the paper it is about: LeCun et al. 1998, section II.

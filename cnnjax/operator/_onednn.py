@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax._shapes import Geometry
+from cnnjax._core.shapes import Geometry
 
 __all__ = ["convolve", "refuses"]
 
@@ -68,7 +68,7 @@ def unavailable() -> str | None:
 
 def _gives_the_right_numbers() -> bool:
     """Whether a small call through the library gives what NumPy gives."""
-    reading = Geometry((4, 5), (2, 3), (1, 2), (1, 1), ((1, 0), (0, 1)))
+    geometry = Geometry((4, 5), (2, 3), (1, 2), (1, 1), ((1, 0), (0, 1)))
     x = np.arange(40, dtype=np.float32).reshape(1, 4, 5, 2)
     w = np.arange(36, dtype=np.float32).reshape(2, 3, 2, 3)
     padded = np.pad(x, ((0, 0), (1, 0), (0, 1), (0, 0)))
@@ -76,7 +76,7 @@ def _gives_the_right_numbers() -> bool:
     expected = np.einsum("npqchw,hwco->npqo", patches, w)
     try:
         with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            y = jax.jit(lambda x, w: convolve(x, w, reading, 1))(x, w)
+            y = jax.jit(lambda x, w: convolve(x, w, geometry, 1))(x, w)
         return np.array_equal(np.asarray(y), expected)
     except RuntimeError:  # no such custom call in this build, or JAX was told to do without a CPU
         return False

@@ -21,32 +21,32 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.operator._jax import bilinear_primitive, bind, set_rules
-from cnnjax.operator.calls import Call
 from cnnjax.operator.choice import compute
+from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
 
 
-def forward(x: jax.Array, w: jax.Array, call: Call, dtype: Any) -> jax.Array:
+def forward(x: jax.Array, w: jax.Array, spec: ConvSpec, dtype: Any) -> jax.Array:
     """y[n, p, o] = sum_{t, c} x[n, p s + t d, c] w[t, c, o], (N, *output, C_out)."""
-    return bind(_FORWARD, x, w, call=call, dtype=jnp.dtype(dtype))
+    return bind(_FORWARD, x, w, spec=spec, dtype=jnp.dtype(dtype))
 
 
-def input_gradient(w: jax.Array, y: jax.Array, call: Call, dtype: Any) -> jax.Array:
+def input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec, dtype: Any) -> jax.Array:
     """x[n, p s + t d, c] = sum_{t, o} w[t, c, o] y[n, p, o], (N, *size, C_in)."""
-    return bind(_INPUT_GRADIENT, w, y, call=call, dtype=jnp.dtype(dtype))
+    return bind(_INPUT_GRADIENT, w, y, spec=spec, dtype=jnp.dtype(dtype))
 
 
-def weight_gradient(x: jax.Array, y: jax.Array, call: Call, dtype: Any) -> jax.Array:
+def weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec, dtype: Any) -> jax.Array:
     """w[t, c, o] = sum_{n, p} x[n, p s + t d, c] y[n, p, o], (*kernel, C_in / groups, C_out)."""
-    return bind(_WEIGHT_GRADIENT, x, y, call=call, dtype=jnp.dtype(dtype))
+    return bind(_WEIGHT_GRADIENT, x, y, spec=spec, dtype=jnp.dtype(dtype))
 
 
-def _make(direction: str, shape: str) -> Any:
-    def run(a: jax.Array, b: jax.Array, *, call: Call, dtype: Any, platform: str) -> jax.Array:
-        return compute(direction, a, b, call.asked(direction, platform), dtype, platform)
+def _make(direction: Direction, shape: str) -> Any:
+    def run(a: jax.Array, b: jax.Array, *, spec: ConvSpec, dtype: Any, platform: str) -> jax.Array:
+        return compute(direction, a, b, spec.asked(direction, platform), dtype, platform)
 
-    return bilinear_primitive(f"cnnjax_{direction}", run, lambda call: getattr(call, shape))
+    return bilinear_primitive(f"cnnjax_{direction}", run, lambda spec: getattr(spec, shape))
 
 
 _FORWARD = _make("forward", "y_shape")
@@ -101,42 +101,42 @@ def _out_of_inputs_of_w(w: jax.Array, batch: int) -> Batched:
     return jnp.moveaxis(w.reshape(*rest, batch, maps // batch, c_out), -3, 0), 0
 
 
-def _grouped(call: Call, batch: int) -> Call:
-    return replace(call, c_in=batch * call.c_in, c_out=batch * call.c_out, groups=batch * call.groups)
+def _grouped(spec: ConvSpec, batch: int) -> ConvSpec:
+    return replace(spec, c_in=batch * spec.c_in, c_out=batch * spec.c_out, groups=batch * spec.groups)
 
 
-def _batch_forward(args: Any, dims: Any, *, call: Call, dtype: Any) -> Batched:
+def _batch_forward(args: Any, dims: Any, *, spec: ConvSpec, dtype: Any) -> Batched:
     (x, w), (x_batched, w_batched), batch = _batch_first(args, dims)
     if x_batched and w_batched:
-        y = forward(_into_groups(x), _into_groups(w), _grouped(call, batch), dtype)
+        y = forward(_into_groups(x), _into_groups(w), _grouped(spec, batch), dtype)
         return _out_of_groups(y, batch)
     if x_batched:
-        return _out_of_n(forward(_into_n(x), w, replace(call, n=batch * call.n), dtype), batch)
-    wide = replace(call, c_out=batch * call.c_out)
-    return _out_of_maps(forward(x, _into_maps(w, call.groups), wide, dtype), batch, call.groups)
+        return _out_of_n(forward(_into_n(x), w, replace(spec, n=batch * spec.n), dtype), batch)
+    wide = replace(spec, c_out=batch * spec.c_out)
+    return _out_of_maps(forward(x, _into_maps(w, spec.groups), wide, dtype), batch, spec.groups)
 
 
-def _batch_input_gradient(args: Any, dims: Any, *, call: Call, dtype: Any) -> Batched:
+def _batch_input_gradient(args: Any, dims: Any, *, spec: ConvSpec, dtype: Any) -> Batched:
     (w, y), (w_batched, y_batched), batch = _batch_first(args, dims)
     if w_batched and y_batched:
-        x = input_gradient(_into_groups(w), _into_groups(y), _grouped(call, batch), dtype)
+        x = input_gradient(_into_groups(w), _into_groups(y), _grouped(spec, batch), dtype)
         return _out_of_groups(x, batch)
     if y_batched:
-        return _out_of_n(input_gradient(w, _into_n(y), replace(call, n=batch * call.n), dtype), batch)
-    wide = replace(call, c_in=batch * call.c_in)
-    return _out_of_maps(input_gradient(_into_inputs_of_w(w), y, wide, dtype), batch, call.groups)
+        return _out_of_n(input_gradient(w, _into_n(y), replace(spec, n=batch * spec.n), dtype), batch)
+    wide = replace(spec, c_in=batch * spec.c_in)
+    return _out_of_maps(input_gradient(_into_inputs_of_w(w), y, wide, dtype), batch, spec.groups)
 
 
-def _batch_weight_gradient(args: Any, dims: Any, *, call: Call, dtype: Any) -> Batched:
+def _batch_weight_gradient(args: Any, dims: Any, *, spec: ConvSpec, dtype: Any) -> Batched:
     (x, y), (x_batched, y_batched), batch = _batch_first(args, dims)
     if x_batched and y_batched:
-        w = weight_gradient(_into_groups(x), _into_groups(y), _grouped(call, batch), dtype)
+        w = weight_gradient(_into_groups(x), _into_groups(y), _grouped(spec, batch), dtype)
         return _out_of_groups(w, batch)
     if x_batched:
-        wide = replace(call, c_in=batch * call.c_in)
-        return _out_of_inputs_of_w(weight_gradient(_into_maps(x, call.groups), y, wide, dtype), batch)
-    wide = replace(call, c_out=batch * call.c_out)
-    return _out_of_maps(weight_gradient(x, _into_maps(y, call.groups), wide, dtype), batch, call.groups)
+        wide = replace(spec, c_in=batch * spec.c_in)
+        return _out_of_inputs_of_w(weight_gradient(_into_maps(x, spec.groups), y, wide, dtype), batch)
+    wide = replace(spec, c_out=batch * spec.c_out)
+    return _out_of_maps(weight_gradient(x, _into_maps(y, spec.groups), wide, dtype), batch, spec.groups)
 
 
 def _batch_first(args: Any, dims: Any) -> tuple[list[jax.Array], list[bool], int]:
@@ -149,9 +149,11 @@ def _batch_first(args: Any, dims: Any) -> tuple[list[jax.Array], list[bool], int
 def _transpose(direction: Any, cotangent_first: bool) -> Any:
     """The transpose of a primitive in one argument: a direction of the cotangent and the other argument."""
 
-    def transpose(cotangent: jax.Array, other: jax.Array, *, call: Call, dtype: Any, dtype_of_result: Any) -> jax.Array:
+    def transpose(
+        cotangent: jax.Array, other: jax.Array, *, spec: ConvSpec, dtype: Any, dtype_of_result: Any
+    ) -> jax.Array:
         operands = (cotangent, other) if cotangent_first else (other, cotangent)
-        return direction(*operands, call, dtype_of_result)
+        return direction(*operands, spec, dtype_of_result)
 
     return transpose
 

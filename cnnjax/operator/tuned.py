@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 
-from cnnjax.operator.calls import DIRECTIONS, Call, Measured
+from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, Measured
 
 __all__ = ["Measurement", "Timed", "Tuned"]
 
@@ -22,7 +22,7 @@ class Timed:
 class Measurement:
     """One convolution in its three directions. `call` asks for no method and no precision."""
 
-    call: Call
+    spec: ConvSpec
     forward: Timed
     input_gradient: Timed
     weight_gradient: Timed
@@ -58,14 +58,14 @@ class Tuned:
     cnnjax: str
     measurements: tuple[Measurement, ...]
 
-    def measured(self, call: Call) -> Measured | None:
+    def measured(self, spec: ConvSpec) -> Measured | None:
         """The methods measured of a call, or None."""
-        found = self._by_call.get(_key(call))
+        found = self._by_spec.get(_key(spec))
         return found and Measured(self.platform, *(found.direction(name).method for name in DIRECTIONS))
 
-    def explained(self, call: Call, direction: str, method: str, why: str) -> tuple[str, str]:
+    def explained(self, spec: ConvSpec, direction: Direction, method: str, why: str) -> tuple[str, str]:
         """A method chosen for a call, and why: the times of the candidates if they decided, else the rule."""
-        found = self._by_call.get(_key(call))
+        found = self._by_spec.get(_key(spec))
         if found is None:
             return method, f"{why} (not measured)"
         if why != "asked for":
@@ -75,20 +75,20 @@ class Tuned:
 
     def __or__(self, other: Tuned) -> Tuned:
         """The measurements of both; `other` is of the same machine and versions, and replaces what both measured."""
-        return replace(self, measurements=tuple((self._by_call | other._by_call).values()))
+        return replace(self, measurements=tuple((self._by_spec | other._by_spec).values()))
 
     def __repr__(self) -> str:
         """One line a convolution."""
         lines = [f"Tuned on {self.machine}, jax {self.jax}: {len(self.measurements)} convolutions"]
         for one in self.measurements:
             methods = " / ".join(one.direction(name).method for name in DIRECTIONS)
-            lines.append(f"  {one.call.x_shape} by {one.call.w_shape}, {one.call.dtype}: {methods}")
+            lines.append(f"  {one.spec.x_shape} by {one.spec.w_shape}, {one.spec.dtype}: {methods}")
         return "\n".join(lines)
 
     @functools.cached_property
-    def _by_call(self) -> dict[Call, Measurement]:
-        return {_key(one.call): one for one in self.measurements}
+    def _by_spec(self) -> dict[ConvSpec, Measurement]:
+        return {_key(one.spec): one for one in self.measurements}
 
 
-def _key(call: Call) -> Call:
-    return replace(call, precision=None)
+def _key(spec: ConvSpec) -> ConvSpec:
+    return replace(spec, precision=None)

@@ -17,7 +17,7 @@ from benchmarks.convolution import exact, measure, page
 from benchmarks.convolution.contenders import LIBRARIES, STEP, build, why_not
 from benchmarks.convolution.shapes import GROWTH, SHAPES, SIXTEEN, Shape
 from cnnjax import reference
-from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.operator.spec import DIRECTIONS
 
 sys.path.pop(0)
 

@@ -23,7 +23,7 @@ def test_the_replicated_kernel_is_the_convolution_with_one_slice_for_all_maps(sc
     x, dense = normal(0, 2, 8, 8, 6), jnp.repeat(params["w"], 6, axis=2)
     np.testing.assert_allclose(layer.apply(params, x), jnp.tanh(cnnjax.conv2d(x, dense, params["b"])), atol=1e-5)
     counts = layer.counts((8, 8, 6))
-    assert (counts.weights, counts.biases, counts.connections) == (4 * 25, 4, 4 * 16 * 151)
+    assert (counts.num_weights, counts.num_biases, counts.num_connections) == (4 * 25, 4, 4 * 16 * 151)
 
 
 def test_the_kernel_that_slides_along_the_maps_is_a_three_dimensional_convolution(schemes):
@@ -35,7 +35,7 @@ def test_the_kernel_that_slides_along_the_maps_is_a_three_dimensional_convolutio
     y = cnnjax.conv3d(deep, jnp.moveaxis(params["w"], 2, 0)[:, :, :, None], params["b"])  # (N, places, H, W, kernels)
     expected = jnp.moveaxis(y, 1, -2).reshape(2, 4, 4, 8)
     np.testing.assert_allclose(layer.apply(params, x), expected, atol=1e-5)
-    assert layer.counts((8, 8, 6)).weights == 5 * 5 * 3 * 2
+    assert layer.counts((8, 8, 6)).num_weights == 5 * 5 * 3 * 2
 
 
 def test_equal_width_and_equal_parameters_are_what_they_say(schemes):
@@ -43,15 +43,15 @@ def test_equal_width_and_equal_parameters_are_what_they_say(schemes):
         wide, budget = (schemes.build(scheme, name, seed=0) for name in schemes.BUDGETS)
         assert wide.shapes()["c3"][-1] == 16
         assert dict(wide.layers)["c5"].maps == 120
-        assert schemes.c3_counts(budget).parameters == pytest.approx(1516, rel=0.02)
-        assert cnnjax.summary(budget).parameters == pytest.approx(60_838, rel=0.02)
+        assert schemes.c3_counts(budget).num_parameters == pytest.approx(1516, rel=0.02)
+        assert cnnjax.summary(budget).num_parameters == pytest.approx(60_838, rel=0.02)
     table = schemes.c3_counts(schemes.build("Table I", "width", 0))
-    assert (table.parameters, table.connections, table.multiply_accumulates) == (1516, 151_600, 150_000)
+    assert (table.num_parameters, table.num_connections, table.num_macs) == (1516, 151_600, 150_000)
 
 
 def test_random_tables_have_sixty_links_and_differ_by_seed(schemes):
     tables = [schemes.random_table(16, seed) for seed in range(5)]
-    assert {table.links for table in tables} == {60}
+    assert {table.num_links for table in tables} == {60}
     assert min(min(table.fan_in) for table in tables) >= 1
     assert len(set(tables)) == 5
 

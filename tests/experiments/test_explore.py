@@ -422,10 +422,10 @@ def test_quick_run_trains_and_writes_page_and_record(explore, data, monkeypatch,
 
 def test_the_schemes_differ_in_c3_alone_and_have_the_counts_of_their_tables(explore):
     counts = {scheme.name: explore.c3_counts(scheme) for scheme in explore.schemes()}
-    parameters = {name: count.parameters for name, count in counts.items()}
+    parameters = {name: count.num_parameters for name, count in counts.items()}
     assert parameters == {"table": 1516, "full": 2416, "grouped": 1216, "single": 416, "replicated": 416}
-    assert counts["table"].connections == 151_600
-    assert counts["replicated"].connections == counts["full"].connections == 241_600
+    assert counts["table"].num_connections == 151_600
+    assert counts["replicated"].num_connections == counts["full"].num_connections == 241_600
 
 
 def test_a_replicated_kernel_is_a_kernel_on_the_sum_of_the_maps(explore):

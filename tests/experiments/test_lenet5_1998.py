@@ -38,7 +38,7 @@ def test_every_recipe_has_sixty_thousand_parameters_but_for_trained_codes(old):
     for name, planned in old.PLANS["all"].items():
         network = old.network_of(planned.recipe)
         expected = 60_840 if "codes trained" in name else 60_000
-        assert cnnjax.summary(network).parameters == expected, name
+        assert cnnjax.summary(network).num_parameters == expected, name
 
 
 def test_where_sub_sampling_averages_it_is_the_sum_with_a_quarter_of_the_weight(old):

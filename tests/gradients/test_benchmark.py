@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from cnnjax._errors import GradientError
+from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "gradcheck"))

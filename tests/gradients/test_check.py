@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError, GradientError
+from cnnjax.errors import ArgumentTypeError, ArgumentValueError, GradientError
 from cnnjax.gradients import check_grads
 
 

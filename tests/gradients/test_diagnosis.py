@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from cnnjax._errors import GradientError
+from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
 from cnnjax.gradients.diagnosis import diagnose
 from cnnjax.gradients.leaves import Leaf

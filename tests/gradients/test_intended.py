@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from cnnjax._errors import ArgumentTypeError, ArgumentValueError, GradientError
+from cnnjax.errors import ArgumentTypeError, ArgumentValueError, GradientError
 from cnnjax.gradients import check_grads
 
 X = np.array([0.3, 1.8, -2.2], np.float32)

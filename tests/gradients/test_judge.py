@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnjax._errors import GradientError
+from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
 
 

@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from cnnjax._errors import GradientError
+from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
 
 X = np.array([0.3, -1.2, 0.8, 2.0], np.float32)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax._errors import GradientError
+from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what other libraries warn of while they are imported

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnjax import check as command
-from cnnjax._errors import ArgumentValueError, GradientError
+from cnnjax.errors import ArgumentValueError, GradientError
 from cnnjax.gradients import GradientReport, check_grads
 
 pytest_plugins = ["pytester"]

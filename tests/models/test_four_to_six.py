@@ -16,8 +16,8 @@ def test_four_maps_become_six_by_six_kernels_of_depth_four():
         "input": (28, 28, 1), "c1": (24, 24, 4), "s1": (12, 12, 4), "c2": (8, 8, 6), "s2": (4, 4, 6), "output": (10,)
     }  # fmt: skip
     rows = {row.name: row for row in cnnjax.summary(NETWORK).rows}
-    assert rows["c2"].parameters == 606  # not 156, six flat kernels; nor 624, 24 slices with a bias each
-    assert rows["c1"].parameters == 104
+    assert rows["c2"].num_parameters == 606  # not 156, six flat kernels; nor 624, 24 slices with a bias each
+    assert rows["c1"].num_parameters == 104
     params = jax.eval_shape(NETWORK.init, jax.random.key(0))
     assert params["c2"]["w"].shape == (5, 5, 4, 6)
     assert params["c2"]["b"].shape == (6,)

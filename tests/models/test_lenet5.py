@@ -46,15 +46,15 @@ def params():
 def test_each_layer_has_the_numbers_of_the_paper(row, expected):
     name, maps, size, kernel, parameters, connections, products, field, jump = expected
     assert (row.name, row.maps, row.size, row.kernel) == (name, maps, size, kernel)
-    assert (row.parameters, row.connections, row.multiply_accumulates) == (parameters, connections, products)
+    assert (row.num_parameters, row.num_connections, row.num_macs) == (parameters, connections, products)
     assert (row.receptive_field, row.jump) == ((field, field), (jump, jump))
 
 
 def test_the_totals_are_those_of_the_paper():
     table = cnnjax.summary(NETWORK)
-    assert table.parameters == 60_000
-    assert table.connections == 340_908
-    assert sum(row.multiply_accumulates for row in table.rows if row.kind != "Subsample2D") == 326_520
+    assert table.num_parameters == 60_000
+    assert table.num_connections == 340_908
+    assert sum(row.num_macs for row in table.rows if row.kind != "Subsample2D") == 326_520
     units = [int(np.prod(shape)) for shape in NETWORK.shapes().values()]
     assert units == [1024, 4704, 1176, 1600, 400, 120, 84, 10]
     assert sum(units[1:]) == 8_094
@@ -62,8 +62,8 @@ def test_the_totals_are_those_of_the_paper():
 
 def test_with_trainable_codes_there_are_840_parameters_more():
     network = lenet5(trainable_codes=True)
-    assert cnnjax.summary(network).parameters == 60_840
-    assert cnnjax.summary(network).connections == 340_908
+    assert cnnjax.summary(network).num_parameters == 60_840
+    assert cnnjax.summary(network).num_connections == 340_908
     codes = dict(network.layers)["output"].init(jax.random.key(0), (84,), jnp.float32)
     np.testing.assert_array_equal(codes["w"], DIGIT_CODES)
     assert network != NETWORK
@@ -96,8 +96,8 @@ def test_the_modern_variant_is_another_network():
         ),
     )  # fmt: skip
     table = cnnjax.summary(network)
-    assert table.parameters == 61_706
-    assert (table.rows[2].parameters, table.rows[2].connections) == (2_416, 241_600)
+    assert table.num_parameters == 61_706
+    assert (table.rows[2].num_parameters, table.rows[2].num_connections) == (2_416, 241_600)
     assert sum(value.size for value in jax.tree.leaves(jax.eval_shape(network.init, jax.random.key(0)))) == 61_706
 
 

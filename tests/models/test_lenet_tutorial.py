@@ -25,8 +25,8 @@ def test_it_has_the_sizes_and_parameters_of_the_tutorial():
         "input": (28, 28, 1), "c1": (24, 24, 20), "s2": (12, 12, 20), "c3": (8, 8, 50), "s4": (4, 4, 50),
         "hidden": (500,), "output": (10,),
     }  # fmt: skip
-    assert [row.parameters for row in table.rows] == [520, 0, 25_050, 0, 400_500, 5_010]
-    assert table.parameters == 431_080
+    assert [row.num_parameters for row in table.rows] == [520, 0, 25_050, 0, 400_500, 5_010]
+    assert table.num_parameters == 431_080
     assert sum(value.size for value in jax.tree.leaves(jax.eval_shape(NETWORK.init, jax.random.key(0)))) == 431_080
 
 

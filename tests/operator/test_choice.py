@@ -3,7 +3,7 @@ import pytest
 import cnnjax
 from cnnjax import CnnjaxError, explain
 from cnnjax.operator._onednn import unavailable
-from cnnjax.operator.calls import DIRECTIONS
+from cnnjax.operator.spec import DIRECTIONS
 
 # x, w, settings, what every CPU has, and what one CPU device of this process has where the library is there
 CHOICES = [

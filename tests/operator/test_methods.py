@@ -15,11 +15,12 @@ from cases import (
     sum_bound,
 )
 
-from cnnjax import METHODS, _shapes
+from cnnjax import METHODS
+from cnnjax._core.shapes import conv_geometry
 from cnnjax.operator._onednn import unavailable
-from cnnjax.operator.calls import DIRECTIONS, Call
 from cnnjax.operator.methods import BY_NAME as METHOD
 from cnnjax.operator.methods.sparse import triples
+from cnnjax.operator.spec import DIRECTIONS, ConvSpec
 
 # What a method may lose against plain sums of products, as a multiple of their bound.
 LOSES = {"winograd2": 8, "winograd4": 200, "fft": 20}
@@ -28,9 +29,9 @@ PLAIN = [case for case in CASES if case.table is None and case.settings.get("pad
 
 def call_of(case, dtype="float64"):
     where = {name: value for name, value in case.settings.items() if name != "groups"}
-    reading = _shapes.geometry("test", case.batched_x[1:-1], case.w[:-2], **where)
+    geometry = conv_geometry("test", case.batched_x[1:-1], case.w[:-2], **where)
     maps = case.batched_x[-1], case.w[-1], case.settings.get("groups", 1)
-    return Call(reading, case.batched_x[0], *maps, dtype=np.dtype(dtype))
+    return ConvSpec(geometry, case.batched_x[0], *maps, dtype=np.dtype(dtype))
 
 
 def dtype_of(method):
@@ -98,13 +99,13 @@ def call_of_zero_padded(case):
 
 
 def test_an_explanation_of_more_than_four_million_products_is_refused():
-    reading = _shapes.geometry("test", (100, 100), (5, 5), padding="SAME")
-    assert "more than 4,194,304" in METHOD["sparse"].refuses(Call(reading, 1, 6, 16))
+    geometry = conv_geometry("test", (100, 100), (5, 5), padding="SAME")
+    assert "more than 4,194,304" in METHOD["sparse"].refuses(ConvSpec(geometry, 1, 6, 16))
 
 
 def test_the_sparse_matrix_has_an_entry_for_each_product_and_the_weights_again_and_again():
-    reading = _shapes.geometry("test", (32, 32), (5, 5))
-    rows, columns, weights = triples(Call(reading, 1, 1, 6))
+    geometry = conv_geometry("test", (32, 32), (5, 5))
+    rows, columns, weights = triples(ConvSpec(geometry, 1, 1, 6))
     assert len(rows) == 117_600  # the multiply-accumulates of LeNet-5's C1
     assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == len(rows)
     np.testing.assert_array_equal(np.bincount(weights), np.full(150, 784))
@@ -130,8 +131,8 @@ def test_the_sparse_matrix_has_an_entry_for_each_product_and_the_weights_again_a
 )
 @pytest.mark.parametrize("gathered", [False, True])
 def test_weight_gradients_by_parts_are_those_of_the_whole(size, kernel, maps, groups, settings, gathered):
-    reading = _shapes.geometry("test", size, kernel, **settings)
-    call = Call(reading, 23 if size == (20, 20) else 2, *maps, groups, dtype=np.dtype("float64"))
+    geometry = conv_geometry("test", size, kernel, **settings)
+    call = ConvSpec(geometry, 23 if size == (20, 20) else 2, *maps, groups, dtype=np.dtype("float64"))
     x, y = normal(call.x_shape, "x"), normal(call.y_shape, "y")
     by_parts = METHOD["gathered" if gathered else "im2col" if groups == 1 else "block_diagonal"].weight_gradient
     np.testing.assert_allclose(
@@ -143,8 +144,8 @@ def test_weight_gradients_by_parts_are_those_of_the_whole(size, kernel, maps, gr
 
 
 def test_a_tap_that_is_always_on_padding_has_no_gradient():
-    reading = _shapes.geometry("test", (3, 4), (3, 2), padding=((0, 0), (6, 0)), dilation=(1, 6))
-    call = Call(reading, 2, 3, 4, dtype=np.dtype("float64"))
+    geometry = conv_geometry("test", (3, 4), (3, 2), padding=((0, 0), (6, 0)), dilation=(1, 6))
+    call = ConvSpec(geometry, 2, 3, 4, dtype=np.dtype("float64"))
     x, y = normal(call.x_shape, "x"), normal(call.y_shape, "y")
     exact = METHOD["lax"].weight_gradient(x, y, call)
     assert not np.any(exact[:, 0])
@@ -155,7 +156,7 @@ def test_a_tap_that_is_always_on_padding_has_no_gradient():
 @pytest.mark.parametrize("gathered", [False, True])
 @pytest.mark.parametrize(("maps", "groups"), [(16, 1), (3, 1), (16, 4)])
 def test_a_batch_of_no_images_has_a_weight_gradient_of_zero(maps, groups, gathered):
-    call = Call(_shapes.geometry("test", (8, 8), (3, 3)), 0, maps, 4, groups, dtype=np.dtype("float64"))
+    call = ConvSpec(conv_geometry("test", (8, 8), (3, 3)), 0, maps, 4, groups, dtype=np.dtype("float64"))
     by_parts = METHOD["gathered" if gathered else "im2col" if groups == 1 else "block_diagonal"].weight_gradient
     np.testing.assert_array_equal(
         by_parts(np.zeros(call.x_shape), np.zeros(call.y_shape), call), np.zeros(call.w_shape)

@@ -13,25 +13,25 @@ import pytest
 from cases import normal
 
 import cnnjax
-from cnnjax._shapes import geometry
+from cnnjax._core.shapes import conv_geometry
 from cnnjax.operator import _onednn, primitives
-from cnnjax.operator.calls import Call
 from cnnjax.operator.methods import BY_NAME
+from cnnjax.operator.spec import ConvSpec
 
 METHOD = BY_NAME["onednn"]
 here = pytest.mark.skipif(_onednn.unavailable() is not None, reason=str(_onednn.unavailable()))
-READING = geometry("test", (9, 9), (3, 3))
+READING = conv_geometry("test", (9, 9), (3, 3))
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (Call(READING, 2, 8, 8, dtype=np.dtype("float64")), "float32 alone"),
-        (Call(READING, 0, 8, 8), "empty"),
-        (Call(READING, 2, 24, 24, groups=24), "multiple of 16 maps"),
-        (Call(geometry("test", (9,), (3,)), 2, 16, 16, groups=16), "two axes"),
-        (Call(geometry("test", (9, 9), (3, 3), dilation=(1, 2)), 2, 16, 16, groups=16), "no dilation"),
-        (Call(geometry("test", (9, 9), (3, 3), padding=3), 2, 8, 8), "as wide as the kernel"),
+        (ConvSpec(READING, 2, 8, 8, dtype=np.dtype("float64")), "float32 alone"),
+        (ConvSpec(READING, 0, 8, 8), "empty"),
+        (ConvSpec(READING, 2, 24, 24, groups=24), "multiple of 16 maps"),
+        (ConvSpec(conv_geometry("test", (9,), (3,)), 2, 16, 16, groups=16), "two axes"),
+        (ConvSpec(conv_geometry("test", (9, 9), (3, 3), dilation=(1, 2)), 2, 16, 16, groups=16), "no dilation"),
+        (ConvSpec(conv_geometry("test", (9, 9), (3, 3), padding=3), 2, 8, 8), "as wide as the kernel"),
     ],
 )
 def test_what_it_does_not_serve_it_refuses(call, words):
@@ -72,10 +72,10 @@ def test_one_device_has_it_and_an_exported_program_has_not():
 def directions():
     """Every direction of an ordinary, a grouped, a depthwise and a strided convolution, in one program."""
     calls = [
-        Call(geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 24),
-        Call(geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=4),
-        Call(geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=32),
-        Call(geometry("test", (20, 20), (3, 3), stride=2), 4, 16, 32),
+        ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 24),
+        ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=4),
+        ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=32),
+        ConvSpec(conv_geometry("test", (20, 20), (3, 3), stride=2), 4, 16, 32),
     ]
     arrays = [[jnp.asarray(normal(s, str(s), "float32")) for s in (c.x_shape, c.w_shape, c.y_shape)] for c in calls]
 
@@ -99,9 +99,9 @@ def test_calls_side_by_side_give_the_same_bits_a_hundred_times():
 
 @here
 def test_within_a_loop_it_is_the_same_as_outside():
-    call = Call(geometry("test", (12, 12), (3, 3), padding=1), 2, 16, 16)
+    call = ConvSpec(conv_geometry("test", (12, 12), (3, 3), padding=1), 2, 16, 16)
     x, w = (jnp.asarray(normal(s, str(s), "float32")) for s in (call.x_shape, call.w_shape))
-    forward = functools.partial(primitives.forward, call=call, dtype=jnp.float32)
+    forward = functools.partial(primitives.forward, spec=call, dtype=jnp.float32)
     looped = jax.jit(lambda x, w: jax.lax.fori_loop(0, 3, lambda _, x: jnp.tanh(forward(x, w)), x))(x, w)
     step = jax.jit(lambda x, w: jnp.tanh(forward(x, w)))
     np.testing.assert_allclose(looped, step(step(step(x, w), w), w), rtol=1e-6, atol=1e-6)
@@ -109,8 +109,8 @@ def test_within_a_loop_it_is_the_same_as_outside():
 
 PICKED = """
 import itertools, jax, jax.numpy as jnp, numpy as np
-from cnnjax._shapes import Geometry
-from cnnjax.operator.calls import Call
+from cnnjax._core.shapes import Geometry
+from cnnjax.operator.spec import ConvSpec
 from cnnjax.operator.methods import BY_NAME
 random, method, served = np.random.default_rng(0), BY_NAME["onednn"], 0
 for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped"), (1, 2, 2, 2, 3)):
@@ -122,9 +122,9 @@ for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped
     groups = {"full": 1, "grouped": 3}.get(kind, 16)
     c_in = groups if groups == 16 else groups * int(random.integers(1, 12))
     c_out = groups * (1 if kind == "depthwise" else int(random.integers(2, 12)))
-    reading = Geometry(size, kernel, stride, dilation, pads)
-    call = Call(reading, 2, c_in, c_out, groups)
-    if min(p - e for p, e in zip(reading.padded, reading.extent)) < 0 or method.refuses(call):
+    geometry = Geometry(size, kernel, stride, dilation, pads)
+    call = ConvSpec(geometry, 2, c_in, c_out, groups)
+    if min(p - e for p, e in zip(geometry.padded, geometry.extent)) < 0 or method.refuses(call):
         continue
     served += 1
     x, w, y = (jnp.asarray(random.normal(size=s), jnp.float32) for s in (call.x_shape, call.w_shape, call.y_shape))

@@ -11,9 +11,9 @@ import pytest
 from jax import export, lax
 
 import cnnjax
-from cnnjax._shapes import geometry
+from cnnjax._core.shapes import conv_geometry
 from cnnjax.operator import primitives
-from cnnjax.operator.calls import Call
+from cnnjax.operator.spec import ConvSpec
 
 SETTINGS = {"stride": 2, "padding": ((1, 0), (1, 2)), "dilation": (1, 2), "groups": 2}
 RANDOM = np.random.default_rng(0)
@@ -142,8 +142,8 @@ def test_batch_spatial_and_channel_sharding_give_the_result_of_one_device():
     assert done.stdout.strip() == "equal on 8 devices", done.stderr[-2000:]
 
 
-READING = geometry("test", (6, 7), (3, 2), stride=2, padding=((1, 0), (1, 2)), dilation=(1, 2))
-CALL = Call(READING, 2, 4, 6, 2, dtype=np.dtype("float64"))
+READING = conv_geometry("test", (6, 7), (3, 2), stride=2, padding=((1, 0), (1, 2)), dilation=(1, 2))
+CALL = ConvSpec(READING, 2, 4, 6, 2, dtype=np.dtype("float64"))
 OPERANDS = {
     "forward": (primitives.forward, CALL.x_shape, CALL.w_shape),
     "input_gradient": (primitives.input_gradient, CALL.w_shape, CALL.y_shape),

@@ -21,8 +21,9 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from cnnjax.operator.calls import Call, Method, transposed_in_x
+from cnnjax.operator.method import Method, transposed_in_x
 from cnnjax.operator.methods import im2col, xla
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "weight_gradient_of_patches"]
 
@@ -30,41 +31,41 @@ _MAPS_IN_BLOCK = 32
 _MAPS_IN_BLOCK_OF_PATCHES = 16
 
 
-def _refuses(call: Call) -> str | None:
-    return None if call.groups > 1 else "there is only one group"
+def _refuses(spec: ConvSpec) -> str | None:
+    return None if spec.groups > 1 else "there is only one group"
 
 
-def _groups_in_block(call: Call, maps: int) -> int:
+def _groups_in_block(spec: ConvSpec, maps: int) -> int:
     """The most groups, out of the divisors of all of them, that have at most so many input maps together."""
-    fitting = (n for n in range(1, call.groups + 1) if call.groups % n == 0 and n * call.maps_in_group <= maps)
+    fitting = (n for n in range(1, spec.groups + 1) if spec.groups % n == 0 and n * spec.maps_in_group <= maps)
     return max(fitting, default=1)
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    together = _groups_in_block(call, _MAPS_IN_BLOCK)
-    blocks = call.groups // together
-    c_in, c_out = call.c_in // blocks, call.c_out // blocks
-    of_block = replace(call, c_in=c_in, c_out=c_out, groups=1)
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    together = _groups_in_block(spec, _MAPS_IN_BLOCK)
+    blocks = spec.groups // together
+    c_in, c_out = spec.c_in // blocks, spec.c_out // blocks
+    of_block = replace(spec, c_in=c_in, c_out=c_out, groups=1)
 
-    per_group = w.reshape(*call.geometry.kernel, 1, call.maps_in_group, blocks, together, c_out // together)
-    same = jnp.eye(together, dtype=w.dtype).reshape((1,) * len(call.geometry.kernel) + (together, 1, 1, together, 1))
-    dense = (per_group * same).reshape(*call.geometry.kernel, c_in, blocks, c_out)
+    per_group = w.reshape(*spec.geometry.kernel, 1, spec.maps_in_group, blocks, together, c_out // together)
+    same = jnp.eye(together, dtype=w.dtype).reshape((1,) * len(spec.geometry.kernel) + (together, 1, 1, together, 1))
+    dense = (per_group * same).reshape(*spec.geometry.kernel, c_in, blocks, c_out)
     results = [xla.METHOD.forward(x[..., b * c_in : (b + 1) * c_in], dense[..., b, :], of_block) for b in range(blocks)]
     return jnp.concatenate(results, axis=-1)
 
 
-def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    return weight_gradient_of_patches(x, y, call, im2col.patches_side_by_side)
+def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    return weight_gradient_of_patches(x, y, spec, im2col.patches_side_by_side)
 
 
-def weight_gradient_of_patches(x: jax.Array, y: jax.Array, call: Call, patches: im2col.Patches) -> jax.Array:
+def weight_gradient_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, patches: im2col.Patches) -> jax.Array:
     """The weight gradient by products of patches, made in the given way."""
-    together = _groups_in_block(call, _MAPS_IN_BLOCK_OF_PATCHES)
-    blocks = call.groups // together
-    pairs = im2col.products_of_patches(x, y, call, blocks, patches)
-    pairs = pairs.reshape(blocks, call.taps, together, call.maps_in_group, together, -1)
+    together = _groups_in_block(spec, _MAPS_IN_BLOCK_OF_PATCHES)
+    blocks = spec.groups // together
+    pairs = im2col.products_of_patches(x, y, spec, blocks, patches)
+    pairs = pairs.reshape(blocks, spec.taps, together, spec.maps_in_group, together, -1)
     of_same_group = jnp.diagonal(pairs, axis1=2, axis2=4)  # (blocks, taps, C_in / g, C_out / g, together)
-    return of_same_group.transpose(1, 2, 0, 4, 3).reshape(call.w_shape)
+    return of_same_group.transpose(1, 2, 0, 4, 3).reshape(spec.w_shape)
 
 
 METHOD = Method("block_diagonal", _convolve, transposed_in_x(_convolve), _weight_gradient, _refuses)

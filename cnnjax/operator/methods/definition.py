@@ -15,24 +15,25 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from cnnjax._windows import pad_zeros, under_each_tap
-from cnnjax.operator.calls import Call, Method, serves_all, transposed_in_w, transposed_in_x
+from cnnjax._core.windows import pad_zeros, under_each_tap
+from cnnjax.operator.method import Method, serves_all, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "convolve"]
 
 
-def convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+def convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out)."""
-    geometry, groups, maps_in_group = call.geometry, call.groups, call.maps_in_group
-    w = w.reshape(*geometry.kernel, maps_in_group, groups, call.c_out // groups)
+    geometry, groups, maps_in_group = spec.geometry, spec.groups, spec.maps_in_group
+    w = w.reshape(*geometry.kernel, maps_in_group, groups, spec.c_out // groups)
 
-    y = jnp.zeros((call.n, *geometry.output, groups, call.c_out // groups), x.dtype)
+    y = jnp.zeros((spec.n, *geometry.output, groups, spec.c_out // groups), x.dtype)
     for tap, seen in under_each_tap(pad_zeros(x, geometry), geometry):
         seen = seen.reshape(*seen.shape[:-1], groups, maps_in_group)
         for c in range(maps_in_group):
-            weights = w[*tap, c].reshape((1,) * (y.ndim - 2) + (groups, call.c_out // groups))
+            weights = w[*tap, c].reshape((1,) * (y.ndim - 2) + (groups, spec.c_out // groups))
             y = y + seen[..., c, None] * weights
-    return y.reshape(call.y_shape)
+    return y.reshape(spec.y_shape)
 
 
 METHOD = Method("definition", convolve, transposed_in_x(convolve), transposed_in_w(convolve), serves_all)

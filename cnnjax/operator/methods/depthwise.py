@@ -19,29 +19,30 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._windows import pad_zeros, under_each_tap
-from cnnjax.operator.calls import Call, Method
+from cnnjax._core.windows import pad_zeros, under_each_tap
+from cnnjax.operator.method import Method
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD"]
 
 
-def _refuses(call: Call) -> str | None:
-    return None if call.groups == call.c_in else "it is for one group for each input map"
+def _refuses(spec: ConvSpec) -> str | None:
+    return None if spec.groups == spec.c_in else "it is for one group for each input map"
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    multiplier = call.c_out // call.c_in
-    w = w.reshape(*call.geometry.kernel, call.c_in, multiplier)
-    y = jnp.zeros((call.n, *call.geometry.output, call.c_in, multiplier), x.dtype)
-    for tap, seen in under_each_tap(pad_zeros(x, call.geometry), call.geometry):
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    multiplier = spec.c_out // spec.c_in
+    w = w.reshape(*spec.geometry.kernel, spec.c_in, multiplier)
+    y = jnp.zeros((spec.n, *spec.geometry.output, spec.c_in, multiplier), x.dtype)
+    for tap, seen in under_each_tap(pad_zeros(x, spec.geometry), spec.geometry):
         y = y + seen[..., None] * w[tap].reshape((1,) * (y.ndim - 2) + w.shape[-2:])
-    return y.reshape(call.y_shape)
+    return y.reshape(spec.y_shape)
 
 
-def _input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    geometry, multiplier = call.geometry, call.c_out // call.c_in
-    w = w.reshape(*geometry.kernel, call.c_in, multiplier)
-    y = y.reshape(call.n, *geometry.output, call.c_in, multiplier)
+def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry, multiplier = spec.geometry, spec.c_out // spec.c_in
+    w = w.reshape(*geometry.kernel, spec.c_in, multiplier)
+    y = y.reshape(spec.n, *geometry.output, spec.c_in, multiplier)
     # Spread the gradient out by the stride and pad it so that every pixel sees all the positions that have read it.
     config = [
         (extent - 1 - before, before + size - (positions - 1) * stride - 1, stride - 1)
@@ -50,23 +51,23 @@ def _input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
         )
     ]
     spread = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *config, (0, 0, 0), (0, 0, 0)])
-    x = jnp.zeros(call.x_shape, y.dtype)
-    for tap in _taps(call):
+    x = jnp.zeros(spec.x_shape, y.dtype)
+    for tap in _taps(spec):
         start = [extent - 1 - t * d for extent, t, d in zip(geometry.extent, tap, geometry.dilation, strict=True)]
         stop = [a + n for a, n in zip(start, geometry.size, strict=True)]
-        seen = lax.slice(spread, (0, *start, 0, 0), (call.n, *stop, call.c_in, multiplier))
+        seen = lax.slice(spread, (0, *start, 0, 0), (spec.n, *stop, spec.c_in, multiplier))
         weighted = seen * w[tap].reshape((1,) * (seen.ndim - 2) + w.shape[-2:])
         x = x + (weighted[..., 0] if multiplier == 1 else weighted.sum(axis=-1))
     return x
 
 
-def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    geometry, multiplier = call.geometry, call.c_out // call.c_in
+def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry, multiplier = spec.geometry, spec.c_out // spec.c_in
     stride, *strides = geometry.stride
     dilation, *dilations = geometry.dilation
     rows, *others = geometry.output
     x = pad_zeros(x, geometry)
-    y = y.reshape(call.n, *geometry.output, call.c_in, multiplier)
+    y = y.reshape(spec.n, *geometry.output, spec.c_in, multiplier)
 
     def row_of(a: jax.Array, image: jax.Array, row: jax.Array) -> jax.Array:
         return lax.dynamic_slice(a, (image, row, *(0,) * (a.ndim - 2)), (1, 1, *a.shape[2:]))[0, 0]
@@ -76,18 +77,18 @@ def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
         image, row = step // rows, step % rows
         given = row_of(y, image, row)
         added = []
-        for total, (u, *rest) in zip(sums, _taps(call), strict=True):
+        for total, (u, *rest) in zip(sums, _taps(spec), strict=True):
             start = [t * d for t, d in zip(rest, dilations, strict=True)]
             stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, others, strides, strict=True)]
             read = row_of(x, image, row * stride + u * dilation)
-            seen = lax.slice(read, (*start, 0), (*stop, call.c_in), (*strides, 1))
+            seen = lax.slice(read, (*start, 0), (*stop, spec.c_in), (*strides, 1))
             added.append(total + seen[..., None] * given)
         return tuple(added), None
 
     zeros = jnp.zeros(y.shape[2:], y.dtype)
-    sums, _ = lax.scan(add_row, (zeros,) * call.taps, jnp.arange(call.n * rows))
-    columns = jnp.stack(sums).reshape(call.taps, -1, call.c_in, multiplier)
-    return _add_up(columns).reshape(call.w_shape)
+    sums, _ = lax.scan(add_row, (zeros,) * spec.taps, jnp.arange(spec.n * rows))
+    columns = jnp.stack(sums).reshape(spec.taps, -1, spec.c_in, multiplier)
+    return _add_up(columns).reshape(spec.w_shape)
 
 
 def _add_up(columns: jax.Array) -> jax.Array:
@@ -99,8 +100,8 @@ def _add_up(columns: jax.Array) -> jax.Array:
     return columns
 
 
-def _taps(call: Call) -> list[tuple[int, ...]]:
-    return list(itertools.product(*map(range, call.geometry.kernel)))
+def _taps(spec: ConvSpec) -> list[tuple[int, ...]]:
+    return list(itertools.product(*map(range, spec.geometry.kernel)))
 
 
 METHOD = Method(

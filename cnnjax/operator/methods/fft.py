@@ -14,20 +14,21 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from cnnjax._windows import pad_zeros
-from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+from cnnjax._core.windows import pad_zeros
+from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD"]
 
 
-def _refuses(call: Call) -> str | None:
-    return None if call.groups == 1 else "it is for one group"
+def _refuses(spec: ConvSpec) -> str | None:
+    return None if spec.groups == 1 else "it is for one group"
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    geometry = call.geometry
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry = spec.geometry
     axes = tuple(range(len(geometry.size)))
-    dilated = jnp.zeros((*geometry.extent, call.c_in, call.c_out), w.dtype)
+    dilated = jnp.zeros((*geometry.extent, spec.c_in, spec.c_out), w.dtype)
     dilated = dilated.at[tuple(slice(None, None, d) for d in geometry.dilation)].set(w)
     size = geometry.padded
     complex_input = jnp.iscomplexobj(x)
@@ -37,7 +38,7 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     of_x = transform(pad_zeros(x, geometry), size, image_axes)
     # Conjugated twice where w is complex: once for the correlation, once because w itself is not conjugated in it.
     of_w = transform(jnp.conj(dilated) if complex_input else dilated, size, axes)
-    y = back(_product_with_conjugate(of_x, of_w, call), size, image_axes).astype(x.dtype)
+    y = back(_product_with_conjugate(of_x, of_w, spec), size, image_axes).astype(x.dtype)
     # Circular over the padded image: what wraps around comes after the last position.
     inside = [
         slice(0, (positions - 1) * stride + 1, stride)
@@ -46,14 +47,14 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     return y[(slice(None), *inside)]
 
 
-def _product_with_conjugate(a: jax.Array, b: jax.Array, call: Call) -> jax.Array:
+def _product_with_conjugate(a: jax.Array, b: jax.Array, spec: ConvSpec) -> jax.Array:
     """a (N, ..., C_in) times the conjugate of b (..., C_in, C_out), summed over C_in, by real products.
 
     XLA's CPU compiler of jaxlib 0.10.2 aborts on some complex products ("Invalid binary instruction opcode map").
     """
 
     def product(left: jax.Array, right: jax.Array) -> jax.Array:
-        return jnp.einsum("n...c,...co->n...o", left, right, precision=call.precision)
+        return jnp.einsum("n...c,...co->n...o", left, right, precision=spec.precision)
 
     (a_real, a_imag), (b_real, b_imag) = (a.real, a.imag), (b.real, b.imag)
     real = product(a_real, b_real) + product(a_imag, b_imag)

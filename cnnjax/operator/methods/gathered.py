@@ -20,9 +20,10 @@ import jax
 import numpy as np
 from jax import lax
 
-from cnnjax._shapes import Geometry
-from cnnjax.operator.calls import Call, Method, serves_all
+from cnnjax._core.shapes import Geometry
+from cnnjax.operator.method import Method, serves_all
 from cnnjax.operator.methods import block_diagonal, im2col
+from cnnjax.operator.spec import ConvSpec
 from cnnjax.operator.unfused import unfused
 
 __all__ = ["METHOD", "weight_gradient"]
@@ -32,48 +33,48 @@ __all__ = ["METHOD", "weight_gradient"]
 _MANY_TAPS, _FEW_MAPS = 8, 64
 
 
-def _forward(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    return _of_patches(call).forward(x, w, call)
+def _forward(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    return _of_patches(spec).forward(x, w, spec)
 
 
-def _input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    return _of_patches(call).input_gradient(w, y, call)
+def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    return _of_patches(spec).input_gradient(w, y, spec)
 
 
-def weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+def weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     """The weight gradient of any call, by products of gathered patches."""
-    if _pays_in_pairs(call):
-        return _weight_gradient_of_pairs(x, y, call)
-    if call.groups > 1:
-        return block_diagonal.weight_gradient_of_patches(x, y, call, _gathered)
-    return im2col.products_of_patches(x, y, call, 1, _gathered).reshape(call.w_shape)
+    if _pays_in_pairs(spec):
+        return _weight_gradient_of_pairs(x, y, spec)
+    if spec.groups > 1:
+        return block_diagonal.weight_gradient_of_patches(x, y, spec, _gathered)
+    return im2col.products_of_patches(x, y, spec, 1, _gathered).reshape(spec.w_shape)
 
 
-def _pays_in_pairs(call: Call) -> bool:
+def _pays_in_pairs(spec: ConvSpec) -> bool:
     """Whether patches of two neighbouring positions are the better ones: few maps, and a row of many taps."""
-    geometry = call.geometry
+    geometry = spec.geometry
     adjacent = geometry.stride[-1] == geometry.dilation[-1] == 1
     even = geometry.output[-1] % 2 == 0
-    few = call.groups == 1 and call.c_out <= _FEW_MAPS
+    few = spec.groups == 1 and spec.c_out <= _FEW_MAPS
     return few and adjacent and even and geometry.kernel[-1] >= _MANY_TAPS
 
 
-def _weight_gradient_of_pairs(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
+def _weight_gradient_of_pairs(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     """Two neighbouring positions as one of twice the maps: half as many patches, one tap wider, and wider products.
 
     w[..., t, c, o] = pair[..., t, c, 0, o] + pair[..., t + 1, c, 1, o]
     """
-    geometry = call.geometry
+    geometry = spec.geometry
     kernel = (*geometry.kernel[:-1], geometry.kernel[-1] + 1)
     by_pair = replace(geometry, kernel=kernel, stride=(*geometry.stride[:-1], 2))
-    y = y.reshape(call.n, *by_pair.output, 2 * call.c_out)
-    pair = weight_gradient(x, y, replace(call, geometry=by_pair, c_out=2 * call.c_out))
-    pair = pair.reshape(*kernel, call.c_in, 2, call.c_out)
+    y = y.reshape(spec.n, *by_pair.output, 2 * spec.c_out)
+    pair = weight_gradient(x, y, replace(spec, geometry=by_pair, c_out=2 * spec.c_out))
+    pair = pair.reshape(*kernel, spec.c_in, 2, spec.c_out)
     return pair[..., :-1, :, 0, :] + pair[..., 1:, :, 1, :]
 
 
-def _of_patches(call: Call) -> Method:
-    return (im2col if call.groups == 1 else block_diagonal).METHOD
+def _of_patches(spec: ConvSpec) -> Method:
+    return (im2col if spec.groups == 1 else block_diagonal).METHOD
 
 
 def _gathered(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array:

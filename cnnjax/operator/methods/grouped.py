@@ -16,27 +16,28 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._windows import pad_zeros, under_each_tap
-from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+from cnnjax._core.windows import pad_zeros, under_each_tap
+from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD"]
 
 
-def _refuses(call: Call) -> str | None:
-    return None if call.groups > 1 else "there is only one group"
+def _refuses(spec: ConvSpec) -> str | None:
+    return None if spec.groups > 1 else "there is only one group"
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    geometry, groups, maps_in_group = call.geometry, call.groups, call.maps_in_group
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry, groups, maps_in_group = spec.geometry, spec.groups, spec.maps_in_group
     positions = math.prod(geometry.output)
-    rows = w.reshape(call.taps * maps_in_group, groups, call.c_out // groups).transpose(1, 0, 2)
+    rows = w.reshape(spec.taps * maps_in_group, groups, spec.c_out // groups).transpose(1, 0, 2)
 
     def one_image(image: jax.Array) -> jax.Array:
         seen = [view for _, view in under_each_tap(image[None], geometry)]
         patches = jnp.stack([view.reshape(positions, groups, maps_in_group) for view in seen])
-        patches = patches.transpose(2, 1, 0, 3).reshape(groups, positions, call.taps * maps_in_group)
-        y = jnp.matmul(patches, rows, precision=call.precision)
-        return y.transpose(1, 0, 2).reshape(*geometry.output, call.c_out)
+        patches = patches.transpose(2, 1, 0, 3).reshape(groups, positions, spec.taps * maps_in_group)
+        y = jnp.matmul(patches, rows, precision=spec.precision)
+        return y.transpose(1, 0, 2).reshape(*geometry.output, spec.c_out)
 
     return lax.map(one_image, pad_zeros(x, geometry))
 

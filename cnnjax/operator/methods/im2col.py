@@ -22,9 +22,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._shapes import Geometry
-from cnnjax._windows import pad_zeros, under_each_tap
-from cnnjax.operator.calls import Call, Method, transposed_in_x
+from cnnjax._core.shapes import Geometry
+from cnnjax._core.windows import pad_zeros, under_each_tap
+from cnnjax.operator.method import Method, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "Patches", "blocks_first", "patches_side_by_side", "products_of_patches"]
 
@@ -41,35 +42,35 @@ _SHORT, _LONG = 32, 256
 _FEW_MAPS = 8
 
 
-def _refuses(call: Call) -> str | None:
-    return None if call.groups == 1 else "it is for one group; use grouped or depthwise"
+def _refuses(spec: ConvSpec) -> str | None:
+    return None if spec.groups == 1 else "it is for one group; use grouped or depthwise"
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    padded = pad_zeros(x, call.geometry)
-    patches = jnp.concatenate([seen for _, seen in under_each_tap(padded, call.geometry)], axis=-1)
-    rows = w.reshape(call.taps * call.c_in, call.c_out)
-    return jnp.matmul(patches, rows, precision=call.precision)
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    padded = pad_zeros(x, spec.geometry)
+    patches = jnp.concatenate([seen for _, seen in under_each_tap(padded, spec.geometry)], axis=-1)
+    rows = w.reshape(spec.taps * spec.c_in, spec.c_out)
+    return jnp.matmul(patches, rows, precision=spec.precision)
 
 
-def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    patches = _patches_in_rows if call.c_in <= _FEW_MAPS else patches_side_by_side
-    return products_of_patches(x, y, call, 1, patches).reshape(call.w_shape)
+def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    patches = _patches_in_rows if spec.c_in <= _FEW_MAPS else patches_side_by_side
+    return products_of_patches(x, y, spec, 1, patches).reshape(spec.w_shape)
 
 
-def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, patches: Patches) -> jax.Array:
+def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int, patches: Patches) -> jax.Array:
     """patches^T @ y, with the maps of x and y in so many blocks: (blocks, taps C_in / blocks, C_out / blocks)."""
-    geometry, width = call.geometry, call.c_in // blocks
+    geometry, width = spec.geometry, spec.c_in // blocks
     stride, extent = geometry.stride[0], geometry.extent[0]
     # A sum that is larger than the patches is not to be read and written more often than they are.
-    of_sum = x.dtype.itemsize * call.taps * call.c_in * (call.c_out // blocks)
+    of_sum = x.dtype.itemsize * spec.taps * spec.c_in * (spec.c_out // blocks)
     most_bytes = min(max(of_sum, _BYTES_AT_A_TIME), _MOST_BYTES)
-    images, rows = _at_a_time(call, x.dtype.itemsize, most_bytes)
-    parts, strips = max(1, -(-call.n // images)), -(-geometry.output[0] // rows)
+    images, rows = _at_a_time(spec, x.dtype.itemsize, most_bytes)
+    parts, strips = max(1, -(-spec.n // images)), -(-geometry.output[0] // rows)
 
     # The last images and rows are filled up with zeros, which add nothing.
     (before, _), *pads = geometry.pads
-    missing, beyond = parts * images - call.n, strips * rows - geometry.output[0]
+    missing, beyond = parts * images - spec.n, strips * rows - geometry.output[0]
     after = (strips * rows - 1) * stride + extent - geometry.size[0] - before
     others = ((0, 0, 0),) * len(geometry.size)
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, missing, 0), *others, (0, 0, 0)])
@@ -88,7 +89,7 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, pat
         seen_from = lambda image, _: padded(_cut(x, (image,), (images,)))  # noqa: E731
 
     # The narrower operand on the left: a product of a short and a long side is up to twice as fast this way round.
-    of_patches, of_y = call.taps * width, call.c_out // blocks
+    of_patches, of_y = spec.taps * width, spec.c_out // blocks
     turned = of_y < of_patches
     short, long = sorted((of_patches, of_y))
     written_out = blocks == 1 and short >= _SHORT and long >= _LONG
@@ -101,8 +102,8 @@ def products_of_patches(x: jax.Array, y: jax.Array, call: Call, blocks: int, pat
         if written_out:
             # The barrier outlives the step of the compiler that would read the transpose in place.
             narrow = lax.optimization_barrier(jnp.swapaxes(narrow, 1, 2))
-            return jnp.einsum("bnk,bkm->bnm", narrow, wide, precision=call.precision)
-        return jnp.einsum("bkn,bkm->bnm", narrow, wide, precision=call.precision)
+            return jnp.einsum("bnk,bkm->bnm", narrow, wide, precision=spec.precision)
+        return jnp.einsum("bkn,bkm->bnm", narrow, wide, precision=spec.precision)
 
     steps = jnp.arange(parts * strips)
     if len(steps) == 1:
@@ -128,12 +129,12 @@ def _patches_in_rows(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array
     return jnp.concatenate(views).T[None]
 
 
-def _at_a_time(call: Call, itemsize: int, most_bytes: int) -> tuple[int, int]:
+def _at_a_time(spec: ConvSpec, itemsize: int, most_bytes: int) -> tuple[int, int]:
     """How many images, and how many rows of one, to take in a product."""
-    rows, *others = call.geometry.output
-    row = itemsize * math.prod(others) * (call.taps * call.c_in + call.c_out)
+    rows, *others = spec.geometry.output
+    row = itemsize * math.prod(others) * (spec.taps * spec.c_in + spec.c_out)
     if row * rows <= most_bytes:
-        return _equal_parts(call.n, most_bytes // max(1, row * rows)), rows
+        return _equal_parts(spec.n, most_bytes // max(1, row * rows)), rows
     return 1, _equal_parts(rows, most_bytes // row)
 
 

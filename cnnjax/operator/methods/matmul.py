@@ -19,58 +19,59 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "is_pointwise", "is_tiled", "is_whole"]
 
 
-def is_pointwise(call: Call) -> bool:
+def is_pointwise(spec: ConvSpec) -> bool:
     """Whether the kernel is 1 x 1, without padding."""
-    return call.taps == 1 and call.geometry.padded == call.geometry.size
+    return spec.taps == 1 and spec.geometry.padded == spec.geometry.size
 
 
-def is_whole(call: Call) -> bool:
+def is_whole(spec: ConvSpec) -> bool:
     """Whether the kernel covers the image, without padding."""
-    return call.geometry.kernel == call.geometry.size == call.geometry.padded and call.unit_dilation
+    return spec.geometry.kernel == spec.geometry.size == spec.geometry.padded and spec.unit_dilation
 
 
-def is_tiled(call: Call) -> bool:
+def is_tiled(spec: ConvSpec) -> bool:
     """Whether the kernel is as large as the stride, without padding."""
-    geometry = call.geometry
-    return geometry.kernel == geometry.stride and geometry.padded == geometry.size and call.unit_dilation
+    geometry = spec.geometry
+    return geometry.kernel == geometry.stride and geometry.padded == geometry.size and spec.unit_dilation
 
 
-def _refuses(call: Call) -> str | None:
-    if call.groups != 1:
+def _refuses(spec: ConvSpec) -> str | None:
+    if spec.groups != 1:
         return "it is for one group"
-    if not (is_pointwise(call) or is_whole(call) or is_tiled(call)):
+    if not (is_pointwise(spec) or is_whole(spec) or is_tiled(spec)):
         return "the kernel is neither 1 x 1 nor as large as the image or the stride, or there is padding"
     return None
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    if is_whole(call):
-        rows = w.reshape(math.prod(call.geometry.size) * call.c_in, call.c_out)
-        y = jnp.matmul(x.reshape(call.n, -1), rows, precision=call.precision)
-        return y.reshape(call.y_shape)
-    if is_tiled(call):
-        rows = w.reshape(call.taps * call.c_in, call.c_out)
-        return jnp.matmul(_tiles(x, call), rows, precision=call.precision)
-    stops = [(n - 1) * s + 1 for n, s in zip(call.geometry.output, call.geometry.stride, strict=True)]
-    start = [0] * len(call.x_shape)
-    x = lax.slice(x, start, (call.n, *stops, call.c_in), (1, *call.geometry.stride, 1))
-    return jnp.matmul(x, w.reshape(call.c_in, call.c_out), precision=call.precision)
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    if is_whole(spec):
+        rows = w.reshape(math.prod(spec.geometry.size) * spec.c_in, spec.c_out)
+        y = jnp.matmul(x.reshape(spec.n, -1), rows, precision=spec.precision)
+        return y.reshape(spec.y_shape)
+    if is_tiled(spec):
+        rows = w.reshape(spec.taps * spec.c_in, spec.c_out)
+        return jnp.matmul(_tiles(x, spec), rows, precision=spec.precision)
+    stops = [(n - 1) * s + 1 for n, s in zip(spec.geometry.output, spec.geometry.stride, strict=True)]
+    start = [0] * len(spec.x_shape)
+    x = lax.slice(x, start, (spec.n, *stops, spec.c_in), (1, *spec.geometry.stride, 1))
+    return jnp.matmul(x, w.reshape(spec.c_in, spec.c_out), precision=spec.precision)
 
 
-def _tiles(x: jax.Array, call: Call) -> jax.Array:
+def _tiles(x: jax.Array, spec: ConvSpec) -> jax.Array:
     """The pixels under each position, (N, *output, taps C_in)."""
-    kernel, output = call.geometry.kernel, call.geometry.output
+    kernel, output = spec.geometry.kernel, spec.geometry.output
     used = [n * k for n, k in zip(output, kernel, strict=True)]
-    x = lax.slice(x, [0] * x.ndim, (call.n, *used, call.c_in))
+    x = lax.slice(x, [0] * x.ndim, (spec.n, *used, spec.c_in))
     sides = [side for pair in zip(output, kernel, strict=True) for side in pair]
     axes = range(1, 1 + len(sides))
-    x = x.reshape(call.n, *sides, call.c_in).transpose(0, *axes[::2], *axes[1::2], 1 + len(sides))
-    return x.reshape(call.n, *output, call.taps * call.c_in)
+    x = x.reshape(spec.n, *sides, spec.c_in).transpose(0, *axes[::2], *axes[1::2], 1 + len(sides))
+    return x.reshape(spec.n, *output, spec.taps * spec.c_in)
 
 
 METHOD = Method("matmul", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

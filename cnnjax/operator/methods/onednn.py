@@ -22,10 +22,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._shapes import Geometry
+from cnnjax._core.shapes import Geometry
 from cnnjax.operator import _onednn
-from cnnjax.operator.calls import Call, Method
+from cnnjax.operator.method import Method
 from cnnjax.operator.methods import gathered, space_to_depth
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD"]
 
@@ -33,36 +34,36 @@ __all__ = ["METHOD"]
 _FEW_MAPS = 7
 
 
-def _refuses(call: Call) -> str | None:
-    geometry = call.geometry
+def _refuses(spec: ConvSpec) -> str | None:
+    geometry = spec.geometry
     if any(max(pads) >= extent for pads, extent in zip(geometry.pads, geometry.extent, strict=True)):
         return "the padding is as wide as the kernel"
-    return _onednn.refuses(geometry, (call.x_shape, call.w_shape, call.y_shape), call.groups, call.accumulation)
+    return _onednn.refuses(geometry, (spec.x_shape, spec.w_shape, spec.y_shape), spec.groups, spec.accumulation)
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    return _onednn.convolve(x, w, call.geometry, call.groups)
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    return _onednn.convolve(x, w, spec.geometry, spec.groups)
 
 
-def _input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    geometry = call.geometry
-    if call.c_in <= _FEW_MAPS and space_to_depth.METHOD.refuses(call) is None:
-        return space_to_depth.input_gradient_by(_input_gradient)(w, y, call)
-    if call.groups > 1:
-        w = w.reshape(*geometry.kernel, call.maps_in_group, call.groups, -1)
-        w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, -1, call.c_in)
+def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry = spec.geometry
+    if spec.c_in <= _FEW_MAPS and space_to_depth.METHOD.refuses(spec) is None:
+        return space_to_depth.input_gradient_by(_input_gradient)(w, y, spec)
+    if spec.groups > 1:
+        w = w.reshape(*geometry.kernel, spec.maps_in_group, spec.groups, -1)
+        w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, -1, spec.c_in)
     phases = {
-        remainders: _phase(w, y, call, remainders) for remainders in itertools.product(*map(range, geometry.stride))
+        remainders: _phase(w, y, spec, remainders) for remainders in itertools.product(*map(range, geometry.stride))
     }
     return _weave(phases, geometry)
 
 
-def _phase(w: jax.Array, y: jax.Array, call: Call, remainders: tuple[int, ...]) -> jax.Array:
+def _phase(w: jax.Array, y: jax.Array, spec: ConvSpec, remainders: tuple[int, ...]) -> jax.Array:
     """The gradient by every stride-th pixel along each axis, from `remainders` on."""
-    geometry = call.geometry
+    geometry = spec.geometry
     axes = range(len(geometry.kernel))
     pixels = [-(-(n - a) // s) for n, a, s in zip(geometry.size, remainders, geometry.stride, strict=True)]
-    nothing = jnp.zeros((call.n, *pixels, call.c_in), y.dtype)
+    nothing = jnp.zeros((spec.n, *pixels, spec.c_in), y.dtype)
     kernel, dilation, pads = [], [], []
     for axis in axes:
         stride, step, start = geometry.stride[axis], geometry.dilation[axis], geometry.pads[axis][0] + remainders[axis]
@@ -80,8 +81,8 @@ def _phase(w: jax.Array, y: jax.Array, call: Call, remainders: tuple[int, ...]) 
     if 0 in y.shape:
         return nothing
     outside = tuple((max(a, 0), max(b, 0)) for a, b in pads)
-    reading = Geometry(y.shape[1:-1], tuple(kernel), (1,) * len(kernel), tuple(dilation), outside)
-    return _onednn.convolve(y, lax.rev(w, tuple(axes)), reading, call.groups, swapped=call.groups == 1)
+    phase = Geometry(y.shape[1:-1], tuple(kernel), (1,) * len(kernel), tuple(dilation), outside)
+    return _onednn.convolve(y, lax.rev(w, tuple(axes)), phase, spec.groups, swapped=spec.groups == 1)
 
 
 def _weave(phases: dict[tuple[int, ...], jax.Array], geometry: Geometry) -> jax.Array:

@@ -21,9 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._shapes import Geometry
-from cnnjax._windows import pad_zeros, under_each_tap
-from cnnjax.operator.calls import Call, Method, transposed_in_x
+from cnnjax._core.shapes import Geometry
+from cnnjax._core.windows import pad_zeros, under_each_tap
+from cnnjax.operator.method import Method, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "saves_padding"]
 
@@ -34,45 +35,45 @@ _POSITIONS = range(128, 513)
 _MAPS = range(256, 513)
 
 
-def saves_padding(call: Call) -> bool:
+def saves_padding(spec: ConvSpec) -> bool:
     """Whether the weight gradient gains by what it leaves out."""
-    geometry = call.geometry
-    fits = call.n * math.prod(geometry.output) in _POSITIONS and call.c_in in _MAPS and call.c_out in _MAPS
-    if call.groups != 1 or not fits:
+    geometry = spec.geometry
+    fits = spec.n * math.prod(geometry.output) in _POSITIONS and spec.c_in in _MAPS and spec.c_out in _MAPS
+    if spec.groups != 1 or not fits:
         return False
     inside = [sum(len(_on_the_image(geometry, axis, t)) for t in range(k)) for axis, k in enumerate(geometry.kernel)]
-    everywhere = call.taps * math.prod(geometry.output)
+    everywhere = spec.taps * math.prod(geometry.output)
     return math.prod(inside) <= (1 - _SHARE_OF_PADDING) * everywhere
 
 
-def _refuses(call: Call) -> str | None:
-    return None if call.groups == 1 else "it is for one group; use grouped or depthwise"
+def _refuses(spec: ConvSpec) -> str | None:
+    return None if spec.groups == 1 else "it is for one group; use grouped or depthwise"
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    y = jnp.zeros(call.y_shape, x.dtype)
-    for tap, seen in under_each_tap(pad_zeros(x, call.geometry), call.geometry):
-        y = y + jnp.matmul(seen, w[tap], precision=call.precision)
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    y = jnp.zeros(spec.y_shape, x.dtype)
+    for tap, seen in under_each_tap(pad_zeros(x, spec.geometry), spec.geometry):
+        y = y + jnp.matmul(seen, w[tap], precision=spec.precision)
     return y
 
 
-def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    taps = itertools.product(*map(range, call.geometry.kernel))
-    return jnp.stack([_of_tap(x, y, tap, call) for tap in taps]).reshape(call.w_shape)
+def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    taps = itertools.product(*map(range, spec.geometry.kernel))
+    return jnp.stack([_of_tap(x, y, tap, spec) for tap in taps]).reshape(spec.w_shape)
 
 
-def _of_tap(x: jax.Array, y: jax.Array, tap: tuple[int, ...], call: Call) -> jax.Array:
+def _of_tap(x: jax.Array, y: jax.Array, tap: tuple[int, ...], spec: ConvSpec) -> jax.Array:
     """The gradient (C_in, C_out) of the weights at one tap."""
-    geometry = call.geometry
+    geometry = spec.geometry
     for axis, t in enumerate(tap):
         rows = _on_the_image(geometry, axis, t)
         if not rows:
-            return jnp.zeros((call.c_in, call.c_out), x.dtype)
+            return jnp.zeros((spec.c_in, spec.c_out), x.dtype)
         stride, offset = geometry.stride[axis], _offset(geometry, axis, t)
         y = lax.slice_in_dim(y, rows[0], rows[-1] + 1, axis=1 + axis)
         x = lax.slice_in_dim(x, rows[0] * stride + offset, rows[-1] * stride + offset + 1, stride, axis=1 + axis)
-    seen, given = x.reshape(-1, call.c_in), y.reshape(-1, call.c_out)
-    return jnp.matmul(seen.T, given, precision=call.precision)
+    seen, given = x.reshape(-1, spec.c_in), y.reshape(-1, spec.c_out)
+    return jnp.matmul(seen.T, given, precision=spec.precision)
 
 
 def _on_the_image(geometry: Geometry, axis: int, tap: int) -> range:

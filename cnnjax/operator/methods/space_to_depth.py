@@ -22,31 +22,32 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax.operator.calls import Call, Direction, Method
+from cnnjax.operator.method import Compute, Method
 from cnnjax.operator.methods import im2col, xla
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "folded", "input_gradient_by"]
 
 
-def _refuses(call: Call) -> str | None:
-    if call.groups != 1 or not call.unit_dilation:
+def _refuses(spec: ConvSpec) -> str | None:
+    if spec.groups != 1 or not spec.unit_dilation:
         return "it is for one group and taps that are neighbouring pixels"
-    return "there is no stride" if call.unit_stride else None
+    return "there is no stride" if spec.unit_stride else None
 
 
-def folded(call: Call) -> Call:
+def folded(spec: ConvSpec) -> ConvSpec:
     """The call without a stride that is left when the stride is folded into the maps."""
-    geometry = call.geometry
+    geometry = spec.geometry
     kernel = tuple(-(-k // s) for k, s in zip(geometry.kernel, geometry.stride, strict=True))
     size = tuple(positions + k - 1 for positions, k in zip(geometry.output, kernel, strict=True))
     ones, none = (1,) * len(kernel), ((0, 0),) * len(kernel)
-    reading = replace(geometry, size=size, kernel=kernel, stride=ones, pads=none)
-    return replace(call, geometry=reading, c_in=call.c_in * math.prod(geometry.stride))
+    unstrided = replace(geometry, size=size, kernel=kernel, stride=ones, pads=none)
+    return replace(spec, geometry=unstrided, c_in=spec.c_in * math.prod(geometry.stride))
 
 
-def _fold_image(x: jax.Array, call: Call) -> jax.Array:
+def _fold_image(x: jax.Array, spec: ConvSpec) -> jax.Array:
     """x (N, *size, C_in) -> x' of the folded call."""
-    geometry, inner = call.geometry, folded(call)
+    geometry, inner = spec.geometry, folded(spec)
     config = [
         (before, blocks * s - before - size, 0)
         for (before, _), blocks, s, size in zip(
@@ -56,11 +57,11 @@ def _fold_image(x: jax.Array, call: Call) -> jax.Array:
     return _fold(lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *config, (0, 0, 0)]), geometry.stride)
 
 
-def _fold_kernel(w: jax.Array, call: Call) -> jax.Array:
+def _fold_kernel(w: jax.Array, spec: ConvSpec) -> jax.Array:
     """w (*kernel, C_in, C_out) -> w' of the folded call."""
-    missing = [(0, -k % s) for k, s in zip(call.geometry.kernel, call.geometry.stride, strict=True)]
+    missing = [(0, -k % s) for k, s in zip(spec.geometry.kernel, spec.geometry.stride, strict=True)]
     w = jnp.moveaxis(jnp.pad(w, (*missing, (0, 0), (0, 0))), -1, 0)
-    return jnp.moveaxis(_fold(w, call.geometry.stride), 0, -1)
+    return jnp.moveaxis(_fold(w, spec.geometry.stride), 0, -1)
 
 
 def _fold(a: jax.Array, stride: tuple[int, ...]) -> jax.Array:
@@ -72,25 +73,25 @@ def _fold(a: jax.Array, stride: tuple[int, ...]) -> jax.Array:
     return a.reshape(*a.shape[: axes + 1], -1)
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    return xla.METHOD.forward(_fold_image(x, call), _fold_kernel(w, call), folded(call))
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    return xla.METHOD.forward(_fold_image(x, spec), _fold_kernel(w, spec), folded(spec))
 
 
-def input_gradient_by(inner: Direction) -> Direction:
+def input_gradient_by(inner: Compute) -> Compute:
     """The input gradient with the folded call's computed by `inner`."""
 
-    def input_gradient(w: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-        image = jax.ShapeDtypeStruct(call.x_shape, y.dtype)
-        unfold = jax.linear_transpose(lambda x: _fold_image(x, call), image)
-        return unfold(inner(_fold_kernel(w, call), y, folded(call)))[0]
+    def input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+        image = jax.ShapeDtypeStruct(spec.x_shape, y.dtype)
+        unfold = jax.linear_transpose(lambda x: _fold_image(x, spec), image)
+        return unfold(inner(_fold_kernel(w, spec), y, folded(spec)))[0]
 
     return input_gradient
 
 
-def _weight_gradient(x: jax.Array, y: jax.Array, call: Call) -> jax.Array:
-    kernel = jax.ShapeDtypeStruct(call.w_shape, y.dtype)
-    unfold = jax.linear_transpose(lambda w: _fold_kernel(w, call), kernel)
-    return unfold(im2col.METHOD.weight_gradient(_fold_image(x, call), y, folded(call)))[0]
+def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    kernel = jax.ShapeDtypeStruct(spec.w_shape, y.dtype)
+    unfold = jax.linear_transpose(lambda w: _fold_kernel(w, spec), kernel)
+    return unfold(im2col.METHOD.weight_gradient(_fold_image(x, spec), y, folded(spec)))[0]
 
 
 METHOD = Method("space_to_depth", _convolve, input_gradient_by(xla.METHOD.input_gradient), _weight_gradient, _refuses)

@@ -20,24 +20,25 @@ import math
 import jax
 import numpy as np
 
-from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "triples"]
 
 _MOST_PRODUCTS = 2**22
 
 
-def _refuses(call: Call) -> str | None:
-    products = math.prod(call.geometry.output) * call.taps * call.maps_in_group * call.c_out
+def _refuses(spec: ConvSpec) -> str | None:
+    products = math.prod(spec.geometry.output) * spec.taps * spec.maps_in_group * spec.c_out
     return None if products <= _MOST_PRODUCTS else f"its matrix has {products:,} entries, more than {_MOST_PRODUCTS:,}"
 
 
-def triples(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def triples(spec: ConvSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The non-zero places of the matrix: rows (flat places in y), columns (in x), and which weight stands there."""
-    geometry, in_group, per_group = call.geometry, call.maps_in_group, call.c_out // call.groups
+    geometry, in_group, per_group = spec.geometry, spec.maps_in_group, spec.c_out // spec.groups
     rows, columns, weights = [], [], []
     outputs = np.indices(geometry.output).reshape(len(geometry.output), -1)
-    maps_out = np.arange(call.c_out)
+    maps_out = np.arange(spec.c_out)
     for at, tap in enumerate(itertools.product(*map(range, geometry.kernel))):
         pixel = [
             p * s + t * d - before
@@ -50,19 +51,19 @@ def triples(call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pixels = np.ravel_multi_index([i[inside] for i in pixel], geometry.size)
         for c in range(in_group):
             reads = (maps_out // per_group) * in_group + c
-            rows.append(np.add.outer(places * call.c_out, maps_out).ravel())
-            columns.append(np.add.outer(pixels * call.c_in, reads).ravel())
-            weights.append(np.tile((at * in_group + c) * call.c_out + maps_out, len(places)))
+            rows.append(np.add.outer(places * spec.c_out, maps_out).ravel())
+            columns.append(np.add.outer(pixels * spec.c_in, reads).ravel())
+            weights.append(np.tile((at * in_group + c) * spec.c_out + maps_out, len(places)))
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    rows, columns, weights = triples(call)
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    rows, columns, weights = triples(spec)
     entries = w.ravel()[weights]
-    products = x.reshape(call.n, -1)[:, columns] * entries[None]
-    size = math.prod(call.geometry.output) * call.c_out
+    products = x.reshape(spec.n, -1)[:, columns] * entries[None]
+    size = math.prod(spec.geometry.output) * spec.c_out
     y = jax.vmap(lambda row: jax.ops.segment_sum(row, rows, num_segments=size))(products)
-    return y.reshape(call.y_shape)
+    return y.reshape(spec.y_shape)
 
 
 METHOD = Method("sparse", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

@@ -18,20 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax._windows import pad_zeros
-from cnnjax.operator.calls import Call, Method, transposed_in_w, transposed_in_x
+from cnnjax._core.windows import pad_zeros
+from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD"]
 
 
-def _refuses(call: Call) -> str | None:
-    if call.groups != 1 or len(call.geometry.kernel) != 2:
+def _refuses(spec: ConvSpec) -> str | None:
+    if spec.groups != 1 or len(spec.geometry.kernel) != 2:
         return "it is for one group and two axes"
-    return None if call.unit_dilation else "it is for taps that are neighbouring pixels"
+    return None if spec.unit_dilation else "it is for taps that are neighbouring pixels"
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
-    geometry = call.geometry
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry = spec.geometry
     (k_h, k_w), (s_h, s_w), (rows, columns) = geometry.kernel, geometry.stride, geometry.output
     block = min(8, columns)
     blocks = -(-columns // block)
@@ -45,14 +46,14 @@ def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
     tap = np.arange(span)[:, None] - s_w * np.arange(block)[None]
     is_tap = (tap >= 0) & (tap < k_w)
     banded = jnp.where(is_tap[None, :, :, None, None], w[:, np.clip(tap, 0, k_w - 1)], jnp.zeros((), w.dtype))
-    matrix = banded.transpose(0, 1, 3, 2, 4).reshape(k_h * span * call.c_in, block * call.c_out)
+    matrix = banded.transpose(0, 1, 3, 2, 4).reshape(k_h * span * spec.c_in, block * spec.c_out)
 
     starts = np.arange(blocks) * block * s_w
     strips = jnp.stack([lax.slice_in_dim(padded, a, a + span, axis=2) for a in starts.tolist()], axis=2)
     last = (rows - 1) * s_h + 1
     patches = jnp.stack([lax.slice_in_dim(strips, u, u + last, s_h, axis=1) for u in range(k_h)], axis=3)
-    y = jnp.matmul(patches.reshape(call.n, rows, blocks, k_h * span * call.c_in), matrix, precision=call.precision)
-    return y.reshape(call.n, rows, blocks * block, call.c_out)[:, :, :columns]
+    y = jnp.matmul(patches.reshape(spec.n, rows, blocks, k_h * span * spec.c_in), matrix, precision=spec.precision)
+    return y.reshape(spec.n, rows, blocks * block, spec.c_out)[:, :, :columns]
 
 
 METHOD = Method("toeplitz", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

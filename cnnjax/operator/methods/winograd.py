@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax._windows import pad_zeros
-from cnnjax.operator.calls import Call, Direction, Method, transposed_in_w, transposed_in_x
+from cnnjax._core.windows import pad_zeros
+from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHODS"]
 
@@ -57,18 +58,18 @@ _TRANSFORMS = {
 }
 
 
-def _refuses(call: Call) -> str | None:
-    if call.groups != 1 or call.geometry.kernel != (3, 3):
+def _refuses(spec: ConvSpec) -> str | None:
+    if spec.groups != 1 or spec.geometry.kernel != (3, 3):
         return "it is for one group and 3 x 3 kernels"
-    return None if call.unit_stride and call.unit_dilation else "it is for stride 1 and dilation 1"
+    return None if spec.unit_stride and spec.unit_dilation else "it is for stride 1 and dilation 1"
 
 
 def _by_tiles_of(tile: int) -> Direction:
-    def convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+    def convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
         back, of_w, of_x = (jnp.asarray(matrix, x.dtype) for matrix in _TRANSFORMS[tile])
-        rows, columns = call.geometry.output
+        rows, columns = spec.geometry.output
         down, across = -(-rows // tile), -(-columns // tile)
-        padded = pad_zeros(x, call.geometry)
+        padded = pad_zeros(x, spec.geometry)
         missing = [(0, n * tile + 2 - size) for n, size in zip((down, across), padded.shape[1:3], strict=True)]
         padded = jnp.pad(padded, ((0, 0), *missing, (0, 0)))
         size = tile + 2
@@ -77,9 +78,9 @@ def _by_tiles_of(tile: int) -> Direction:
         # tiles (size, size, N, down, across, C_in)
         transformed = _transform(of_x, tiles)
         kernels = _transform(of_w, w)
-        products = jnp.matmul(transformed.reshape(size, size, -1, call.c_in), kernels, precision=call.precision)
-        y = _transform(back, products).reshape(tile, tile, call.n, down, across, call.c_out)
-        y = y.transpose(2, 3, 0, 4, 1, 5).reshape(call.n, down * tile, across * tile, call.c_out)
+        products = jnp.matmul(transformed.reshape(size, size, -1, spec.c_in), kernels, precision=spec.precision)
+        y = _transform(back, products).reshape(tile, tile, spec.n, down, across, spec.c_out)
+        y = y.transpose(2, 3, 0, 4, 1, 5).reshape(spec.n, down * tile, across * tile, spec.c_out)
         return y[:, :rows, :columns]
 
     return convolve

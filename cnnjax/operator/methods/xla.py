@@ -10,7 +10,8 @@ from __future__ import annotations
 import jax
 from jax import lax
 
-from cnnjax.operator.calls import Call, Method, serves_all, transposed_in_w, transposed_in_x
+from cnnjax.operator.method import Method, serves_all, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD"]
 
@@ -21,16 +22,16 @@ _DIMENSIONS = {
 }
 
 
-def _convolve(x: jax.Array, w: jax.Array, call: Call) -> jax.Array:
+def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     return lax.conv_general_dilated(
         x,
         w,
-        window_strides=call.geometry.stride,
-        padding=call.geometry.pads,
-        rhs_dilation=call.geometry.dilation,
-        dimension_numbers=_DIMENSIONS[len(call.geometry.kernel)],
-        feature_group_count=call.groups,
-        precision=call.precision,
+        window_strides=spec.geometry.stride,
+        padding=spec.geometry.pads,
+        rhs_dilation=spec.geometry.dilation,
+        dimension_numbers=_DIMENSIONS[len(spec.geometry.kernel)],
+        feature_group_count=spec.groups,
+        precision=spec.precision,
     )
 
 

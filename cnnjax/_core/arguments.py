@@ -1,0 +1,104 @@
+"""Arrays as they come from the caller: the one place where public functions check them, before any tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax._core.messages import describe, type_error, value_error
+from cnnjax._core.shapes import check_not_empty
+
+__all__ = ["array", "check_bias", "check_rank", "check_same_dtype", "image", "optional_array"]
+
+
+def array(caller: str, argument: str, value: Any) -> jax.Array:
+    """Return `value` as a JAX array of a floating or complex dtype, or raise ArgumentTypeError."""
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        fix = f"pass jnp.asarray({argument})" if isinstance(value, (list, tuple, float, int)) else "pass an array"
+        raise type_error(caller, argument, got=describe(value), expected="a JAX or NumPy array", fix=fix)
+    # Other libraries' arrays may convert without a word, and their gradients would be lost on the way.
+    if not (isinstance(value, (jax.Array, np.ndarray, np.generic)) or hasattr(value, "__jax_array__")):
+        raise type_error(
+            caller,
+            argument,
+            got=f"an object of type {type(value).__module__}.{type(value).__name__}",
+            expected="a JAX or NumPy array",
+            fix=f"convert it first, for example with jnp.from_dlpack({argument})",
+        )
+    result = jnp.asarray(value)
+    if not jnp.issubdtype(result.dtype, jnp.inexact):
+        raise type_error(
+            caller,
+            argument,
+            got=describe(value),
+            expected="a floating or complex dtype",
+            fix=f"pass {argument}.astype(jnp.float32), scaled as you want it",
+        )
+    return result
+
+
+def optional_array(caller: str, argument: str, value: Any) -> jax.Array | None:
+    """Return None for None, else `array(caller, argument, value)`."""
+    return None if value is None else array(caller, argument, value)
+
+
+def check_rank(caller: str, argument: str, value: jax.Array, axes: Sequence[str]) -> None:
+    """Raise ArgumentValueError unless `value` has one axis for each name in `axes`."""
+    if value.ndim != len(axes):
+        raise value_error(
+            caller,
+            argument,
+            got=describe(value),
+            expected=f"{len(axes)} {'axis' if len(axes) == 1 else 'axes'} ({', '.join(axes)})",
+            fix="reshape it to these axes",
+        )
+
+
+def image(caller: str, argument: str, value: Any, axes: Sequence[str]) -> tuple[jax.Array, bool]:
+    """Return an image (*axes) or a batch of them (N, *axes), always with the batch axis, and whether it had it."""
+    result = array(caller, argument, value)
+    if result.ndim in (len(axes), len(axes) + 1):
+        check_not_empty(caller, argument, result.shape[-len(axes) :], describe(value))
+        batched = result.ndim > len(axes)
+        return (result if batched else result[None]), batched
+    names = ", ".join(axes)
+    raise value_error(
+        caller,
+        argument,
+        got=describe(value),
+        expected=f"axes (N, {names}) or ({names})",
+        fix=f"for maps without the last axis pass {argument}[..., None]"
+        if result.ndim < len(axes)
+        else "fold further batch axes into N, or use jax.vmap",
+    )
+
+
+def check_same_dtype(caller: str, **arrays: jax.Array | None) -> None:
+    """Raise ArgumentTypeError unless all the given arrays have one dtype."""
+    dtypes = {name: value.dtype for name, value in arrays.items() if value is not None}
+    first, *others = dtypes
+    for name in others:
+        if dtypes[name] != dtypes[first]:
+            raise type_error(
+                caller,
+                name,
+                got=f"of dtype {dtypes[name]}",
+                expected=f"{dtypes[first]}, the dtype of {first}",
+                fix=f"cast one of them, for example {name}.astype({first}.dtype)",
+            )
+
+
+def check_bias(caller: str, b: jax.Array, shape: tuple[int, ...], axes: str) -> None:
+    """Raise ArgumentValueError unless the bias has exactly `shape`: it is never broadcast."""
+    if b.shape != shape:
+        raise value_error(
+            caller,
+            "b",
+            got=describe(b),
+            expected=f"shape {shape}, {axes}",
+            fix=f"pass a bias of shape {shape}" if np.size(b) != np.prod(shape) else f"pass b.reshape({shape})",
+        )

@@ -1,0 +1,79 @@
+"""One convolution from its arguments to its result: check them, apply the connection table, call the operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax import operator
+from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, image
+from cnnjax._core.messages import describe, type_error
+from cnnjax._core.shapes import AXES, check_maps, kernel_axes
+from cnnjax._core.windows import extend
+from cnnjax.conv.settings import ConvSettings
+from cnnjax.conv.tables import blocks_for, check_matrix, masked, reorder_maps, weights_of_blocks
+
+__all__ = ["add_bias", "convolve"]
+
+
+def convolve(
+    caller: str, spatial_axes: int, x: Any, w: Any, b: Any, settings: ConvSettings, *, argument: str = "w"
+) -> jax.Array:
+    """Convolve x with w over 1 to 3 spatial axes, for the public function `caller`, which calls its weights `argument`.
+
+    Raises TypeError and ValueError as `conv2d` documents.
+    """
+    x, batched = image(caller, "x", x, (*AXES[spatial_axes], "C_in"))
+    w = array(caller, "w", w)
+    check_rank(caller, "w", w, (*kernel_axes(spatial_axes), "C_in / groups", "C_out"))
+    b = None if b is None else array(caller, "b", b)
+    check_same_dtype(caller, x=x, w=w, b=b)
+    groups = check_maps(caller, x.shape if batched else x.shape[1:], w.shape, settings.groups)
+    if b is not None:
+        check_bias(caller, b, w.shape[-1:], "one bias for each output map, C_out")
+    operator.check_method(caller, settings.method)
+    dtype = _result_dtype(caller, x.dtype, settings.preferred_element_type)
+    geometry = settings.geometry(caller, x.shape[1:-1], w.shape[:-2], argument)
+    blocks = None
+    if settings.connections is not None:
+        w = masked(w, check_matrix(caller, settings.connections, w.shape, groups))
+        blocks = blocks_for(settings.connections, settings.method)
+
+    x, geometry = extend(x, geometry)
+    if blocks is not None:
+        groups = len(blocks.inputs)
+        x, w = reorder_maps(x, blocks.inputs), weights_of_blocks(w, blocks)
+    y = operator.convolve(caller, x, w, geometry, groups, settings.method, dtype, settings.precision)
+    if blocks is not None:
+        y = reorder_maps(y, np.argsort(blocks.outputs, axis=None))
+    y = y if b is None else add_bias(y, b)
+    return y if batched else y[0]
+
+
+def add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
+    """Add one bias to each map of y (..., C)."""
+    return y + lax.expand_dims(b, range(y.ndim - 1)).astype(y.dtype)
+
+
+def _result_dtype(caller: str, dtype: jnp.dtype, preferred: Any) -> jnp.dtype:
+    if preferred is None:
+        return dtype
+    try:
+        result = jnp.dtype(preferred)
+    except TypeError:
+        result = None
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    kind, named = (jnp.complexfloating, "complex") if is_complex else (jnp.floating, "floating")
+    if result is None or not jnp.issubdtype(result, kind) or result.itemsize < dtype.itemsize:
+        raise type_error(
+            caller,
+            "preferred_element_type",
+            got=describe(preferred) if result is None else str(result),
+            expected=f"a {named} dtype at least as wide as {dtype}",
+            fix="leave it out and cast the result, or cast x and w first",
+        )
+    return result

@@ -1,0 +1,133 @@
+"""Connection tables in a convolution: the check, the mask on the weights, and tables that are groups in disguise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from cnnjax._core.messages import describe, type_error, value_error
+from cnnjax.connections import Blocks, ConnectionTable, blocks_of, grouped
+from cnnjax.conv.settings import Connections
+from cnnjax.operator import MethodName, Tuned
+
+__all__ = [
+    "as_table",
+    "blocks_for",
+    "check_is_table",
+    "check_matrix",
+    "check_not_grouped",
+    "dense_weights",
+    "masked",
+    "reorder_maps",
+    "weights_of_blocks",
+]
+
+
+def check_matrix(caller: str, connections: Connections, w_shape: tuple[int, ...], groups: int) -> ArrayLike:
+    """Return the boolean matrix (C_in, C_out), which may be traced, for weights (*kernel, C_in, C_out)."""
+    matrix = connections.matrix if isinstance(connections, ConnectionTable) else connections
+    if getattr(matrix, "dtype", None) != np.bool_:
+        raise type_error(
+            caller,
+            "connections",
+            got=describe(matrix),
+            expected="a ConnectionTable or a boolean array (C_in, C_out)",
+            fix="pass table > 0, or build one with cnnjax.connections",
+        )
+    check_not_grouped(caller, groups)
+    if np.shape(matrix) != w_shape[-2:]:
+        is_transposed = np.shape(matrix) == w_shape[:-3:-1]
+        raise value_error(
+            caller,
+            "connections",
+            got=f"a table of shape {np.shape(matrix)}",
+            expected=f"(C_in, C_out) = {w_shape[-2:]}, as w {w_shape} has",
+            fix="transpose the table if its rows are output maps" if is_transposed else "resize it",
+        )
+    assert matrix is not None
+    return matrix
+
+
+def check_is_table(caller: str, connections: Any, groups: int) -> None:
+    """Raise unless `connections` is None, or a `ConnectionTable` without groups beside it."""
+    if connections is None:
+        return
+    if not isinstance(connections, ConnectionTable):
+        raise type_error(
+            caller,
+            "connections",
+            got=describe(connections),
+            expected="a ConnectionTable or None",
+            fix="wrap a boolean (C_in, C_out) array in cnnjax.ConnectionTable",
+        )
+    check_not_grouped(caller, groups)
+
+
+def check_not_grouped(caller: str, groups: int) -> None:
+    """Raise ValueError where a table is given together with groups."""
+    if groups != 1:
+        raise value_error(
+            caller,
+            "connections",
+            got=f"given together with groups={groups}",
+            expected="one of the two",
+            fix="use connections.grouped(C_in, C_out, groups) for groups in a table",
+        )
+
+
+def as_table(
+    caller: str, connections: ConnectionTable | None, c_in: int, c_out: int, groups: int, c_out_name: str = "C_out"
+) -> ConnectionTable:
+    """Return the table of a convolution of C_in to C_out maps: the one that is given, else full or grouped."""
+    check_is_table(caller, connections, groups)
+    if connections is None:
+        return grouped(c_in, c_out, groups)
+    if connections.matrix.shape != (c_in, c_out):
+        raise value_error(
+            caller,
+            "connections",
+            got=f"a table of shape {connections.matrix.shape}",
+            expected=f"(C_in, {c_out_name}) = {(c_in, c_out)}",
+            fix="use a table made for these numbers of maps",
+        )
+    return connections
+
+
+def masked(w: jax.Array, matrix: ArrayLike) -> jax.Array:
+    """Set the weights (*kernel, C_in, C_out) of unconnected pairs to zero, and their gradients at every order."""
+    return jnp.where(jnp.asarray(matrix), w, jnp.zeros_like(w))
+
+
+def dense_weights(w: jax.Array, table: ConnectionTable, groups: int) -> jax.Array:
+    """Write weights (*kernel, C_in / groups, C_out) out as (*kernel, C_in, C_out), with zeros for unconnected pairs."""
+    tiled = jnp.tile(w, (*(1,) * (w.ndim - 2), groups, 1))
+    return jnp.where(jnp.broadcast_to(table.matrix, tiled.shape), tiled, jnp.zeros_like(tiled))
+
+
+def blocks_for(connections: Connections, method: MethodName | Tuned) -> Blocks | None:
+    """Return the blocks of a checked table where "auto" computes them as groups, else None.
+
+    A method asked for by name gets the whole table as a mask on the weights, because it may not support groups. A
+    table held in a JAX array may be traced, so it becomes a mask as well.
+    """
+    if isinstance(connections, np.ndarray):
+        connections = ConnectionTable(connections)
+    by_name = isinstance(method, str) and method != "auto"
+    return None if by_name or not isinstance(connections, ConnectionTable) else blocks_of(connections)
+
+
+def reorder_maps(x: jax.Array, maps: np.ndarray) -> jax.Array:
+    """Return the given maps of x (..., C), one after the other."""
+    order = maps.ravel()
+    return x if np.array_equal(order, np.arange(x.shape[-1])) else x[..., order]
+
+
+def weights_of_blocks(w: jax.Array, blocks: Blocks) -> jax.Array:
+    """Turn the weights (*kernel, C_in, C_out) of a table into those of groups, (*kernel, C_in / groups, C_out)."""
+    within = w[..., blocks.inputs[:, :, None], blocks.outputs[:, None, :]]  # (*kernel, g, C_in / g, C_out / g)
+    within = jnp.moveaxis(within, -3, -2)
+    return within.reshape(*within.shape[:-2], -1)

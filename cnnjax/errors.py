@@ -1,0 +1,69 @@
+"""The exceptions that cnnjax raises on purpose.
+
+All derive from `CnnjaxError`, and each from the built-in exception that fits, so `except ValueError` catches them too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "CheckpointError",
+    "CnnjaxError",
+    "ConfigurationError",
+    "DataError",
+    "DataNotFoundError",
+    "DivergedError",
+    "GradientError",
+    "MissingExtraError",
+]
+
+
+class CnnjaxError(Exception):
+    """Base class of the exceptions that cnnjax raises on purpose."""
+
+
+class ArgumentValueError(CnnjaxError, ValueError):
+    """An argument has the right type but a value (often a shape) that cannot work."""
+
+
+class ArgumentTypeError(CnnjaxError, TypeError):
+    """An argument has the wrong type or dtype."""
+
+
+class DataError(CnnjaxError, ValueError):
+    """A data file is truncated, corrupt, or not what its name says."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """A data file does not exist where it was looked for."""
+
+
+class MissingExtraError(CnnjaxError, ImportError):
+    """A function needs a package that only an extra of cnnjax installs."""
+
+
+class CheckpointError(CnnjaxError, OSError):
+    """A checkpoint cannot be written or read."""
+
+
+class ConfigurationError(CnnjaxError, ValueError):
+    """The checkpoints in a folder belong to a run with another configuration."""
+
+
+class DivergedError(CnnjaxError, ArithmeticError):
+    """The loss, a gradient or a parameter became NaN or infinite during training."""
+
+
+class GradientError(CnnjaxError, AssertionError):
+    """A derivative disagrees with its numerical reference.
+
+    Attributes:
+        report: the `GradientReport` with every comparison that was made.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report

@@ -1,0 +1,242 @@
+"""A network taken apart: what of a volume one unit sees, and what each input map adds to each output map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from cnnjax._core.arguments import array, check_rank, check_same_dtype, image
+from cnnjax._core.messages import describe, value_error
+from cnnjax._core.shapes import Geometry, Padding, check_maps, integers
+from cnnjax.connections import ConnectionTable
+from cnnjax.conv import depthwise_conv2d
+from cnnjax.conv.tables import as_table, dense_weights
+from cnnjax.layers.convolution import Conv2D
+from cnnjax.layers.network import Network
+
+__all__ = ["Parts", "partial_responses", "receptive_field", "take_apart"]
+
+
+def partial_responses(
+    x: ArrayLike,
+    w: ArrayLike,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: Padding = "VALID",
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    connections: ConnectionTable | None = None,
+) -> jax.Array:
+    """Convolve each input map alone with its own slice of every kernel: the terms that `conv2d` adds up.
+
+        p[n, i, j, c, o] = sum_{u, v} x[n, i * stride + u * dilation - top, j * stride + v * dilation - left, c]
+                                      * w[u, v, c, o]
+        conv2d(x, w, b) = b + sum_c p[..., c, :]
+
+    Args:
+        x: the image, (N, H, W, C_in) or (H, W, C_in).
+        w: the weights, (k_h, k_w, C_in / groups, C_out).
+        stride, padding, dilation, groups: as in `conv2d`.
+        connections: which input map feeds which output map, a ConnectionTable (C_in, C_out); all by default.
+
+    Returns:
+        p, (N, H_out, W_out, C_in, C_out) or (H_out, W_out, C_in, C_out); zero where two maps are not connected.
+
+    Raises:
+        TypeError, ValueError: as `conv2d`.
+
+    Example:
+        >>> import jax.numpy as jnp, cnnjax
+        >>> x, w = jnp.ones((14, 14, 6)), jnp.ones((5, 5, 6, 16))
+        >>> p = partial_responses(x, w, connections=cnnjax.connections.LENET5_C3)
+        >>> p.shape
+        (10, 10, 6, 16)
+        >>> print(p[0, 0, :, 0], p[0, 0, :, 0].sum())                  # C3 map 0 reads S2 maps 0, 1 and 2
+        [25. 25. 25.  0.  0.  0.] 75.0
+
+    Source: LeCun et al. 1998, section II.B.
+    """
+    caller = "partial_responses"
+    x, batched = image(caller, "x", x, ("H", "W", "C_in"))
+    w = array(caller, "w", w)
+    check_rank(caller, "w", w, ("k_h", "k_w", "C_in / groups", "C_out"))
+    check_same_dtype(caller, x=x, w=w)
+    (groups,) = integers(caller, "groups", groups, 1, least=1)
+    check_maps(caller, x.shape if batched else x.shape[1:], w.shape, groups)
+    c_in, c_out = x.shape[-1], w.shape[-1]
+    dense = dense_weights(w, as_table(caller, connections, c_in, c_out, groups), groups)
+    p = depthwise_conv2d(x, dense, stride=stride, padding=padding, dilation=dilation)
+    p = p.reshape(*p.shape[:-1], c_in, c_out)
+    return p if batched else p[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """One convolution of a network on one image, taken apart.
+
+    Attributes:
+        inputs: the volume that the layer reads, (H, W, C_in).
+        weights: its kernels, (k_h, k_w, C_in, C_out), zero where two maps are not connected.
+        table: which input map feeds which output map.
+        partial: what each input map contributes to each output map, (H_out, W_out, C_in, C_out).
+        bias: one number for each output map, (C_out,), zeros where the layer has none.
+        output: the squashed maps, (H_out, W_out, C_out), as `Network.volumes` returns them.
+    """
+
+    inputs: jax.Array
+    weights: jax.Array
+    table: ConnectionTable
+    partial: jax.Array
+    bias: jax.Array
+    output: jax.Array
+
+    @property
+    def total(self) -> jax.Array:
+        """The sum over the input maps, (H_out, W_out, C_out), before the bias."""
+        return jnp.sum(self.partial, axis=-2)
+
+    @property
+    def before_squashing(self) -> jax.Array:
+        """The sum and the bias, (H_out, W_out, C_out): what the squashing function is applied to."""
+        return self.total + self.bias[None, None]
+
+
+def take_apart(network: Network, params: Mapping[str, Any], image: ArrayLike, layer: str) -> Parts:
+    """Take one convolution of a network apart for one image: partial responses, their sum, the bias, the squash.
+
+    Args:
+        network: the network, with a `Conv2D` named `layer`.
+        params: its parameters.
+        image: one image (H, W, C), as `network.apply` takes it.
+        layer: the name of the layer.
+
+    Raises:
+        ValueError: when the network has no convolution of that name, for a batch, or as `network.apply` does.
+        TypeError: as `network.apply` does.
+
+    >>> import cnnjax
+    >>> network = cnnjax.models.lenet5()
+    >>> c3 = take_apart(network, network.init(jax.random.key(0)), jnp.zeros((32, 32, 1)), "c3")
+    >>> c3.partial.shape, c3.table.rows[0]
+    ((10, 10, 6, 16), (0, 1, 2))
+    >>> bool(jnp.allclose(cnnjax.scaled_tanh(c3.before_squashing), c3.output, atol=1e-6))
+    True
+
+    Source: LeCun et al. 1998, section II.B.
+    """
+    caller = "take_apart"
+    found = dict(network.layers).get(layer)
+    if not isinstance(found, Conv2D):
+        names = [name for name, value in network.layers if isinstance(value, Conv2D)]
+        raise value_error(caller, "layer", got=repr(layer), expected=f"one of the convolutions {names}", fix="name one")
+    if np.ndim(image) != 3:
+        raise value_error(
+            caller, "image", got=describe(image), expected="one image (H, W, C)", fix="pass one of the batch"
+        )
+    volumes = network.volumes(params, image)
+    names = list(volumes)
+    inputs, w = volumes[names[names.index(layer) - 1]], params[layer]["w"]
+    table = found.table(inputs.shape)
+    weights = dense_weights(w, table, found.groups)
+    return Parts(
+        inputs=inputs,
+        weights=weights,
+        table=table,
+        partial=partial_responses(inputs, weights, stride=found.stride, padding=found.padding, dilation=found.dilation),
+        bias=params[layer]["b"] if found.bias else jnp.zeros_like(w[0, 0, 0]),
+        output=volumes[layer],
+    )
+
+
+def receptive_field(
+    network: Network, layer: str, position: tuple[int, int] = (0, 0), on: str = "input"
+) -> tuple[slice, slice]:
+    """Return the smallest rectangle that holds every pixel of an earlier volume on which one unit depends.
+
+    Going back through a layer with stride s, `before` pixels of padding and a (dilated) kernel of e pixels, rows
+    first .. last become
+
+        first * s - before .. last * s - before + e - 1
+
+    Of that, what lies on the volume is kept. Under "CIRCULAR" and "REFLECT" padding what lies beyond its edge is the
+    pixels that stand there.
+
+    Args:
+        network: the network.
+        layer: the name of the unit's volume, "input" included.
+        position: its row and column there; (0, 0) for a layer without height and width.
+        on: the name of the earlier volume.
+
+    Returns:
+        Its rows and columns there, as slices: `volumes[on][receptive_field(network, layer, position, on)]` are the
+        pixels. Empty where the unit sees nothing but padding.
+
+    Raises:
+        ValueError: for names that the network does not have, an `on` that comes after the layer or has no height and
+            width, or a position that is not on the map.
+        TypeError: for a position that is not two integers.
+
+    >>> import cnnjax
+    >>> network = cnnjax.models.lenet5()
+    >>> receptive_field(network, "c3", (0, 0))
+    (slice(0, 14, None), slice(0, 14, None))
+    >>> receptive_field(network, "c3", (0, 9), on="s2")
+    (slice(0, 5, None), slice(9, 14, None))
+
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
+    """
+    caller = "receptive_field"
+    shapes, layers = network.shapes(), dict(network.layers)
+    names = list(shapes)
+    _check_name(caller, "layer", layer, names)
+    _check_name(caller, "on", on, [name for name in names[: names.index(layer) + 1] if len(shapes[name]) == 3])
+    at = _position(caller, position, shapes[layer])
+    rectangle = tuple(slice(i, i + 1) for i in at)
+    for name in reversed(names[names.index(on) + 1 : names.index(layer) + 1]):
+        geometry = layers[name].geometry(network.input_shapes()[name])
+        if geometry is not None:
+            rectangle = tuple(_seen(pixels, geometry, axis) for axis, pixels in enumerate(rectangle))
+    return rectangle[0], rectangle[1]
+
+
+def _seen(pixels: slice, geometry: Geometry, axis: int) -> slice:
+    """The pixels of the input, along one axis, that a run of neighbouring positions reads."""
+    size, stride = geometry.size[axis], geometry.stride[axis]
+    if pixels.start == pixels.stop:
+        return pixels
+    positions = np.arange(pixels.start, pixels.stop)[:, None] * stride - geometry.pads[axis][0]
+    places = positions + np.arange(geometry.kernel[axis]) * geometry.dilation[axis]
+    if geometry.boundary == "wrap":
+        places = places % size
+    elif geometry.boundary == "reflect":
+        places = size - 1 - abs(size - 1 - abs(places))
+    else:
+        places = places[(places >= 0) & (places < size)]
+    return slice(int(places.min()), int(places.max()) + 1) if places.size else slice(0, 0)
+
+
+def _check_name(caller: str, argument: str, name: Any, names: Sequence[str]) -> None:
+    if name not in names:
+        raise value_error(
+            caller, argument, got=repr(name), expected=f"one of the volumes {list(names)}", fix="name one"
+        )
+
+
+def _position(caller: str, position: Any, shape: Sequence[int]) -> tuple[int, ...]:
+    at = integers(caller, "position", position, 2, least=0)
+    size = tuple(shape[:2]) if len(shape) == 3 else (1, 1)
+    if not all(i < n for i, n in zip(at, size, strict=True)):
+        raise value_error(
+            caller,
+            "position",
+            got=f"{at}",
+            expected=f"a row below {size[0]} and a column below {size[1]}",
+            fix="use a position on the map",
+        )
+    return at

@@ -1,0 +1,127 @@
+"""The convolutional layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from cnnjax._core.shapes import Geometry, Padding, check_maps, integers
+from cnnjax.connections import ConnectionTable
+from cnnjax.conv import ConvSettings, conv2d
+from cnnjax.conv.tables import as_table, check_is_table
+from cnnjax.init import Constant, GlorotUniform, Initialiser
+from cnnjax.layers.base import (
+    Activation,
+    Counts,
+    Params,
+    Pixels,
+    Shape,
+    activation_function,
+    check_activation,
+    check_is_image,
+)
+from cnnjax.operator import MethodName, Tuned, check_method
+
+__all__ = ["Conv2D"]
+
+
+@dataclass(frozen=True)
+class Conv2D:
+    """Convolution of every map by the rule of `cnnjax.conv2d`, then a squashing function.
+
+        y = f(conv2d(x, w, b)),   w (k_h, k_w, C_in / groups, maps),  b (maps,)
+
+    `kernel`, `stride` and `dilation` are in pixels, one integer or (height, width). `connections` is a ConnectionTable
+    (C_in, maps); weights of unconnected pairs are stored, start at zero, stay there, and count neither as parameters
+    nor as connections. `activation` is a name in `cnnjax.ACTIVATIONS` or an elementwise function. `method` is that of
+    `conv2d`.
+
+    Raises ArgumentValueError or ArgumentTypeError, as `conv2d` does, when a setting does not fit.
+
+    >>> from cnnjax.connections import LENET5_C3
+    >>> c3 = Conv2D(16, 5, connections=LENET5_C3)
+    >>> c3.output_shape((14, 14, 6)), c3.counts((14, 14, 6)).num_parameters
+    ((10, 10, 16), 1516)
+    """
+
+    maps: int
+    kernel: Pixels
+    stride: Pixels = 1
+    padding: Padding = "VALID"
+    dilation: Pixels = 1
+    groups: int = 1
+    connections: ConnectionTable | None = None
+    bias: bool = True
+    activation: Activation = "identity"
+    weight_init: Initialiser = GlorotUniform()
+    bias_init: Initialiser = Constant()
+    method: MethodName | Tuned = "auto"
+
+    def __post_init__(self) -> None:
+        """Check what does not depend on the input."""
+        check_method("Conv2D", self.method)
+        integers("Conv2D", "maps", self.maps, 1, least=1)
+        integers("Conv2D", "kernel", self.kernel, 2, least=1)
+        integers("Conv2D", "groups", self.groups, 1, least=1)
+        check_activation("Conv2D", self.activation)
+        check_is_table("Conv2D", self.connections, self.groups)
+
+    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
+        """Draw w and b; fan-ins are those of the connection table."""
+        key_w, key_b = jax.random.split(key)
+        taps = math.prod(self.geometry(shape).kernel)
+        table = self.table(shape)
+        fan_in = taps * np.maximum(table.fan_in, 1)
+        fan_out = taps * self.maps // self.groups
+        w_shape = (*self.geometry(shape).kernel, shape[-1] // self.groups, self.maps)
+        w = self.weight_init(key_w, w_shape, fan_in, fan_out, dtype)
+        if self.connections is not None:
+            w = jnp.where(jnp.broadcast_to(table.matrix, w_shape), w, jnp.zeros_like(w))
+        params = {"w": w}
+        if self.bias:
+            params["b"] = self.bias_init(key_b, (self.maps,), fan_in, fan_out, dtype)
+        return params
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Convolve and squash (N, H, W, C_in) into (N, H_out, W_out, maps)."""
+        y = conv2d(
+            x,
+            params["w"],
+            params.get("b"),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            connections=self.connections,
+            method=self.method,
+        )
+        return activation_function(self.activation)(y)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(H_out, W_out, maps)."""
+        return (*self.geometry(shape).output, self.maps)
+
+    def counts(self, shape: Shape) -> Counts:
+        """One weight for each tap and link, one bias for each map, all of them used at every position."""
+        geometry, table = self.geometry(shape), self.table(shape)
+        positions = math.prod(geometry.output)
+        weights = table.num_weights(geometry.kernel)
+        biases = self.maps if self.bias else 0
+        return Counts(weights, biases, (weights + biases) * positions, weights * positions)
+
+    def table(self, shape: Shape) -> ConnectionTable:
+        """Which map of the input feeds which map of the output."""
+        return as_table("Conv2D", self.connections, shape[-1], self.maps, self.groups, c_out_name="maps")
+
+    def geometry(self, shape: Shape) -> Geometry:
+        """Where the kernel reads."""
+        check_is_image("Conv2D", shape)
+        kernel = integers("Conv2D", "kernel", self.kernel, 2, least=1)
+        check_maps("Conv2D", shape, (*kernel, max(shape[-1] // self.groups, 1), self.maps), self.groups)
+        self.table(shape)
+        return ConvSettings(self.stride, self.padding, self.dilation).geometry("Conv2D", shape[:-1], kernel)

@@ -1,0 +1,125 @@
+"""Pooling layers, and LeNet-5's trainable sub-sampling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import jax
+from jax.typing import DTypeLike
+
+from cnnjax._core.shapes import Geometry, Padding, integers
+from cnnjax.init import Constant, GlorotUniform, Initialiser
+from cnnjax.layers.base import (
+    Activation,
+    Counts,
+    Params,
+    Pixels,
+    Shape,
+    activation_function,
+    check_activation,
+    check_is_image,
+)
+from cnnjax.pooling import avg_pool2d, max_pool2d, pool_geometry, subsample2d
+
+__all__ = ["AvgPool2D", "MaxPool2D", "Subsample2D"]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """What the pools without parameters share; a subclass says how to pool."""
+
+    window: Pixels = 2
+    stride: Pixels | None = None
+    padding: Padding = "VALID"
+    activation: Activation = "identity"
+
+    def __post_init__(self) -> None:
+        integers(type(self).__name__, "window", self.window, 2, least=1)
+        check_activation(type(self).__name__, self.activation)
+
+    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
+        """Nothing to draw."""
+        return {}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(H_out, W_out, C)."""
+        return (*self.geometry(shape).output, shape[-1])
+
+    def counts(self, shape: Shape) -> Counts:
+        """One connection for each pixel of each window."""
+        return Counts(num_connections=math.prod(self.output_shape(shape)) * math.prod(self.geometry(shape).kernel))
+
+    def geometry(self, shape: Shape) -> Geometry:
+        """Where the windows stand."""
+        caller = type(self).__name__
+        check_is_image(caller, shape)
+        return pool_geometry(caller, shape[:-1], self.window, stride=self.stride, padding=self.padding)
+
+
+@dataclass(frozen=True)
+class MaxPool2D(_Pool):
+    """The largest value of each window (`cnnjax.max_pool2d`), then a squashing function.
+
+    >>> MaxPool2D(2).output_shape((24, 24, 20))
+    (12, 12, 20)
+    """
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Pool and squash (N, H, W, C)."""
+        return activation_function(self.activation)(
+            max_pool2d(x, self.window, stride=self.stride, padding=self.padding)
+        )
+
+
+@dataclass(frozen=True)
+class AvgPool2D(_Pool):
+    """The mean of each window (`cnnjax.avg_pool2d`), then a squashing function.
+
+    >>> AvgPool2D(3, stride=2).output_shape((27, 27, 96))
+    (13, 13, 96)
+    """
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Pool and squash (N, H, W, C)."""
+        return activation_function(self.activation)(
+            avg_pool2d(x, self.window, stride=self.stride, padding=self.padding)
+        )
+
+
+@dataclass(frozen=True)
+class Subsample2D(_Pool):
+    """LeNet-5's sub-sampling (`cnnjax.subsample2d`): sum of the window times a weight plus a bias a map, squashed.
+
+        y = f(w[c] * sum of window + b[c]),   w (C,),  b (C,)
+
+    >>> s2 = Subsample2D()
+    >>> s2.counts((28, 28, 6)).num_parameters, s2.counts((28, 28, 6)).num_connections
+    (12, 5880)
+
+    Source: LeCun et al. 1998, section II.B.
+    """
+
+    weight_init: Initialiser = GlorotUniform()
+    bias_init: Initialiser = Constant()
+
+    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
+        """Draw w and b; the fan-in is the area of the window."""
+        key_w, key_b = jax.random.split(key)
+        fan_in = math.prod(self.geometry(shape).kernel)
+        maps = shape[-1:]
+        return {
+            "w": self.weight_init(key_w, maps, fan_in, 1, dtype),
+            "b": self.bias_init(key_b, maps, fan_in, 1, dtype),
+        }
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Sub-sample and squash (N, H, W, C)."""
+        y = subsample2d(x, params["w"], params["b"], self.window, stride=self.stride, padding=self.padding)
+        return activation_function(self.activation)(y)
+
+    def counts(self, shape: Shape) -> Counts:
+        """A weight and a bias for each map; a unit has its window and its bias, and multiplies once."""
+        units = math.prod(self.output_shape(shape))
+        area = math.prod(self.geometry(shape).kernel)
+        return Counts(shape[-1], shape[-1], units * (area + 1), units)

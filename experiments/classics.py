@@ -7,7 +7,7 @@ moves with the image, exactly without pooling and by whole windows with it; it i
 pads; its gradient check has, at a step of 1e-5, an error of 9e-13 in float64 and of 8e-5 in float32.
 Run time on two cores: a quarter of a minute; --quick leaves out AlexNet's full size and takes half of that.
 
-    python experiments/classics.py && cp results/classics/*.png docs/figures/
+    python experiments/classics.py --out docs
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import scipy.signal
 from drawing import ACCENT, BLUE, INK, bare, new_figure, panel, save
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from record import environment, make_folder, save_json
+from record import environment, make_folders, save_json
 
 import cnnjax
 from cnnjax import Input, Network
@@ -262,17 +262,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compute and draw them all; return the exit status."""
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--only", choices=ANSWERS, nargs="+", default=list(ANSWERS), help="some of them")
-    parser.add_argument("--out", type=Path, default=Path("results/classics"), help="folder for the results")
+    parser.add_argument("--out", type=Path, default=Path("results/classics"), help="folder for records/ and figures/")
     parser.add_argument("--quick", action="store_true", help="AlexNet's layer on 67 x 67 pixels instead of 227 x 227")
     options = parser.parse_args(arguments)
-    make_folder(options.out)
+    folders = make_folders(options.out)
     results = {name: ANSWERS[name](options.quick) for name in options.only}
     for name, (numbers, _) in results.items():
         print(f"{name}: {(ANSWERS[name].__doc__ or '').splitlines()[0]}")
         print("\n".join(f"  {key.replace('_', ' ')}: {value}" for key, value in numbers.items()))
-    save({f"classic_{name}": figure for name, (_, figure) in results.items()}, options.out)
+    save({f"classic_{name}": figure for name, (_, figure) in results.items()}, folders.figures)
     record = {"question": QUESTION, "environment": environment(), "seeds": "written into the script"}
-    save_json(options.out / "results.json", record | {name: numbers for name, (numbers, _) in results.items()})
+    save_json(folders.records / "classics.json", record | {name: numbers for name, (numbers, _) in results.items()})
     return 0
 
 

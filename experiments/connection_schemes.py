@@ -32,7 +32,7 @@ import optax
 import scipy.stats
 from drawing import ACCENT, BLUE, FAINT, INK, new_figure
 from matplotlib.figure import Figure
-from record import append_line, environment, make_folder, read_lines
+from record import append_line, environment, make_folders, read_lines
 
 import cnnjax
 from cnnjax import Input, Network, connections, training
@@ -68,7 +68,7 @@ class Replicated2D(Conv2D):
     def counts(self, shape: tuple[int, ...]) -> Counts:
         """The weights of one map; the sum over maps is taken first, so that products are few too."""
         seen, one = super().counts(shape), super().counts((*shape[:-1], 1))
-        return replace(one, connections=seen.connections)
+        return replace(one, num_connections=seen.num_connections)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def c3_counts(network: Network) -> Counts:
     """Weights, biases, connections and multiply-accumulates of C3, both of its layers where it has two."""
     shapes = network.input_shapes()
     parts = [layer.counts(shapes[name]) for name, layer in network.layers if name.startswith("c3")]
-    fields = ("weights", "biases", "connections", "multiply_accumulates")
+    fields = ("num_weights", "num_biases", "num_connections", "num_macs")
     return Counts(**{field: sum(getattr(part, field) for part in parts) for field in fields})
 
 
@@ -414,7 +414,7 @@ def page(runs: Sequence[dict[str, Any]], where: dict[str, Any]) -> str:
     """The page of the docs: what was asked, the counts, the errors, what follows and what does not."""
     title, _, introduction = INTRODUCTION.strip().partition("\n\n")
     parts = [title, *unfinished(runs), introduction, *map(counts_table, BUDGETS)]
-    parts.append("## Test errors\n\n![A dot for each seed](figures/connection_schemes.png)")
+    parts.append("## Test errors\n\n![A dot for each seed](../figures/connection_schemes.png)")
     for (task, budget), compared in comparisons(runs).items():
         parts.append(f"### {task}, {BUDGETS[budget]}\n\n{errors_table(compared)}")
     parts.append(f"## What follows\n\n{findings(runs)}\n\n{CAVEATS.strip()}")
@@ -427,7 +427,7 @@ def page(runs: Sequence[dict[str, Any]], where: dict[str, Any]) -> str:
     parts.append(
         f"## How it was run\n\n{'; '.join(sizes)}; batches of {BATCH}. {len(runs)} runs, {seconds / 60:.0f} minutes of "
         f"processor time. Python {where['python']}, {versions}; {where['processor']}. The runs, one a line, with their "
-        "seeds: [connection_schemes.jsonl](connection_schemes.jsonl)."
+        "seeds: [connection_schemes.jsonl](../records/connection_schemes.jsonl)."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -549,8 +549,8 @@ def findings(runs: Sequence[dict[str, Any]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing and write the page; return the exit status."""
     options = parse(arguments)
-    lines = options.out / "connection_schemes.jsonl"
-    make_folder(options.out / "figures")
+    folders = make_folders(options.out)
+    lines = folders.records / "connection_schemes.jsonl"
     if not options.report:
         try:
             work(options, lines)
@@ -560,9 +560,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = [line for line in found if "scheme" in line]
     if not runs:
         raise SystemExit(f"--out: {lines} has no runs yet; call without --report first.")
-    (options.out / "connection_schemes.md").write_text(page(runs, found[0]["environment"]))
-    draw(runs).savefig(options.out / "figures" / "connection_schemes.png")
-    print(f"Written to {options.out}: connection_schemes.md, figures/connection_schemes.png")
+    (folders.results / "connection_schemes.md").write_text(page(runs, found[0]["environment"]))
+    draw(runs).savefig(folders.figures / "connection_schemes.png")
+    print(f"Written to {options.out}: results/connection_schemes.md, figures/connection_schemes.png")
     return 0
 
 
@@ -602,7 +602,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each scheme (5; with --quick 2)")
     parser.add_argument("--epochs", type=int, help="passes over the images (1; with --quick 2); 8 times that over bars")
     parser.add_argument("--bars", type=int, help="of the made-up task, to train on (500; with --quick 200)")
-    parser.add_argument("--out", type=Path, default=Path("results/connection_schemes"), help="folder for the page")
+    parser.add_argument("--out", type=Path, default=Path("results/connection_schemes"), help="folder for records/, results/ and figures/")
     parser.add_argument("--report", action="store_true", help="only write the page, from the runs that are there")
     parser.add_argument("--quick", action="store_true", help="the made-up task alone, two seeds")
     options = parser.parse_args(arguments)

@@ -35,7 +35,7 @@ from command_line import read_digits
 from drawing import ACCENT, BLUE, FAINT, INK, new_figure
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from record import append_line, environment, make_folder, read_lines, save_json
+from record import Folders, append_line, environment, make_folders, read_lines, save_json
 
 import cnnjax
 from cnnjax.init import Initialiser, LeCunUniform
@@ -507,7 +507,7 @@ def page(runs: Sequence[dict[str, Any]], start: dict[str, Any]) -> str:
     missing = [name for name, planned in PLANS["all"].items() if len(runs_of(runs, planned)) < planned.seeds]
     if missing:
         parts[1:1] = [f"**Not all that is planned has been run.** To come: {'; '.join(missing)}."]
-    parts += [f"![{name}](figures/lenet5_1998_{name}.png)" for name in draw(runs)]
+    parts += [f"![{name}](../figures/lenet5_1998_{name}.png)" for name in draw(runs)]
     parts += [f"{ON_OTHERS.strip()}\n\n{table(runs, OTHERS)}"]
     parts += [rejection_of(runs), "## Training-set size\n\n" + table(runs, SIZES)]
     parts += [f"## What the paper leaves open\n\n{ON_OPEN.strip()}\n\n{table(runs, OPEN)}"]
@@ -519,7 +519,7 @@ def page(runs: Sequence[dict[str, Any]], start: dict[str, Any]) -> str:
     parts.append(
         f"## How it was run\n\n{len(runs)} runs, {seconds / 60:.0f} minutes of processor time. Python "
         f"{where['python']}, {versions}; {where['processor']}. The runs, one a line, with recipe, seed, history and "
-        "every mistake: [lenet5_1998.jsonl](lenet5_1998.jsonl)."
+        "every mistake: [lenet5_1998.jsonl](../records/lenet5_1998.jsonl)."
     )
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -629,8 +629,8 @@ def finished(figure: Figure, axes: Axes) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is planned and not done yet; write the page."""
     options = parse(arguments)
-    make_folder(options.out)
-    lines = options.out / "lenet5_1998.jsonl"
+    folders = make_folders(options.out)
+    lines = folders.records / "lenet5_1998.jsonl"
     data = load(options)
     print(data.source)
     done = {key_of(kept["recipe"], kept["seed"], kept["on"]) for kept in read_lines(lines)}
@@ -642,19 +642,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}, seed {seed}, {planned.on}: {recipe}", flush=True)
             using = first(data if planned.on == "test set" else held_out(data), recipe.digits)
             append_line(lines, {**run(recipe, using, seed, planned.on), "environment": environment()})
-    rates = options.out / "lenet5_1998_rates.json"
+    rates = folders.records / "lenet5_1998_rates.json"
     if not rates.exists():
         save_json(rates, {"environment": environment(), "rates": first_rates(data)})
-    write(options.out, read_lines(lines), json.loads(rates.read_text()))
+    write(folders, read_lines(lines), json.loads(rates.read_text()))
     return 0
 
 
-def write(out: Path, runs: Sequence[dict[str, Any]], start: dict[str, Any]) -> None:
+def write(folders: Folders, runs: Sequence[dict[str, Any]], start: dict[str, Any]) -> None:
     """The page and its figures."""
-    (out / "figures").mkdir(exist_ok=True)
     for name, figure in draw(runs).items():
-        figure.savefig(out / "figures" / f"lenet5_1998_{name}.png")
-    (out / "lenet5_1998.md").write_text(page(runs, start))
+        figure.savefig(folders.figures / f"lenet5_1998_{name}.png")
+    (folders.results / "lenet5_1998.md").write_text(page(runs, start))
 
 
 def shortened(recipe: Recipe) -> Recipe:
@@ -678,7 +677,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
     parser.add_argument("--download", action="store_true", help="fetch the full MNIST, into --data or the user's cache")
     parser.add_argument(
-        "--out", type=Path, default=Path("results/lenet5_1998"), help="folder for runs, page and figures"
+        "--out", type=Path, default=Path("results/lenet5_1998"), help="folder for records/, results/ and figures/"
     )
     parser.add_argument("--quick", action="store_true", help="a hundredth of the digits, two passes")
     return parser.parse_args(arguments)

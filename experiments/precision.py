@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from command_line import read_digits
-from record import environment, make_folder, save_json, without_folders
+from record import environment, make_folders, read_json, save_json, without_folders
 
 import cnnjax
 from cnnjax.training import TrainState, default_loss, error_rate, sample_order
@@ -41,10 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
     parser.add_argument("--passes", type=int, default=5, help="over the training digits (5)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each (3)")
-    parser.add_argument("--out", type=Path, default=Path("results/precision"), help="folder for the results")
+    parser.add_argument("--out", type=Path, default=Path("results/precision"), help="folder for records/ and results/")
+    parser.add_argument("--report", action="store_true", help="train nothing; write the page from the record in --out")
     parser.add_argument("--quick", action="store_true", help="one seed, one pass over 320 digits")
     options = parser.parse_args(arguments)
-    make_folder(options.out)
+    folders = make_folders(options.out)
+    if options.report:
+        (folders.results / "precision.md").write_text(page(read_json(folders.records / "precision.json")))
+        return 0
     data = read_digits(options.data)
     whole = (len(data.train_labels), options.passes, options.seeds)
     digits, passes, seeds = (320, 1, 1) if options.quick else whole
@@ -66,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "zero_gradients": runs[0]["zero_gradients"],
             "cpu_seconds": round(time.process_time() - started, 1),
         }
-        save_json(options.out / "precision.json", record)
+        save_json(folders.records / "precision.json", record)
         print(f"{name}: {record['settings'][name]}", flush=True)
-    (options.out / "precision.md").write_text(page(record))
+    (folders.results / "precision.md").write_text(page(record))
     return 0
 
 

@@ -5,7 +5,7 @@ Expected: six figures, every number in them computed or checked against a convol
 use; 1,516 parameters; a squash after the sum.
 Run time on two cores: a few seconds, with or without --quick.
 
-    python experiments/questions.py && cp results/questions/*.png docs/figures/
+    python experiments/questions.py --out docs
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from drawing import ACCENT, BLUE, FAINT, INK, canvas, new_figure, outline, panel
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
-from record import environment, make_folder, save_json
+from record import environment, make_folders, save_json
 
 import cnnjax
 from cnnjax.connections import LENET5_C3
@@ -209,13 +209,13 @@ FIGURES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the figures; return the exit status."""
     parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--out", type=Path, default=Path("results/questions"), help="folder for the figures")
+    parser.add_argument("--out", type=Path, default=Path("results/questions"), help="folder for records/ and figures/")
     parser.add_argument("--quick", action="store_true", help="the same: it takes seconds")
     options = parser.parse_args(arguments)
-    make_folder(options.out)
-    save({name: draw() for name, draw in FIGURES.items()}, options.out)
+    folders = make_folders(options.out)
+    save({name: draw() for name, draw in FIGURES.items()}, folders.figures)
     record = {"question": QUESTION, "environment": environment(), "seeds": "written into the script"}
-    save_json(options.out / "results.json", record | {"figures": list(FIGURES)})
+    save_json(folders.records / "questions.json", record | {"figures": list(FIGURES)})
     return 0
 
 

@@ -7,10 +7,20 @@ import json
 import os
 import platform
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders under --out, laid out like docs/: run records, the pages written from them, and their figures."""
+
+    records: Path
+    results: Path
+    figures: Path
 
 
 def environment() -> dict[str, Any]:
@@ -39,11 +49,27 @@ def make_folder(path: Path) -> None:
         raise SystemExit(f"--out: {path} is not a folder; name one, or a place where one can be made.") from error
 
 
+def make_folders(out: Path) -> Folders:
+    """Make `out`/records, `out`/results and `out`/figures."""
+    make_folder(out)
+    folders = Folders(out / "records", out / "results", out / "figures")
+    for folder in vars(folders).values():
+        make_folder(folder)
+    return folders
+
+
 def save_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file that is there whole or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(content, indent=1) + "\n")
     unfinished.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; where there is none, the script ends and says so."""
+    if not path.exists():
+        raise SystemExit(f"--out: there is no {path} yet.")
+    return json.loads(path.read_text())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

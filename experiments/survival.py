@@ -5,7 +5,7 @@ checkpoint is being written, and is started again with the same command; then it
 compared with those of a run that was left alone, byte by byte. Run time on two cores: 15 minutes; --quick, two runs:
 one minute.
 
-    python experiments/survival.py --record docs/survival.json
+    python experiments/survival.py --record docs/records/survival.json
 """
 
 from __future__ import annotations

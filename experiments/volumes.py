@@ -4,7 +4,7 @@ Expected: the shape of every volume; what one unit of each volume sees of the im
 what each input map contributes, their sum, the bias and the squashed map, which equal what `apply` computes.
 Run time on two cores: a quarter of a minute; --quick, without training: a few seconds.
 
-    python experiments/volumes.py && cp results/volumes/{receptive_fields,sum_over_maps}.png docs/figures/
+    python experiments/volumes.py && cp results/volumes/figures/{receptive_fields,sum_over_maps}.png docs/figures/
     python experiments/volumes.py --network lenet_tutorial --layer c3 --map 7 --digit 4
     python experiments/volumes.py --image picture.png
 """
@@ -24,7 +24,7 @@ import optax
 from drawing import ACCENT, bare, new_figure, panel, save, sign
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from record import environment, make_folder, save_json
+from record import environment, make_folders, save_json
 
 import cnnjax
 from cnnjax import Network, figures, training
@@ -38,7 +38,7 @@ NETWORKS = ("lenet5", "lenet_tutorial", "four_to_six")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Send one image through a network and draw what happens; return the exit status."""
     options = parse(arguments)
-    make_folder(options.out)
+    folders = make_folders(options.out)
     network = getattr(cnnjax.models, options.network)()
     layer = options.layer or [name for name, kind in network.layers if isinstance(kind, Conv2D)][1]
     params, image, label = trained(network, options)
@@ -59,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "receptive_fields": fields(network, image),
             "sum_over_maps": sum_over_maps(network, params, image, layer, options.map),
         },
-        options.out,
+        folders.figures,
     )
     config = {name: str(value) for name, value in vars(options).items()}
     content = {"question": QUESTION, "environment": environment(), "config": config, "volumes": rows}
-    save_json(options.out / "results.json", content)
+    save_json(folders.records / "volumes.json", content)
     return 0
 
 
@@ -77,7 +77,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--image", type=Path, help="a picture instead, at most as large as the network's input")
     parser.add_argument("--epochs", type=int, default=5, help="passes over 4,000 digits beforehand (5)")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the order (0)")
-    parser.add_argument("--out", type=Path, default=Path("results/volumes"), help="folder for the figures")
+    parser.add_argument("--out", type=Path, default=Path("results/volumes"), help="folder for records/ and figures/")
     parser.add_argument("--quick", action="store_true", help="do not train: the weights are random")
     return parser.parse_args(arguments)
 

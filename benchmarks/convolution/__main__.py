@@ -2,7 +2,8 @@
 
     python -m benchmarks.convolution --core                    # auto, lax, torch on the sixteen shapes: minutes
     python -m benchmarks.convolution --only LeNet VGG --contenders auto shift im2col lax
-    python -m benchmarks.convolution --record docs/benchmarks-convolution.json
+    python -m benchmarks.convolution --record docs/records/benchmarks-convolution.json \\
+        --page docs/results/benchmarks-convolution.md
 
 The last measures everything (about half an hour on two cores) and writes the page beside the JSON. A record of the
 same machine and versions is added to, so --parts and --only may be measured one after the other. Seed 0.
@@ -23,7 +24,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leaves PyTorc
 import jax
 
 import cnnjax
-from benchmarks import timing
+from benchmarks import results, timing
 from benchmarks.convolution import loops, measure
 from benchmarks.convolution.contenders import LIBRARIES, STEP, WHAT, why_not
 from benchmarks.convolution.page import cells, means, page, worst_in_a_loop
@@ -39,6 +40,8 @@ PACKAGES = ("jax", "jaxlib", "flax", "equinox", "torch", "numpy")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what was asked for, print it, and record it."""
     options = _options(arguments)
+    if results.report(options, page):
+        return
     record = _start(options.record)
     print(f"{record['machine']}; " + ", ".join(f"{k} {v}" for k, v in record["versions"].items()))
     print(f"matrix products at {record['peak_gflops']} GF/s; ms: {' / '.join(options.what)}")
@@ -47,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for part in options.parts:
         for line in _MEASURE[part](record, shapes, options):  # a line for each row that has been measured
             print(line, flush=True)
-            if options.record:
-                options.record.write_text(json.dumps(record, indent=1) + "\n")
-                options.record.with_suffix(".md").write_text(page(record))
+            results.save(options, record, page)
     for line in means(record["speed"].get("float32", {}), [s.name for s in SIXTEEN]):
         print(line)
 
@@ -66,7 +67,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=3, help="blocks for each contender (3)")
     parser.add_argument("--seconds", type=float, default=0.1, help="length of a block (0.1)")
     parser.add_argument("--pause", type=float, default=0.1, help="before a block, in seconds (0.1)")
-    parser.add_argument("--record", type=Path, help="a JSON file to write or add to; the page is written beside it")
+    results.add_options(parser)
     options = parser.parse_args(arguments)
     if options.core:
         options.parts = ("speed",)

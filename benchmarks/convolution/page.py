@@ -8,10 +8,11 @@ from typing import Any
 from benchmarks.convolution.contenders import STEP, WHAT
 from benchmarks.convolution.loops import OUTSIDE
 from benchmarks.convolution.shapes import SIXTEEN
+from benchmarks.results import provenance, table
 from benchmarks.timing import geometric_mean
 from cnnjax.operator.spec import DIRECTIONS
 
-__all__ = ["cells", "means", "page", "ratios", "table", "worst_in_a_loop"]
+__all__ = ["cells", "means", "page", "ratios", "worst_in_a_loop"]
 
 Times = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 
@@ -59,15 +60,14 @@ def means(rows: Times, names: Sequence[str]) -> Iterator[str]:
 
 def page(record: Mapping[str, Any]) -> str:
     """The whole page, from the record alone."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     sections = [
-        "# Convolutions, measured",
-        f"Measured {record['date']} on {record['machine']}, with {versions}. Seed {record['seed']}. "
-        "`python -m benchmarks.convolution --record docs/benchmarks-convolution.json` writes this page and, beside it, "
-        "every number in it. Times are medians over alternating blocks of calls, each contender with a pause before "
-        'its block; "step" is the forward pass and both gradients in one program (PyTorch: autograd). While the '
-        f"times were taken, other processes used {record['others_percent']} % of the processors.",
-        f"The fastest float32 matrix product of the machine, in the same run: {record['peak_gflops']} GF/s.",
+        "# Convolution benchmarks",
+        provenance(record, "benchmarks.convolution", "benchmarks-convolution"),
+        "Times are medians over alternating blocks of calls: each block calls one implementation, after a pause, so that "
+        'the thread pools of the libraries do not disturb each other. "Step" is the forward pass and both gradients in '
+        f"one program (in PyTorch, autograd). Other processes used {record['others_percent']} % of the CPU meanwhile.",
+        "Peak throughput of a float32 matrix multiplication on this machine, measured in the same run: "
+        f"{record['peak_gflops']} GFLOP/s.",
     ]
     for dtype, rows in record["speed"].items():
         sections += _speed(dtype, rows, record["peak_gflops"], record["operations"])
@@ -75,12 +75,6 @@ def page(record: Mapping[str, Any]) -> str:
         if record.get(part):
             sections += title(record[part])
     return "\n\n".join(sections) + "\n"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) -> list[str]:
@@ -107,13 +101,15 @@ def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) 
     ]
     return [
         f"## Times, {dtype}",
-        "Forward / input gradient / weight gradient / step, in ms.",
+        "Forward / input gradient / weight gradient / step, in ms. `auto` is cnnjax; `torch-last` is PyTorch with "
+        "channels-last tensors.",
         table(head, in_ms),
-        f"## Time of auto over the time of each, {dtype}",
+        f"## Time of auto relative to each, {dtype}",
         table(["shape", *(n for n in names if n != "auto")], against),
         "\n".join(f"- {line}" for line in means(rows, sixteen)),
-        f"## Percent of the matrix-product peak, {dtype}",
-        "Operations of the definition, a second, over the peak. Winograd and FFT need fewer, so they may pass 100.",
+        f"## Throughput in percent of the matrix-multiplication peak, {dtype}",
+        "Arithmetic of the direct algorithm per second, in percent of the peak above. Winograd and FFT methods need fewer "
+        "operations, so they can exceed 100.",
         table(head, fractions),
     ]
 
@@ -132,8 +128,8 @@ def _loops(found: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "## In loops",
-        "One iteration, in ms: by itself / in `lax.scan` / in `lax.fori_loop` / in `lax.while_loop`. Each iteration"
-        " adds its result to a total.",
+        "One iteration, in ms: outside a loop / in `lax.scan` / in `lax.fori_loop` / in `lax.while_loop`. Each "
+        "iteration adds its result to an accumulator.",
         table(["shape", "direction", *names], rows),
     ]
 
@@ -147,7 +143,7 @@ def _methods(found: Mapping[str, Any]) -> list[str]:
             rows.append([shape, direction.replace("_", " "), auto, ", ".join(f"{n} {number(ms)}" for ms, n in order)])
     return [
         "## Every method",
-        "What each method of `cnnjax.METHODS` takes that serves the shape, the fastest first, in ms.",
+        "Time of every method in `cnnjax.METHODS` that supports the shape, fastest first, in ms.",
         table(["shape", "direction", "auto", "methods"], rows),
     ]
 
@@ -159,7 +155,8 @@ def _errors(found: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "## Error against float64",
-        "The largest difference as a fraction of the largest value; the worst of the three directions. float32.",
+        "Largest absolute difference divided by the largest absolute value, for the worst of the three directions, in "
+        "float32.",
         table(["shape", *names], rows),
     ]
 
@@ -173,8 +170,9 @@ def _programs(found: Mapping[str, Any]) -> list[str]:
     rows = [[shape, *(cell(row[n][STEP]) if n in row else "" for n in names)] for shape, row in found.items()]
     return [
         "## Compile time and memory of the step",
-        "Seconds to trace and compile; MB that XLA sets aside while the step runs / with arguments and results. What a"
-        " library that XLA calls (oneDNN, Eigen) allocates for itself is not in it; PyTorch does not tell.",
+        "Seconds to trace and compile; MB of temporary buffers that XLA allocates for the step / including arguments "
+        "and results. Memory that a library called by XLA (oneDNN, Eigen) allocates itself is not included; PyTorch does "
+        "not report it.",
         table(["shape", *names], rows),
     ]
 
@@ -187,9 +185,10 @@ def _growth(found: Mapping[str, Any]) -> list[str]:
         for axis, of in axes.items()
     ]
     return [
-        "## Growth",
-        "Slope of log time over log batch, pixels or maps: forward / input gradient / weight gradient. The number of"
-        " products grows with slope 1, for the maps of the ungrouped family (in and out together) with 2.",
+        "## Scaling with batch size, pixels and channels",
+        "Slope of log time against log batch size, pixels or channels: forward / input gradient / weight gradient. The "
+        "number of multiplications grows with slope 1, and with slope 2 for the channels of the ungrouped family, where "
+        "input and output channels grow together.",
         table(["family", "with", *names], rows),
     ]
 

@@ -33,7 +33,7 @@ class Shape:
         return len(self.size)
 
     @property
-    def conv_geometry(self) -> Geometry:
+    def geometry(self) -> Geometry:
         """Where the kernel reads."""
         return conv_geometry("benchmark", self.size, self.kernel, stride=self.stride, padding=self.padding)
 

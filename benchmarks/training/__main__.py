@@ -1,7 +1,8 @@
 """LeNet-5 (tanh, average-pooling, softmax; Adam): images per second by cnnjax, flax, equinox and PyTorch.
 
     python -m benchmarks.training                                       # about two minutes on two cores
-    python -m benchmarks.training --record docs/benchmarks-training.json
+    python -m benchmarks.training --record docs/records/benchmarks-training.json \\
+        --page docs/results/benchmarks-training.md
 
 Expected: cnnjax ahead of each at batch 32 and 256. Before anything is timed, all must compute the same losses from the
 same weights. The record holds versions, machine and every number; the page is written beside it. Seed 0.
@@ -11,16 +12,14 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 import cnnjax
-from benchmarks import timing
+from benchmarks import results, timing
 from benchmarks.training import overhead
 from benchmarks.training.networks import CONTENDERS, batch, weights
 from benchmarks.training.page import page
@@ -38,8 +37,10 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5, help="blocks for each contender (5)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a block (0.5)")
     parser.add_argument("--no-overhead", action="store_true", help="leave out import, trace and compile times")
-    parser.add_argument("--record", type=Path, help="a JSON file to write; the page is written beside it")
+    results.add_options(parser)
     options = parser.parse_args()
+    if results.report(options, page):
+        return
     found, missing = usable(options.contenders)
     names = list(found)
     rates = {str(size): images_per_second(names, size, options.blocks, options.seconds) for size in options.batches}
@@ -58,9 +59,7 @@ def main() -> None:
         "overhead": {} if options.no_overhead else _overhead(),
     }
     print(page(record))
-    if options.record:
-        options.record.write_text(json.dumps(record, indent=1) + "\n")
-        options.record.with_suffix(".md").write_text(page(record))
+    results.save(options, record, page)
 
 
 def usable(names: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, str]]:

@@ -1,7 +1,8 @@
 """What does it cost to share a training step among devices, and what do they send each other?
 
     python -m benchmarks.training.scaling                       # three minutes on two cores
-    python -m benchmarks.training.scaling --record docs/benchmarks-scaling.json
+    python -m benchmarks.training.scaling --record docs/records/benchmarks-scaling.json \\
+        --page docs/results/benchmarks-scaling.md
 
 Expected: what a device sends with data=N is about twice the size of the parameters, however large N, in one exchange of
 gradients; on devices that one CPU plays, sharing out costs less than half of the rate of one device. Seed 0.
@@ -11,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import re
 import statistics
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,8 +22,8 @@ import numpy as np
 import optax
 
 import cnnjax
-from benchmarks import timing
-from benchmarks.convolution.page import table
+from benchmarks import results, timing
+from benchmarks.results import provenance, table
 from cnnjax import training
 from cnnjax.operator.tuning import machine
 from cnnjax.training import meshes
@@ -112,8 +111,10 @@ def main() -> None:
     )
     parser.add_argument("--network", default="lenet5")
     parser.add_argument("--no-times", action="store_true", help="only read the compiled programs")
-    parser.add_argument("--record", type=Path, help="a JSON file to write; the page is written beside it")
+    results.add_options(parser)
     options = parser.parse_args()
+    if results.report(options, page):
+        return
     jax.config.update("jax_num_cpu_devices", 512)
     network = getattr(cnnjax.models, options.network)()
     record: dict[str, Any] = {
@@ -128,9 +129,7 @@ def main() -> None:
         "measured": {} if options.no_times else {axes: measured(network, axes) for axes in MEASURED},
     }
     print(page(record))
-    if options.record:
-        options.record.write_text(json.dumps(record, indent=1) + "\n")
-        options.record.with_suffix(".md").write_text(page(record))
+    results.save(options, record, page)
 
 
 def on_paper(network: cnnjax.Network, axes: str) -> dict[str, Any]:
@@ -180,18 +179,16 @@ def measured(network: cnnjax.Network, axes: str, steps: int = 8, epochs: int = 4
 
 def page(record: dict[str, Any]) -> str:
     """The record as a page of tables."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     sections = [
-        "# A training step on many devices",
-        f"Of {record['date']}, on {record['machine']}, with {versions}. Seed {record['seed']}. "
-        "`python -m benchmarks.training.scaling --record docs/benchmarks-scaling.json` writes this page and, beside "
-        f"it, every number in it. {record['network']}, Adam, float32, {record['images_a_device']} images for each "
-        f'device along "data"; its parameters are {record["parameters_bytes"] / 1e3:,.0f} kB.',
-        "## On paper: what a device sends in a step",
-        "Read from the collectives of the compiled program; bytes are those of a ring, the least that any algorithm "
-        "sends (all-reduce of n bytes among N: 2 (N - 1) / N n).",
+        "# Data- and model-parallel training steps",
+        provenance(record, "benchmarks.training.scaling", "benchmarks-scaling"),
+        f"{record['network']}, Adam, float32, {record['images_a_device']} images per device along the data axis; the "
+        f"parameters take {record['parameters_bytes'] / 1e3:,.0f} kB.",
+        "## Communication volume of a step",
+        "From the collectives in the compiled program. Bytes are those of ring algorithms, the lower bound (an "
+        "all-reduce of n bytes over N devices sends 2 (N - 1) / N n bytes per device).",
         table(
-            ["mesh", "devices", "batch", "sent by a device", "times the parameters", "collectives"],
+            ["mesh", "devices", "batch", "sent per device", "relative to the parameters", "collectives"],
             [
                 [
                     axes,
@@ -210,11 +207,11 @@ def page(record: dict[str, Any]) -> str:
     ]
     if record["measured"]:
         sections += [
-            "## Weak scaling, measured on devices that one CPU plays",
-            "They share the same cores, so more devices cannot be faster: what is seen is the cost of sharing out, "
-            "against one device that takes the same batch alone.",
+            "## Weak scaling on simulated CPU devices",
+            "Simulated devices share the same cores, so more of them cannot be faster. The ratio to one device with the "
+            "same batch shows the overhead of distributing the step.",
             table(
-                ["mesh", "devices", "batch", "images/s", "one device, same batch", "part"],
+                ["mesh", "devices", "batch", "images/s", "images/s, one device, same batch", "ratio"],
                 [
                     [axes, *(f"{of[key]:,.0f}" for key in ("devices", "batch", "mesh", "alone")), f"{of['part']:.2f}"]
                     for axes, of in record["measured"].items()

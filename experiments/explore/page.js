@@ -171,8 +171,8 @@ function showScheme() {
   const { sentence, counts, testError } = data.schemes[chosen.scheme];
   const count = d3.format(",");
   find("#scheme-text").textContent =
-    `${sentence} C3 has ${count(counts.weights)} weights + ${counts.biases} biases = ` +
-    `${count(counts.weights + counts.biases)} parameters and ${count(counts.connections)} connections. ` +
+    `${sentence} C3 has ${count(counts.num_weights)} weights + ${counts.num_biases} biases = ` +
+    `${count(counts.num_weights + counts.num_biases)} parameters and ${count(counts.num_connections)} connections. ` +
     `Trained so, the network gets ${short(testError)}\u00a0% of the test digits wrong.`;
 }
 

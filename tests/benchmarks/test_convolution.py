@@ -130,10 +130,11 @@ def test_a_record_becomes_a_page(tmp_path, monkeypatch):
     monkeypatch.setattr(main.timing, "matrix_peak", lambda: 100.0)
     file = tmp_path / "record.json"
     few = ["--contenders", "auto", "lax", "--blocks", "1", "--seconds", "0.001", "--pause", "0", "--record", str(file)]
+    few += ["--page", str(tmp_path / "page.md")]
     monkeypatch.setattr(main.cnnjax, "METHODS", ("lax", "im2col"))
     main.main([*few, "--only", "ordinary"])
-    text = file.with_suffix(".md").read_text()
-    for heading in ("Times", "Percent of the matrix-product peak", "Every method", "Error", "Compile time", "Growth"):
+    text = (tmp_path / "page.md").read_text()
+    for heading in ("Times", "Throughput in percent of the matrix-multiplication peak", "Every method", "Error", "Compile time", "Scaling"):
         assert f"## {heading}" in text
     main.main([*few, "--only", "another", "--parts", "speed", "errors"])
     record = json.loads(file.read_text())

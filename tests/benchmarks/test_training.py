@@ -64,4 +64,4 @@ def test_the_page_says_who_is_ahead():
     text = page(record)
     assert "| flax | 1,500 (2.00) |" in text
     assert "not measured: torch (ImportError: no)" in text
-    assert "1.50 (batch 32)" in text
+    assert "at batch 32: 0.3 s, with method=\"lax\" 0.2 s (ratio 1.50)" in text

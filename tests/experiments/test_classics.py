@@ -10,8 +10,8 @@ import pytest
 def numbers(experiment, tmp_path):
     classics = experiment("classics")
     assert classics.main(["--quick", "--out", str(tmp_path)]) == 0
-    assert {path.stem for path in tmp_path.glob("*.png")} == {f"classic_{name}" for name in classics.ANSWERS}
-    return json.loads((tmp_path / "results.json").read_text())
+    assert {path.stem for path in tmp_path.glob("figures/*.png")} == {f"classic_{name}" for name in classics.ANSWERS}
+    return json.loads((tmp_path / "records" / "classics.json").read_text())
 
 
 def test_a_quick_run_finds_what_it_promises(numbers):
@@ -43,7 +43,7 @@ def test_a_quick_run_finds_what_it_promises(numbers):
 
 def test_the_figures_can_be_asked_for_one_by_one(experiment, tmp_path):
     assert experiment("classics").main(["--only", "matrix", "--out", str(tmp_path)]) == 0
-    assert [path.name for path in tmp_path.glob("*.png")] == ["classic_matrix.png"]
+    assert [path.name for path in tmp_path.glob("figures/*.png")] == ["classic_matrix.png"]
 
 
 def test_alexnets_columns_are_those_of_the_notes(experiment):

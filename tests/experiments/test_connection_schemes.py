@@ -78,14 +78,14 @@ def test_a_quick_run_learns_goes_on_where_it_stopped_and_writes_the_page(few, tm
     trained = few.run
 
     def stops(*arguments):
-        if len(few.read_lines(tmp_path / "connection_schemes.jsonl")) == 4:
+        if len(few.read_lines(tmp_path / "records" / "connection_schemes.jsonl")) == 4:
             raise KeyboardInterrupt
         return trained(*arguments)
 
     monkeypatch.setattr(few, "run", stops)
     assert few.main(["--quick", "--out", str(tmp_path)]) == 0
     assert "the runs that are done are kept" in capsys.readouterr().err
-    with (tmp_path / "connection_schemes.jsonl").open("a") as file:
+    with (tmp_path / "records" / "connection_schemes.jsonl").open("a") as file:
         file.write('{"task": "cut o')  # a line that was not finished
     monkeypatch.setattr(few, "run", trained)
     assert few.main(["--quick", "--out", str(tmp_path)]) == 0
@@ -93,11 +93,11 @@ def test_a_quick_run_learns_goes_on_where_it_stopped_and_writes_the_page(few, tm
     assert "3 runs to do" in captured.out
     assert "not whole" in captured.err
 
-    page = (tmp_path / "connection_schemes.md").read_text()
+    page = (tmp_path / "results" / "connection_schemes.md").read_text()
     assert "| Table I | 16 | 1,500 | 16 | 151,600 | 150,000 | 60,838 |" in page
     assert "83.33 to 83.33 %" in page
     assert (tmp_path / "figures" / "connection_schemes.png").stat().st_size > 1000
-    runs = [line for line in few.read_lines(tmp_path / "connection_schemes.jsonl") if "scheme" in line]
+    runs = [line for line in few.read_lines(tmp_path / "records" / "connection_schemes.jsonl") if "scheme" in line]
     assert [run["test_error"] for run in runs if run["scheme"] == "2-D, replicated"] == [83.3333] * 2
     assert max(run["test_error"] for run in runs if run["scheme"] != "2-D, replicated") < 20
 
@@ -136,7 +136,8 @@ def test_a_page_without_all_planned_runs_says_so_first(schemes):
 
 def test_runs_of_other_settings_are_not_mixed_in(schemes, tmp_path):
     line = {"task": "which map", "scheme": "full", "budget": "width", "seed": 0, "trained_on": 3000, "epochs": 16}
-    schemes.append_line(tmp_path / "connection_schemes.jsonl", line)
+    (tmp_path / "records").mkdir()
+    schemes.append_line(tmp_path / "records" / "connection_schemes.jsonl", line)
     with pytest.raises(SystemExit, match="on 3,000 images in 16 epochs, now asked for on 1,200 in 16"):
         schemes.main(["--quick", "--out", str(tmp_path)])
 

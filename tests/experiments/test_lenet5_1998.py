@@ -21,17 +21,17 @@ def test_a_quick_run_learns_is_kept_and_writes_the_page(old, tmp_path, capsys, m
     monkeypatch.setattr(old, "first_rates", lambda data: [row])  # it compiles four networks
     arguments = ["--quick", "--seeds", "0", "--out", str(tmp_path)]
     assert old.main(arguments) == 0
-    kept = old.read_lines(tmp_path / "lenet5_1998.jsonl")
+    kept = old.read_lines(tmp_path / "records" / "lenet5_1998.jsonl")
     assert [(r["recipe"]["kind"], r["seed"], r["trained_on"]) for r in kept] == [("Paper", 0, 600)]
     assert kept[0]["test_error"] < 60  # chance is 90
     assert len(kept[0]["mistakes"]) == round(kept[0]["test_error"] * kept[0]["tested_on"] / 100)
     assert [entry["pass"] for entry in kept[0]["history"]] == [1, 2]
     assert "jax" in kept[0]["environment"]["versions"]
-    assert "Not all that is planned has been run" in (tmp_path / "lenet5_1998.md").read_text()
+    assert "Not all that is planned has been run" in (tmp_path / "results" / "lenet5_1998.md").read_text()
     capsys.readouterr()
     assert old.main(arguments) == 0
     assert "pass 1" not in capsys.readouterr().out
-    assert old.read_lines(tmp_path / "lenet5_1998.jsonl") == kept
+    assert old.read_lines(tmp_path / "records" / "lenet5_1998.jsonl") == kept
 
 
 def test_every_recipe_has_sixty_thousand_parameters_but_for_trained_codes(old):
@@ -85,6 +85,6 @@ def test_the_rates_are_the_papers(old):
 
 def test_what_was_committed_is_what_the_page_says(old):
     docs = old.Path(old.__file__).parents[1] / "docs"
-    runs = old.read_lines(docs / "lenet5_1998.jsonl")
-    start = json.loads((docs / "lenet5_1998_rates.json").read_text())
-    assert (docs / "lenet5_1998.md").read_text() == old.page(runs, start)
+    runs = old.read_lines(docs / "records" / "lenet5_1998.jsonl")
+    start = json.loads((docs / "records" / "lenet5_1998_rates.json").read_text())
+    assert (docs / "results" / "lenet5_1998.md").read_text() == old.page(runs, start)

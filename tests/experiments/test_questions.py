@@ -26,6 +26,6 @@ def test_every_picture_of_the_page_is_there_and_is_drawn_by_the_script(experimen
     shown = set(re.findall(r"\(figures/(question_\w+)\.png\)", PAGE.read_text()))
     assert shown == set(questions.FIGURES)
     for name in shown:
-        assert (tmp_path / f"{name}.png").stat().st_size < 60_000
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size < 60_000
         assert (PAGE.parent / "figures" / f"{name}.png").exists()
     assert "question_bias.png" in capsys.readouterr().out

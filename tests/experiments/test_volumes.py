@@ -21,8 +21,8 @@ def volumes(experiment, monkeypatch):
 
 def test_a_quick_run_draws_everything_and_says_what_a_unit_sees(volumes, tmp_path, capsys):
     assert volumes.main(["--quick", "--map", "15", "--out", str(tmp_path)]) == 0
-    assert {path.stem for path in tmp_path.glob("*.png")} == {"volumes", "receptive_fields", "sum_over_maps"}
-    rows = {row["volume"]: row for row in json.loads((tmp_path / "results.json").read_text())["volumes"]}
+    assert {path.stem for path in tmp_path.glob("figures/*.png")} == {"volumes", "receptive_fields", "sum_over_maps"}
+    rows = {row["volume"]: row for row in json.loads((tmp_path / "records" / "volumes.json").read_text())["volumes"]}
     assert rows["c3"]["shape"] == [10, 10, 16]
     assert rows["c3"]["sees"] == "rows 10 to 23, columns 10 to 23"
     assert rows["output"]["sees"] == "rows 0 to 31, columns 0 to 31"

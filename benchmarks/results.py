@@ -1,0 +1,55 @@
+"""What every benchmark does with its numbers: a JSON record and, where asked for, the Markdown page made from it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_options", "provenance", "report", "save", "table"]
+
+Record = Mapping[str, Any]
+Render = Callable[[Record], str]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add --record, --page and --report."""
+    parser.add_argument("--record", type=Path, help="JSON file for the results")
+    parser.add_argument("--page", type=Path, help="Markdown file for the results; not written unless given")
+    parser.add_argument("--report", action="store_true", help="measure nothing; write --page from --record")
+
+
+def report(options: argparse.Namespace, render: Render) -> bool:
+    """With --report, write the page from the record; whether that was asked for."""
+    if not options.report:
+        return False
+    if not (options.record and options.page and options.record.exists()):
+        raise SystemExit("--report needs --page, and a --record that exists.")
+    options.page.write_text(render(json.loads(options.record.read_text())))
+    return True
+
+
+def save(options: argparse.Namespace, record: Record, render: Render) -> None:
+    """Write the record and the page, each only where its option is given."""
+    if options.record:
+        options.record.write_text(json.dumps(record, indent=1) + "\n")
+    if options.page:
+        options.page.write_text(render(record))
+
+
+def provenance(record: Record, module: str, name: str) -> str:
+    """When, where and with what a record was measured, how to repeat it, and where its numbers are."""
+    versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+    return (
+        f"Measured {record['date']} on {record['machine']} with {versions}; seed {record['seed']}. All numbers are in "
+        f"[{name}.json](../records/{name}.json). To repeat the measurement and write this page:\n\n"
+        f"```console\npython -m {module} --record docs/records/{name}.json --page docs/results/{name}.md\n```"
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

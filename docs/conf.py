@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "docs" / "_extensions"), str(ROOT)]
 
 project = "cnnjax"
-copyright = "the cnnjax authors"  # noqa: A001
+copyright = "the cnnjax authors"
 version = release = next(
     line.split('"')[1] for line in (ROOT / "pyproject.toml").read_text().splitlines() if line.startswith("version")
 )
@@ -63,6 +64,8 @@ add_module_names = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
 html_theme = "furo"
 html_title = f"cnnjax {release}"
 html_static_path = ["_static"]
@@ -76,3 +79,17 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#7db8e0", "color-brand-content": "#7db8e0"},
     "navigation_with_keys": True,
 }
+
+
+def setup(app: Any) -> None:
+    """Drop the empty line with which a doctest in Markdown ends."""
+    app.connect("doctree-read", _strip_code)
+
+
+def _strip_code(app: Any, doctree: Any) -> None:
+    from docutils import nodes
+
+    for block in doctree.findall(nodes.literal_block):
+        if len(block.children) == 1 and block.rawsource == block.astext():
+            block.rawsource = block.rawsource.rstrip()
+            block[:] = [nodes.Text(block.rawsource)]

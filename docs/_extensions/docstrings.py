@@ -24,6 +24,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.setup_extension("sphinx.ext.napoleon")
     app.connect("autodoc-process-docstring", _before_napoleon, priority=100)
     app.connect("autodoc-process-docstring", _after_napoleon, priority=900)
+    app.connect("autodoc-process-signature", _plain_aliases)
     app.connect("autodoc-skip-member", _skip_member)
     app.connect("missing-reference", _resolve_short_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -45,7 +46,7 @@ def marked_up(lines: list[str]) -> list[str]:
     >>> print("\n".join(marked_up(["The sum of *args by `add`:", "", "    y = a * b", "", "Source: Euler."])))
     The sum of \*args by `add`:
     <BLANKLINE>
-    ::
+    .. code-block:: text
     <BLANKLINE>
         y = a * b
     <BLANKLINE>
@@ -82,7 +83,7 @@ def _translated(lines: list[str]) -> Iterator[tuple[bool, str]]:
         if not (section or literal or doctest) and indent and after_blank and not _is_item(before):
             literal = True
             if not before.endswith("::"):
-                yield False, "::"
+                yield False, ".. code-block:: text"
                 yield False, ""
         if section == "Source" and not indent:
             line = "    " + line
@@ -106,6 +107,9 @@ def escaped(text: str) -> str:
             parts[i] = re.sub(r"([*|])", r"\\\1", re.sub(r"(?<=\w)_(?!\w)", r"\\_", part))
         elif not part.startswith("``") and not _NAME.fullmatch(part):
             parts[i] = f"`{part}`"
+    for i in range(2, len(parts), 2):
+        if parts[i][:1].isalnum():  # `f`s: markup ends before the s
+            parts[i] = "\\ " + parts[i]
     return "".join(parts)
 
 
@@ -120,8 +124,8 @@ def _source_as_field(lines: list[str]) -> list[str]:
 def _comment_of(name: str, value: Any) -> list[str]:
     """The comment of a constant: autodoc reads it only in the module that defines the constant."""
     from sphinx.errors import PycodeError
-    from sphinx.util import logging
     from sphinx.pycode import ModuleAnalyzer
+    from sphinx.util import logging
 
     last = name.rpartition(".")[2]
     for module_name, module in sorted(sys.modules.items()):
@@ -136,15 +140,23 @@ def _comment_of(name: str, value: Any) -> list[str]:
     return []
 
 
+def _plain_aliases(
+    app: Any, what: str, name: str, value: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Show a type alias in a union by its name alone."""
+    plain = (text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, returns))
+    return next(plain), next(plain)
+
+
 def _skip_member(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
     """Leave out the fields of a NamedTuple, which Python documents as "Alias for field number"."""
     return True if (getattr(value, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def _resolve_short_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
-    """Resolve `conv2d` from any module, as users import it."""
-    target = node.get("reftarget", "")
-    if node.get("refdomain") != "py" or not target or target.startswith("cnnjax."):
+    """Resolve `conv2d` from any module, and `cnnjax.ConnectionTable` where it is documented."""
+    target = node.get("reftarget", "").removeprefix("cnnjax.")
+    if node.get("refdomain") != "py" or not target:
         return None
     domain = env.get_domain("py")
     ends = [name for name, entry in domain.objects.items() if name.endswith(f".{target}") and _linkable(entry)]
@@ -158,4 +170,4 @@ def _resolve_short_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
 
 
 def _linkable(entry: Any) -> bool:
-    return entry.objtype in ("class", "data", "exception", "function") and not entry.aliased
+    return entry.objtype in ("class", "data", "exception", "function", "method") and not entry.aliased

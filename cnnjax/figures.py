@@ -1,7 +1,7 @@
-"""Pictures of what a network is and does: connection tables, kernels, volumes, learning curves, hard cases.
+"""Figures of a network: connection tables, kernels, feature maps, learning curves, hard cases.
 
-Every function returns a `matplotlib.figure.Figure` and touches no global state; save it with `figure.savefig(path)`.
-Weights and maps are drawn on one symmetric scale a panel, blue negative, red positive, white zero.
+Every function returns a `matplotlib.figure.Figure` and changes no global state; save it with `figure.savefig(path)`.
+Weights and maps are drawn on a symmetric color scale for each panel: blue negative, white zero, red positive.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax.connections import ConnectionTable
 from cnnjax.errors import MissingExtraError
-from cnnjax.layers import RBF, Conv2D, Network
+from cnnjax.layers import RBF, Network, Params
+from cnnjax.layers.anatomy import find_convolution
+from cnnjax.layers.summary import format_size
 
 try:
     from matplotlib.axes import Axes
@@ -39,14 +42,23 @@ _FRAME = "#8a949d"
 
 
 def connection_table(table: ConnectionTable, inputs: str = "input map", outputs: str = "output map") -> Figure:
-    """Draw a connection table: a row for each input map, a column for each output map, a filled cell for a link.
+    """Draw a connection table: a row for each input map, a column for each output map, a filled cell for each link.
 
-    The margins count the links: how many output maps an input feeds, how many inputs an output reads.
+    The margins count the links: how many output maps an input map feeds, how many input maps an output map reads.
 
-    >>> from cnnjax.connections import LENET5_C3
-    >>> figure = connection_table(LENET5_C3, "S2 map", "C3 map")
+    Args:
+        table: which input map feeds which output map.
+        inputs: the label of the rows.
+        outputs: the label of the columns.
 
-    Source: the layout is that of LeCun et al. 1998, Table I.
+    Raises:
+        ArgumentTypeError: for anything but a `ConnectionTable`.
+
+    Example:
+        >>> from cnnjax.connections import LENET5_C3
+        >>> figure = connection_table(LENET5_C3, "S2 map", "C3 map")
+
+    Source: the layout of LeCun et al. 1998, Table I.
     """
     if not isinstance(table, ConnectionTable):
         fix = "pass for example cnnjax.connections.LENET5_C3"
@@ -69,14 +81,14 @@ def connection_table(table: ConnectionTable, inputs: str = "input map", outputs:
     axes.set_xlabel(outputs)
     axes.set_ylabel(inputs)
     axes.set_title(f"{table.num_links} of {table.matrix.size} links", pad=20)
-    _no_frame(axes)
+    axes.spines[:].set_visible(False)
     return figure
 
 
-def kernels(network: Network, params: Mapping[str, Any], layer: str) -> Figure:
-    """Draw every two-dimensional slice of a convolution's kernels: rows input maps, columns output maps.
+def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figure:
+    """Draw the two-dimensional slices of a convolution's kernels: a row per input map, a column per output map.
 
-    Output maps that read the same number of input maps stand together. A pair that is not connected has no slice.
+    Output maps that read the same number of input maps are grouped. Pairs that are not connected have no slice.
 
     Args:
         network: the network, with a `Conv2D` named `layer`.
@@ -86,35 +98,33 @@ def kernels(network: Network, params: Mapping[str, Any], layer: str) -> Figure:
     Raises:
         ValueError: when the network has no convolution of that name.
 
-    >>> import jax, cnnjax
-    >>> network = cnnjax.models.lenet5()
-    >>> figure = kernels(network, network.init(jax.random.key(0)), "c3")
+    Example:
+        >>> import jax, cnnjax
+        >>> network = cnnjax.models.lenet5()
+        >>> figure = kernels(network, network.init(jax.random.key(0)), "c3")
     """
-    found = dict(network.layers).get(layer)
-    if not isinstance(found, Conv2D):
-        names = [name for name, value in network.layers if isinstance(value, Conv2D)]
-        raise value_error(
-            "kernels", "layer", got=repr(layer), expected=f"one of the convolutions {names}", fix="name one"
-        )
-    table = found.table(network.input_shapes()[layer])
-    weights = _dense_weights(np.asarray(params[layer]["w"], float), table, found.groups)
+    convolution = find_convolution("kernels", network, layer)
+    shape = network.input_shapes()[layer]
+    table = convolution.table(shape)
+    weights = np.asarray(convolution.dense_weights(params[layer], shape), float)
     *_, c_in, c_out = weights.shape
     scale = np.abs(weights).max() or 1.0
-    source = _name_before(network, layer)
+    source = network.input_names()[layer]
+    source = source if source == "input" else source.upper()
 
     order = sorted(range(c_out), key=lambda o: table.fan_in[o])
     blocks = [list(block) for _, block in groupby(order, key=lambda o: table.fan_in[o])]
     cell, gap, left, top = min(0.52, 16 / c_out), 0.2, 0.85, 1.0
     width = left + cell * c_out + gap * (len(blocks) - 1) + 0.2
     figure = _figure(max(4.6, width), top + cell * c_in + 0.35, constrained=False)
-    _title(figure, f"{layer.upper()}: one {_by(weights.shape[:2])} slice for each connected pair of maps")
+    _title(figure, f"{layer.upper()}: one {format_size(weights.shape[:2])} slice for each connected pair of maps")
     x = left
     for block in blocks:
         fan = table.fan_in[block[0]]
         _write(figure, x + cell * len(block) / 2, top - 0.3, f"read {fan} map" + "s" * (fan != 1))
         axes = _place(figure, x, top, cell * len(block), cell * c_in)
         axes.set_axis_off()
-        frames = []
+        frames: list[Rectangle] = []
         for i, o in enumerate(block):
             _write(figure, x + cell * (i + 0.5), top - 0.08, f"{o}", size=min(8, 20 * cell), color=_INK)
             for c in table.rows[o]:
@@ -130,37 +140,43 @@ def kernels(network: Network, params: Mapping[str, Any], layer: str) -> Figure:
     return figure
 
 
-def feature_maps(network: Network, params: Mapping[str, Any], image: Any, label: int | None = None) -> Figure:
-    """Draw every volume that one image goes through, a row a volume.
+def feature_maps(network: Network, params: Mapping[str, Params], image: ArrayLike, label: int | None = None) -> Figure:
+    """Draw every volume of a network for one image, one row for each volume.
 
-    Maps of one pixel, and vectors, are drawn as a strip; the 84 values that LeNet-5's RBF units read as the bitmap
-    they are compared with, beside the code of the winner.
+    Maps of one pixel, and vectors, are drawn as a strip. The 84 values that LeNet-5's RBF units read are drawn as a
+    bitmap, beside the code of the predicted class.
 
     Args:
         network: the network.
         params: its parameters.
         image: one image, prepared (H, W, C), or uint8 (h, w).
-        label: the right class, for the title.
+        label: the true class, for the title.
 
-    >>> import jax, cnnjax
-    >>> network = cnnjax.models.lenet5()
-    >>> figure = feature_maps(network, network.init(jax.random.key(0)), np.zeros((28, 28), np.uint8))
+    Raises:
+        ValueError, TypeError: as `Network.apply`.
+
+    Example:
+        >>> import jax, cnnjax
+        >>> network = cnnjax.models.lenet5()
+        >>> figure = feature_maps(network, network.init(jax.random.key(0)), np.zeros((28, 28), np.uint8))
     """
     if getattr(image, "dtype", None) == np.uint8:
         image = network.input.prepare(np.asarray(image)[None])[0]
     volumes = {name: np.asarray(volume, float) for name, volume in network.volumes(params, image).items()}
     winner = int(network.classify(params, image))
-    bitmaps = {name: layer.codes for name, layer in _read_by(network).items() if isinstance(layer, RBF)}
+    layers, read_by = dict(network.layers), {read: layer for layer, read in network.input_names().items()}
+    codes = {read: layer.codes for read, name in read_by.items() if isinstance(layer := layers[name], RBF)}
+    bitmaps = {name: code[winner] for name, code in codes.items() if volumes[name].size == _BITMAP[0] * _BITMAP[1]}
     rows = {name: 1.35 if name in bitmaps else _rows_of_maps(volume) * 0.68 for name, volume in volumes.items()}
     figure = _figure(10.6, 0.75 + sum(rows.values()), constrained=False)
     right = "" if label is None else f", right class {label}"
     _title(figure, f"{network.name}: every volume for one image. Classified as {winner}{right}")
     top = 0.7
     for name, volume in volumes.items():
-        size = f"{volume.shape[-1]}" + (f" @ {_by(volume.shape[:-1])}" if volume.ndim == 3 else " units")
+        size = f"{volume.shape[-1]}" + (f" @ {format_size(volume.shape[:-1])}" if volume.ndim == 3 else " units")
         _write(figure, 0.15, top + 0.3, f"{name.upper()}\n{size}", ha="left", va="center", size=9, color=_INK)
-        if name in bitmaps and volume.size == 84:
-            _draw_bitmaps(figure, top, volume, np.array(bitmaps[name][winner]), winner)
+        if name in bitmaps:
+            _draw_bitmaps(figure, top, volume, np.array(bitmaps[name]), winner)
         elif volume.ndim == 3 and volume.shape[:2] != (1, 1):
             _draw_maps(figure, top, volume, grey=name == "input")
         elif name == network.layers[-1][0]:
@@ -176,12 +192,13 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
 
     Args:
         history: one mapping for each epoch with "epoch", "loss", "train_error" and "test_error" (in %).
-        title: what was trained on what.
+        title: the title of the figure.
 
     Raises:
         ValueError: for an empty history.
 
-    >>> figure = learning_curve([{"epoch": 1, "loss": 2.0, "train_error": 9.0, "test_error": 5.0}])
+    Example:
+        >>> figure = learning_curve([{"epoch": 1, "loss": 2.0, "train_error": 9.0, "test_error": 5.0}])
     """
     if not history:
         raise value_error("learning_curve", "history", got="empty", expected="at least one epoch", fix="train first")
@@ -219,19 +236,27 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
     return figure
 
 
-def hard_cases(network: Network, params: Mapping[str, Any], images: np.ndarray, labels: np.ndarray) -> Figure:
-    """Draw the 24 images on which a network is worst: the right class loses by most, or wins by least.
+def hard_cases(network: Network, params: Mapping[str, Params], images: np.ndarray, labels: np.ndarray) -> Figure:
+    """Draw the 24 images with the smallest margin between the true class and its best rival::
+
+        lead[n] = score[n, labels[n]] - max_(i != labels[n]) score[n, i]
+
+    where a score is the negative distance if the smallest output names the class.
 
     Args:
         network: the network.
         params: its parameters.
         images: uint8 (N, h, w).
-        labels: the right classes (N,).
+        labels: the true classes (N,).
 
-    >>> import jax, cnnjax
-    >>> network = cnnjax.models.lenet5()
-    >>> images, labels = np.zeros((3, 28, 28), np.uint8), np.array([0, 1, 2])
-    >>> figure = hard_cases(network, network.init(jax.random.key(0)), images, labels)
+    Raises:
+        ValueError, TypeError: as `Network.apply`.
+
+    Example:
+        >>> import jax, cnnjax
+        >>> network = cnnjax.models.lenet5()
+        >>> images, labels = np.zeros((3, 28, 28), np.uint8), np.array([0, 1, 2])
+        >>> figure = hard_cases(network, network.init(jax.random.key(0)), images, labels)
     """
     scores = np.asarray(network.apply(params, network.input.prepare(images)), float)
     scores = -scores if network.smallest_wins else scores
@@ -264,32 +289,8 @@ def _figure(width: float, height: float, constrained: bool = True) -> Figure:
     return Figure(figsize=(width, height), dpi=150, layout="constrained" if constrained else None)
 
 
-def _no_frame(axes: Axes) -> None:
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _dense_weights(w: np.ndarray, table: ConnectionTable, groups: int) -> np.ndarray:
-    """The weights (k_h, k_w, C_in / groups, C_out) at their places in (k_h, k_w, C_in, C_out)."""
-    if groups == 1:
-        return w
-    dense = np.zeros((*w.shape[:2], *table.matrix.shape))
-    for o, row in enumerate(table.rows):
-        dense[:, :, row, o] = w[:, :, :, o]
-    return dense
-
-
-def _name_before(network: Network, layer: str) -> str:
-    names = list(network.shapes())
-    return names[names.index(layer) - 1].upper().replace("INPUT", "input")
-
-
-def _read_by(network: Network) -> dict[str, Any]:
-    """The layer that reads each volume."""
-    return dict(zip(network.shapes(), (layer for _, layer in network.layers), strict=False))
-
-
 _LEFT, _TILE, _COLUMNS = 1.25, 0.56, 16
+_BITMAP = (12, 7)
 
 
 def _rows_of_maps(volume: np.ndarray) -> int:
@@ -318,7 +319,7 @@ def _draw_bitmaps(figure: Figure, top: float, values: np.ndarray, code: np.ndarr
     )
     for shift, bits, name in pictures:
         axes = _place(figure, _LEFT + shift, top + 0.06, 0.7, 1.2)
-        axes.imshow(bits.reshape(12, 7), cmap=_DIVERGING, vmin=-1.2, vmax=1.2)
+        axes.imshow(bits.reshape(_BITMAP), cmap=_DIVERGING, vmin=-1.2, vmax=1.2)
         _write(figure, _LEFT + shift + 0.82, top + 0.66, name, ha="left", va="center")
 
 
@@ -337,24 +338,19 @@ def _draw_scores(figure: Figure, top: float, scores: np.ndarray, winner: int, *,
 
 
 def _place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Add bare axes at a place given in inches from the top left corner."""
+    """Add axes without ticks at a position given in inches from the top left corner."""
     across, down = figure.get_size_inches()
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color=_FRAME, linewidth=0.6)
+    axes.spines[:].set(color=_FRAME, linewidth=0.6)
     return axes
 
 
 def _write(figure: Figure, left: float, top: float, text: str, size: float = 8, **style: Any) -> None:
-    """Write text at a place given in inches from the top left corner, centred unless told."""
+    """Write text at a position given in inches from the top left corner, centred by default."""
     across, down = figure.get_size_inches()
     figure.text(left / across, 1 - top / down, text, fontsize=size, **{"ha": "center", "va": "baseline", **style})
 
 
 def _title(figure: Figure, text: str) -> None:
     _write(figure, 0.15, 0.38, text, size=12, ha="left")
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))

@@ -1,7 +1,7 @@
-"""Layers and networks as data: frozen values from which initialisation, evaluation, shapes and counts all follow.
+"""Layers and networks as data: frozen values that determine initialisation, evaluation, shapes and counts.
 
-A layer knows nothing of its neighbours. Its input shape, without the batch axis, is passed to it: (H, W, C) or (n,).
-Its parameters are a dict of arrays, `{"w": ..., "b": ...}`, empty for a layer without parameters.
+A layer is independent of its neighbours: the shape of its input, (H, W, C) or (n,) without the batch axis, is passed
+to it. Its parameters are a dict of arrays, `{"w": ..., "b": ...}`, empty for a layer without parameters.
 """
 
 from cnnjax.layers import anatomy, summary

@@ -1,10 +1,9 @@
-"""A network taken apart: what of a volume one unit sees, and what each input map adds to each output map."""
+"""A network taken apart: what one unit sees, and what each input map contributes to each output map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +16,11 @@ from cnnjax._core.shapes import Geometry, Padding, check_maps, integers
 from cnnjax.connections import ConnectionTable
 from cnnjax.conv import depthwise_conv2d
 from cnnjax.conv.tables import as_table, dense_weights
+from cnnjax.layers.base import Params
 from cnnjax.layers.convolution import Conv2D
 from cnnjax.layers.network import Network
 
-__all__ = ["Parts", "partial_responses", "receptive_field", "take_apart"]
+__all__ = ["Parts", "find_convolution", "partial_responses", "receptive_field", "take_apart"]
 
 
 def partial_responses(
@@ -33,7 +33,7 @@ def partial_responses(
     groups: int = 1,
     connections: ConnectionTable | None = None,
 ) -> jax.Array:
-    """Convolve each input map alone with its own slice of every kernel: the terms that `conv2d` adds up.
+    """Convolve each input map alone with its own slice of every kernel: the terms that `conv2d` sums::
 
         p[n, i, j, c, o] = sum_{u, v} x[n, i * stride + u * dilation - top, j * stride + v * dilation - left, c]
                                       * w[u, v, c, o]
@@ -43,7 +43,7 @@ def partial_responses(
         x: the image, (N, H, W, C_in) or (H, W, C_in).
         w: the weights, (k_h, k_w, C_in / groups, C_out).
         stride, padding, dilation, groups: as in `conv2d`.
-        connections: which input map feeds which output map, a ConnectionTable (C_in, C_out); all by default.
+        connections: which input map feeds which output map, a `ConnectionTable` (C_in, C_out); all by default.
 
     Returns:
         p, (N, H_out, W_out, C_in, C_out) or (H_out, W_out, C_in, C_out); zero where two maps are not connected.
@@ -78,15 +78,15 @@ def partial_responses(
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """One convolution of a network on one image, taken apart.
+    """One convolution of a network, taken apart on one image.
 
     Attributes:
         inputs: the volume that the layer reads, (H, W, C_in).
         weights: its kernels, (k_h, k_w, C_in, C_out), zero where two maps are not connected.
         table: which input map feeds which output map.
         partial: what each input map contributes to each output map, (H_out, W_out, C_in, C_out).
-        bias: one number for each output map, (C_out,), zeros where the layer has none.
-        output: the squashed maps, (H_out, W_out, C_out), as `Network.volumes` returns them.
+        bias: one number for each output map, (C_out,); zeros for a layer without bias.
+        output: the output maps after the activation, (H_out, W_out, C_out), as `Network.volumes` returns them.
     """
 
     inputs: jax.Array
@@ -102,13 +102,15 @@ class Parts:
         return jnp.sum(self.partial, axis=-2)
 
     @property
-    def before_squashing(self) -> jax.Array:
-        """The sum and the bias, (H_out, W_out, C_out): what the squashing function is applied to."""
+    def pre_activation(self) -> jax.Array:
+        """The sum plus the bias, (H_out, W_out, C_out), to which the activation function is applied."""
         return self.total + self.bias[None, None]
 
 
-def take_apart(network: Network, params: Mapping[str, Any], image: ArrayLike, layer: str) -> Parts:
-    """Take one convolution of a network apart for one image: partial responses, their sum, the bias, the squash.
+def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike, layer: str) -> Parts:
+    """Take one convolution of a network apart for one image: partial responses, their sum, the bias, the activation::
+
+        output = f(bias + sum_c partial[..., c, :])
 
     Args:
         network: the network, with a `Conv2D` named `layer`.
@@ -116,78 +118,94 @@ def take_apart(network: Network, params: Mapping[str, Any], image: ArrayLike, la
         image: one image (H, W, C), as `network.apply` takes it.
         layer: the name of the layer.
 
-    Raises:
-        ValueError: when the network has no convolution of that name, for a batch, or as `network.apply` does.
-        TypeError: as `network.apply` does.
+    Returns:
+        The `Parts` of the layer.
 
-    >>> import cnnjax
-    >>> network = cnnjax.models.lenet5()
-    >>> c3 = take_apart(network, network.init(jax.random.key(0)), jnp.zeros((32, 32, 1)), "c3")
-    >>> c3.partial.shape, c3.table.rows[0]
-    ((10, 10, 6, 16), (0, 1, 2))
-    >>> bool(jnp.allclose(cnnjax.scaled_tanh(c3.before_squashing), c3.output, atol=1e-6))
-    True
+    Raises:
+        ValueError: when the network has no convolution of that name, for a batch, or as `network.apply`.
+        TypeError: as `network.apply`.
+
+    Example:
+        >>> import cnnjax
+        >>> network = cnnjax.models.lenet5()
+        >>> c3 = take_apart(network, network.init(jax.random.key(0)), jnp.zeros((32, 32, 1)), "c3")
+        >>> c3.partial.shape, c3.table.rows[0]
+        ((10, 10, 6, 16), (0, 1, 2))
+        >>> bool(jnp.allclose(cnnjax.scaled_tanh(c3.pre_activation), c3.output, atol=1e-6))
+        True
 
     Source: LeCun et al. 1998, section II.B.
     """
     caller = "take_apart"
-    found = dict(network.layers).get(layer)
-    if not isinstance(found, Conv2D):
-        names = [name for name, value in network.layers if isinstance(value, Conv2D)]
-        raise value_error(caller, "layer", got=repr(layer), expected=f"one of the convolutions {names}", fix="name one")
+    convolution = find_convolution(caller, network, layer)
     if np.ndim(image) != 3:
         raise value_error(
             caller, "image", got=describe(image), expected="one image (H, W, C)", fix="pass one of the batch"
         )
     volumes = network.volumes(params, image)
-    names = list(volumes)
-    inputs, w = volumes[names[names.index(layer) - 1]], params[layer]["w"]
-    table = found.table(inputs.shape)
-    weights = dense_weights(w, table, found.groups)
+    inputs = volumes[network.input_names()[layer]]
+    weights = convolution.dense_weights(params[layer], inputs.shape)
     return Parts(
         inputs=inputs,
         weights=weights,
-        table=table,
-        partial=partial_responses(inputs, weights, stride=found.stride, padding=found.padding, dilation=found.dilation),
-        bias=params[layer]["b"] if found.bias else jnp.zeros_like(w[0, 0, 0]),
+        table=convolution.table(inputs.shape),
+        partial=partial_responses(
+            inputs,
+            weights,
+            stride=convolution.stride,
+            padding=convolution.padding,
+            dilation=convolution.dilation,
+        ),
+        bias=params[layer]["b"] if convolution.bias else jnp.zeros_like(weights[0, 0, 0]),
         output=volumes[layer],
     )
+
+
+def find_convolution(caller: str, network: Network, name: str) -> Conv2D:
+    """Return the convolution of that name; raises ArgumentValueError, which lists those that there are."""
+    found = dict(network.layers).get(name)
+    if isinstance(found, Conv2D):
+        return found
+    names = [name for name, layer in network.layers if isinstance(layer, Conv2D)]
+    raise value_error(caller, "layer", got=repr(name), expected=f"one of the convolutions {names}", fix="name one")
 
 
 def receptive_field(
     network: Network, layer: str, position: tuple[int, int] = (0, 0), on: str = "input"
 ) -> tuple[slice, slice]:
-    """Return the smallest rectangle that holds every pixel of an earlier volume on which one unit depends.
+    """Return the smallest rectangle that contains every pixel of an earlier volume on which one unit depends.
 
     Going back through a layer with stride s, `before` pixels of padding and a (dilated) kernel of e pixels, rows
-    first .. last become
+    first .. last become::
 
         first * s - before .. last * s - before + e - 1
 
-    Of that, what lies on the volume is kept. Under "CIRCULAR" and "REFLECT" padding what lies beyond its edge is the
-    pixels that stand there.
+    clipped to the volume. With "CIRCULAR" and "REFLECT" padding, rows beyond the edge become those that the padding
+    copies.
 
     Args:
         network: the network.
         layer: the name of the unit's volume, "input" included.
-        position: its row and column there; (0, 0) for a layer without height and width.
+        position: the row and column of the unit in its map; (0, 0) for a layer without height and width.
         on: the name of the earlier volume.
 
     Returns:
-        Its rows and columns there, as slices: `volumes[on][receptive_field(network, layer, position, on)]` are the
-        pixels. Empty where the unit sees nothing but padding.
+        Rows and columns of the earlier volume, as slices:
+        `volumes[on][receptive_field(network, layer, position, on)]` are the pixels. Empty if the unit sees only
+        padding.
 
     Raises:
         ValueError: for names that the network does not have, an `on` that comes after the layer or has no height and
-            width, or a position that is not on the map.
+            width, or a position outside the map.
         TypeError: for a position that is not two integers.
 
-    >>> import cnnjax
-    >>> network = cnnjax.models.lenet5()
-    >>> receptive_field(network, "c3", (0, 0))
-    (slice(0, 14, None), slice(0, 14, None))
-    >>> receptive_field(network, "c3", (0, 9), on="s2")
-    (slice(0, 5, None), slice(9, 14, None))
+    Example:
+        >>> import cnnjax
+        >>> network = cnnjax.models.lenet5()
+        >>> receptive_field(network, "c3", (0, 0))
+        (slice(0, 14, None), slice(0, 14, None))
+        >>> receptive_field(network, "c3", (0, 9), on="s2")
+        (slice(0, 5, None), slice(9, 14, None))
 
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
     """
@@ -196,39 +214,39 @@ def receptive_field(
     names = list(shapes)
     _check_name(caller, "layer", layer, names)
     _check_name(caller, "on", on, [name for name in names[: names.index(layer) + 1] if len(shapes[name]) == 3])
-    at = _position(caller, position, shapes[layer])
-    rectangle = tuple(slice(i, i + 1) for i in at)
+    rectangle = [slice(i, i + 1) for i in _check_position(caller, position, shapes[layer])]
     for name in reversed(names[names.index(on) + 1 : names.index(layer) + 1]):
         geometry = layers[name].geometry(network.input_shapes()[name])
         if geometry is not None:
-            rectangle = tuple(_seen(pixels, geometry, axis) for axis, pixels in enumerate(rectangle))
-    return rectangle[0], rectangle[1]
+            rectangle = [_pixels_read(positions, geometry, axis) for axis, positions in enumerate(rectangle)]
+    rows, columns = rectangle
+    return rows, columns
 
 
-def _seen(pixels: slice, geometry: Geometry, axis: int) -> slice:
-    """The pixels of the input, along one axis, that a run of neighbouring positions reads."""
+def _pixels_read(positions: slice, geometry: Geometry, axis: int) -> slice:
+    """Return the range of input pixels, along one axis, that the kernel reads at a range of positions."""
     size, stride = geometry.size[axis], geometry.stride[axis]
-    if pixels.start == pixels.stop:
-        return pixels
-    positions = np.arange(pixels.start, pixels.stop)[:, None] * stride - geometry.pads[axis][0]
-    places = positions + np.arange(geometry.kernel[axis]) * geometry.dilation[axis]
+    if positions.start == positions.stop:
+        return positions
+    first_taps = np.arange(positions.start, positions.stop)[:, None] * stride - geometry.pads[axis][0]
+    pixels = first_taps + np.arange(geometry.kernel[axis]) * geometry.dilation[axis]
     if geometry.boundary == "wrap":
-        places = places % size
+        pixels = pixels % size
     elif geometry.boundary == "reflect":
-        places = size - 1 - abs(size - 1 - abs(places))
+        pixels = size - 1 - abs(size - 1 - abs(pixels))
     else:
-        places = places[(places >= 0) & (places < size)]
-    return slice(int(places.min()), int(places.max()) + 1) if places.size else slice(0, 0)
+        pixels = pixels[(pixels >= 0) & (pixels < size)]
+    return slice(int(pixels.min()), int(pixels.max()) + 1) if pixels.size else slice(0, 0)
 
 
-def _check_name(caller: str, argument: str, name: Any, names: Sequence[str]) -> None:
+def _check_name(caller: str, argument: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
         raise value_error(
             caller, argument, got=repr(name), expected=f"one of the volumes {list(names)}", fix="name one"
         )
 
 
-def _position(caller: str, position: Any, shape: Sequence[int]) -> tuple[int, ...]:
+def _check_position(caller: str, position: tuple[int, int], shape: Sequence[int]) -> tuple[int, ...]:
     at = integers(caller, "position", position, 2, least=0)
     size = tuple(shape[:2]) if len(shape) == 3 else (1, 1)
     if not all(i < n for i, n in zip(at, size, strict=True)):

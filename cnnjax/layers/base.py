@@ -1,4 +1,4 @@
-"""What every layer is: the protocol, what it counts, and the checks that several layers share."""
+"""What every layer provides: the protocol, its counts, and the checks that several layers share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 from jax.typing import DTypeLike
 
 from cnnjax._core.messages import describe, type_error, value_error
-from cnnjax._core.shapes import Geometry, conv_geometry
+from cnnjax._core.shapes import Geometry
 from cnnjax.activations import ACTIVATIONS, ActivationName
 
 __all__ = [
@@ -23,13 +23,19 @@ __all__ = [
     "activation_function",
     "check_activation",
     "check_is_image",
-    "whole_input",
 ]
 
 Shape = tuple[int, ...]
+"""The axes of one input or output, without the batch axis: (H, W, C) or (n,)."""
+
 Params = dict[str, jax.Array]
+"""The parameters of one layer: "w" for the weights, "b" for the biases."""
+
 Pixels = int | tuple[int, int]
+"""A number of pixels along both axes, or (height, width)."""
+
 Activation = ActivationName | Callable[[jax.Array], jax.Array]
+"""A name in `cnnjax.ACTIVATIONS`, or an elementwise function."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,17 @@ class Counts:
 
     A connection is one input of one unit, its bias included, as LeCun et al. 1998 count; a multiply-accumulate (MAC)
     is one product of a weight and a value.
+
+    Attributes:
+        num_weights: trainable weights.
+        num_biases: trainable biases.
+        num_connections: connections of all units.
+        num_macs: multiply-accumulates.
+
+    Example:
+        >>> import cnnjax
+        >>> cnnjax.layers.Conv2D(16, 5).counts((14, 14, 6))
+        Counts(num_weights=2400, num_biases=16, num_connections=241600, num_macs=240000)
     """
 
     num_weights: int = 0
@@ -55,7 +72,7 @@ class Counts:
 class Layer(Protocol):
     """What a network requires of a layer. `shape` is that of one input, without the batch axis.
 
-    A layer whose smallest output wins, such as a distance, also has an attribute `smallest_wins = True`.
+    A layer whose smallest output names the class, such as a distance, also has an attribute `smallest_wins = True`.
     """
 
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
@@ -67,21 +84,21 @@ class Layer(Protocol):
         ...
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape of the output for one image."""
+        """Return the shape of the output for one image."""
         ...
 
     def counts(self, shape: Shape) -> Counts:
-        """The numbers of weights, biases, connections and multiply-accumulates."""
+        """Return the numbers of weights, biases, connections and multiply-accumulates."""
         ...
 
     def geometry(self, shape: Shape) -> Geometry | None:
-        """Where one unit reads; None for an input without height and width."""
+        """Return where one unit reads; None for an input without height and width."""
         ...
 
 
 def activation_function(activation: Activation) -> Callable[[jax.Array], jax.Array]:
     """Return the function that an activation stands for."""
-    return ACTIVATIONS[activation] if isinstance(activation, str) else activation
+    return activation if callable(activation) else ACTIVATIONS[activation]
 
 
 def check_activation(caller: str, activation: Any) -> None:
@@ -94,7 +111,7 @@ def check_activation(caller: str, activation: Any) -> None:
 
 
 def check_is_image(caller: str, shape: Shape) -> None:
-    """Raise ValueError unless `shape` is (H, W, C)."""
+    """Raise ArgumentValueError unless `shape` is (H, W, C)."""
     if len(shape) != 3:
         raise value_error(
             caller,
@@ -103,8 +120,3 @@ def check_is_image(caller: str, shape: Shape) -> None:
             expected="the axes (H, W, C) of a volume of maps",
             fix="put this layer before the dense ones",
         )
-
-
-def whole_input(shape: Shape) -> Geometry | None:
-    """The geometry of a unit that reads the whole input; None for an input without height and width."""
-    return conv_geometry("Dense", shape[:-1], shape[:-1]) if len(shape) == 3 else None

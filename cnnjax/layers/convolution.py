@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
 from cnnjax._core.shapes import Geometry, Padding, check_maps, integers
 from cnnjax.connections import ConnectionTable
 from cnnjax.conv import ConvSettings, conv2d
-from cnnjax.conv.tables import as_table, check_is_table
+from cnnjax.conv.tables import as_table, check_is_table, dense_weights, masked
 from cnnjax.init import Constant, GlorotUniform, Initialiser
 from cnnjax.layers.base import (
     Activation,
@@ -32,21 +31,33 @@ __all__ = ["Conv2D"]
 
 @dataclass(frozen=True)
 class Conv2D:
-    """Convolution of every map by the rule of `cnnjax.conv2d`, then a squashing function.
+    """Convolution (`cnnjax.conv2d`), then an activation function::
 
         y = f(conv2d(x, w, b)),   w (k_h, k_w, C_in / groups, maps),  b (maps,)
 
-    `kernel`, `stride` and `dilation` are in pixels, one integer or (height, width). `connections` is a ConnectionTable
-    (C_in, maps); weights of unconnected pairs are stored, start at zero, stay there, and count neither as parameters
-    nor as connections. `activation` is a name in `cnnjax.ACTIVATIONS` or an elementwise function. `method` is that of
-    `conv2d`.
+    Args:
+        maps: the number of output maps.
+        kernel: pixels of the kernel, one integer or (height, width).
+        stride, padding, dilation, groups, method: as in `cnnjax.conv2d`; stride and dilation in pixels, one integer
+            or (height, width).
+        connections: which input map feeds which output map, a `ConnectionTable` (C_in, maps); all by default. Weights
+            of unconnected pairs are stored, start at zero, stay there, and count neither as parameters nor as
+            connections.
+        bias: whether b is added.
+        activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+        weight_init: initialiser of w; the fan-in of each output map is that of the connection table.
+        bias_init: initialiser of b.
 
-    Raises ArgumentValueError or ArgumentTypeError, as `conv2d` does, when a setting does not fit.
+    Raises:
+        ArgumentValueError, ArgumentTypeError: for a setting that does not fit, as `cnnjax.conv2d`.
 
-    >>> from cnnjax.connections import LENET5_C3
-    >>> c3 = Conv2D(16, 5, connections=LENET5_C3)
-    >>> c3.output_shape((14, 14, 6)), c3.counts((14, 14, 6)).num_parameters
-    ((10, 10, 16), 1516)
+    Example:
+        >>> from cnnjax.connections import LENET5_C3
+        >>> c3 = Conv2D(16, 5, connections=LENET5_C3)
+        >>> c3.output_shape((14, 14, 6)), c3.counts((14, 14, 6)).num_parameters
+        ((10, 10, 16), 1516)
+
+    Source: LeCun et al. 1998, section II.
     """
 
     maps: int
@@ -72,23 +83,20 @@ class Conv2D:
         check_is_table("Conv2D", self.connections, self.groups)
 
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
-        """Draw w and b; fan-ins are those of the connection table."""
+        """Draw w and b."""
         key_w, key_b = jax.random.split(key)
-        taps = math.prod(self.geometry(shape).kernel)
-        table = self.table(shape)
+        kernel, table = self.geometry(shape).kernel, self.table(shape)
+        taps = math.prod(kernel)
         fan_in = taps * np.maximum(table.fan_in, 1)
         fan_out = taps * self.maps // self.groups
-        w_shape = (*self.geometry(shape).kernel, shape[-1] // self.groups, self.maps)
-        w = self.weight_init(key_w, w_shape, fan_in, fan_out, dtype)
-        if self.connections is not None:
-            w = jnp.where(jnp.broadcast_to(table.matrix, w_shape), w, jnp.zeros_like(w))
-        params = {"w": w}
+        w = self.weight_init(key_w, (*kernel, shape[-1] // self.groups, self.maps), fan_in, fan_out, dtype)
+        params = {"w": w if self.connections is None else masked(w, table.matrix)}
         if self.bias:
             params["b"] = self.bias_init(key_b, (self.maps,), fan_in, fan_out, dtype)
         return params
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Convolve and squash (N, H, W, C_in) into (N, H_out, W_out, maps)."""
+        """Map (N, H, W, C_in) to (N, H_out, W_out, maps)."""
         y = conv2d(
             x,
             params["w"],
@@ -103,11 +111,11 @@ class Conv2D:
         return activation_function(self.activation)(y)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(H_out, W_out, maps)."""
+        """Return (H_out, W_out, maps)."""
         return (*self.geometry(shape).output, self.maps)
 
     def counts(self, shape: Shape) -> Counts:
-        """One weight for each tap and link, one bias for each map, all of them used at every position."""
+        """Count one weight for each tap and link, one bias for each map, all of them used at every position."""
         geometry, table = self.geometry(shape), self.table(shape)
         positions = math.prod(geometry.output)
         weights = table.num_weights(geometry.kernel)
@@ -115,11 +123,15 @@ class Conv2D:
         return Counts(weights, biases, (weights + biases) * positions, weights * positions)
 
     def table(self, shape: Shape) -> ConnectionTable:
-        """Which map of the input feeds which map of the output."""
+        """Return which map of the input feeds which map of the output."""
         return as_table("Conv2D", self.connections, shape[-1], self.maps, self.groups, c_out_name="maps")
 
+    def dense_weights(self, params: Params, shape: Shape) -> jax.Array:
+        """Return w as (k_h, k_w, C_in, maps), with zeros for unconnected pairs."""
+        return dense_weights(params["w"], self.table(shape), self.groups)
+
     def geometry(self, shape: Shape) -> Geometry:
-        """Where the kernel reads."""
+        """Return where the kernel reads."""
         check_is_image("Conv2D", shape)
         kernel = integers("Conv2D", "kernel", self.kernel, 2, least=1)
         check_maps("Conv2D", shape, (*kernel, max(shape[-1] // self.groups, 1), self.maps), self.groups)

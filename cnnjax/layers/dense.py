@@ -12,23 +12,35 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from cnnjax._core.messages import value_error
-from cnnjax._core.shapes import Geometry, integers
+from cnnjax._core.shapes import Geometry, conv_geometry, integers
 from cnnjax.init import Constant, GlorotUniform, Initialiser
-from cnnjax.layers.base import Activation, Counts, Params, Shape, activation_function, check_activation, whole_input
+from cnnjax.layers.base import Activation, Counts, Params, Shape, activation_function, check_activation
 
 __all__ = ["RBF", "Dense"]
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Every unit reads every value of the input, of whatever shape; then a squashing function.
+    """Fully connected: every unit reads every value of the input, of whatever shape; then an activation function::
 
         y[n, o] = f(b[o] + sum_i x[n, i] * w[i, o]),   w (values of the input, units),  b (units,)
 
-    On a volume (H, W, C) it is the convolution whose kernel is the whole input, its weights flattened in that order.
+    On an input (H, W, C) it is the convolution whose kernel covers the whole input, with its weights flattened in
+    that order.
 
-    >>> Dense(84).counts((1, 1, 120)).num_parameters
-    10164
+    Args:
+        units: the number of outputs.
+        bias: whether b is added.
+        activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+        weight_init: initialiser of w.
+        bias_init: initialiser of b.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: for units that are no positive integer, or an unknown activation.
+
+    Example:
+        >>> Dense(84).counts((1, 1, 120)).num_parameters
+        10164
     """
 
     units: int
@@ -57,30 +69,35 @@ class Dense:
         return activation_function(self.activation)(y + params["b"][None] if self.bias else y)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(units,)."""
+        """Return (units,)."""
         return (self.units,)
 
     def counts(self, shape: Shape) -> Counts:
-        """One weight for each input and unit, one bias for each unit, each used once."""
+        """Count one weight for each input and unit, one bias for each unit, each used once."""
         weights, biases = math.prod(shape) * self.units, self.units if self.bias else 0
         return Counts(weights, biases, weights + biases, weights)
 
     def geometry(self, shape: Shape) -> Geometry | None:
-        """The whole input."""
-        return whole_input(shape)
+        """Return a kernel that covers the whole input; None for an input without height and width."""
+        return _whole_input("Dense", shape)
 
 
 @dataclass(frozen=True)
 class RBF:
-    """Euclidean radial basis function units: the squared distance of the input to the code of each class.
+    """Euclidean radial basis function units: the squared distance of the input to the code of each class::
 
-        y[n, i] = sum_j (x[n, j] - code[i, j])^2          the smallest wins
+        y[n, i] = sum_j (x[n, j] - codes[i, j])^2          the smallest names the class
 
-    `codes` are (classes, values of the input) numbers. They are fixed, unless `trainable`, when they are the starting
-    value of the parameter "w" (classes, values of the input).
+    Args:
+        codes: (classes, values of the input) numbers. They are fixed unless `trainable`.
+        trainable: whether the codes are the initial value of a parameter "w" (classes, values of the input).
 
-    >>> RBF(((1, -1), (-1, 1))).apply({}, jnp.zeros((1, 2))).tolist()
-    [[2.0, 2.0]]
+    Raises:
+        ArgumentValueError: for codes that are not a matrix, or an input with another number of values.
+
+    Example:
+        >>> RBF(((1, -1), (-1, 1))).apply({}, jnp.zeros((1, 2))).tolist()
+        [[2.0, 2.0]]
 
     Source: LeCun et al. 1998, section II.B, equation 7.
     """
@@ -91,7 +108,7 @@ class RBF:
     trainable: bool = False
 
     def __post_init__(self) -> None:
-        """Keep the codes as plain numbers, so that layers compare by value."""
+        """Convert the codes to tuples of floats, so that layers compare by value."""
         codes = np.asarray(self.codes, float)
         if codes.ndim != 2 or 0 in codes.shape:
             raise value_error(
@@ -104,7 +121,7 @@ class RBF:
         object.__setattr__(self, "codes", tuple(map(tuple, codes.tolist())))
 
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
-        """The codes where they are trainable, nothing where they are fixed."""
+        """Return the codes if they are trainable, else no parameters."""
         self.output_shape(shape)
         return {"w": jnp.asarray(self.codes, dtype)} if self.trainable else {}
 
@@ -115,7 +132,7 @@ class RBF:
         return jnp.sum(difference**2, axis=-1)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """(classes,)."""
+        """Return (classes,)."""
         if math.prod(shape) != len(self.codes[0]):
             raise value_error(
                 "RBF",
@@ -127,10 +144,14 @@ class RBF:
         return (len(self.codes),)
 
     def counts(self, shape: Shape) -> Counts:
-        """A connection for each value of each code; they count as weights only where they are trained."""
+        """Count a connection for each value of each code; codes count as weights only if they are trained."""
         size = math.prod(shape) * math.prod(self.output_shape(shape))
         return Counts(size if self.trainable else 0, 0, size, size)
 
     def geometry(self, shape: Shape) -> Geometry | None:
-        """The whole input."""
-        return whole_input(shape)
+        """Return a kernel that covers the whole input; None for an input without height and width."""
+        return _whole_input("RBF", shape)
+
+
+def _whole_input(caller: str, shape: Shape) -> Geometry | None:
+    return conv_geometry(caller, shape[:-1], shape[:-1]) if len(shape) == 3 else None

@@ -1,4 +1,4 @@
-"""A network: what it takes, and the named layers that it applies in order."""
+"""A network: its input, and the named layers that it applies in order."""
 
 from __future__ import annotations
 
@@ -21,10 +21,19 @@ __all__ = ["Input", "Network"]
 
 @dataclass(frozen=True)
 class Input:
-    """What a network takes: images of `shape` (H, W, C) whose grey levels 0 and 1 are `background` and `foreground`.
+    """The input of a network: images (H, W, C), with their grey levels scaled to a range.
 
-    >>> Input((32, 32, 1), background=-0.1, foreground=1.175).prepare(np.zeros((2, 28, 28), np.uint8)).shape
-    (2, 32, 32, 1)
+    Args:
+        shape: the axes (H, W, C) of one image.
+        background: the value of grey level 0.
+        foreground: the value of grey level 255.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: for a shape that is not three positive integers.
+
+    Example:
+        >>> Input((32, 32, 1), background=-0.1, foreground=1.175).prepare(np.zeros((2, 28, 28), np.uint8)).shape
+        (2, 32, 32, 1)
     """
 
     shape: Shape
@@ -32,7 +41,7 @@ class Input:
     foreground: float = 1.0
 
     def __post_init__(self) -> None:
-        """Keep the shape as three plain integers."""
+        """Convert the shape to a tuple of three integers."""
         if not isinstance(self.shape, (tuple, list)):
             raise type_error(
                 "Input", "shape", got=describe(self.shape), expected="a tuple (H, W, C)", fix="write Input((32, 32, 1))"
@@ -40,12 +49,22 @@ class Input:
         object.__setattr__(self, "shape", integers("Input", "shape", tuple(self.shape), 3, least=1))
 
     def prepare(self, images: ArrayLike, dtype: DTypeLike = jnp.float32) -> jax.Array:
-        """Turn uint8 images (N, h, w) or (N, h, w, C) into (N, *shape): centred on background, 0..255 scaled.
+        """Scale uint8 images and pad them with background to the shape of the input, centred::
 
-        Raises ArgumentTypeError for a dtype other than uint8, ArgumentValueError for images larger than `shape`.
+            x = background + (foreground - background) * images / 255
+
+        Args:
+            images: uint8 (N, h, w) or (N, h, w, C), at most as large as `shape`.
+            dtype: of the result.
+
+        Returns:
+            x, (N, H, W, C).
+
+        Raises:
+            ArgumentTypeError: for a dtype other than uint8.
+            ArgumentValueError: for images larger than `shape`.
         """
-        pixels = images if hasattr(images, "dtype") else None
-        if pixels is None or pixels.dtype != np.uint8:  # type: ignore[union-attr]
+        if getattr(images, "dtype", None) != np.uint8:
             raise type_error(
                 "Input.prepare",
                 "images",
@@ -53,7 +72,7 @@ class Input:
                 expected="uint8 grey levels",
                 fix="images that are scaled already go to network.apply as they are",
             )
-        pixels = jnp.asarray(pixels)
+        pixels = jnp.asarray(images)
         pixels = pixels[..., None] if pixels.ndim == 3 else pixels
         height, width, maps = self.shape
         if pixels.ndim != 4 or pixels.shape[-1] != maps or pixels.shape[1] > height or pixels.shape[2] > width:
@@ -72,20 +91,27 @@ class Input:
 
 @dataclass(frozen=True)
 class Network:
-    """A sequence of named layers. Everything about it follows from them; parameters are a plain pytree.
+    """A sequence of named layers; its parameters are a plain pytree.
 
-    `layers` are (name, layer) pairs, or a dict. `init` gives `{name: {"w": ..., "b": ...}}` for the layers that have
-    parameters; `apply` is a pure function of (params, images).
+    `init` draws `{name: {"w": ..., "b": ...}}` for the layers that have parameters; `apply` is a pure function of
+    (params, images). The output of each layer for one image is a volume, an activation tensor (H, W, C) or (n,).
 
-    >>> from cnnjax.layers import Conv2D, Dense, MaxPool2D
-    >>> network = Network("tiny", Input((12, 12, 1)), {"c1": Conv2D(4, 5), "s1": MaxPool2D(2), "out": Dense(10)})
-    >>> params = network.init(jax.random.key(0))
-    >>> network.apply(params, jnp.zeros((3, 12, 12, 1))).shape
-    (3, 10)
-    >>> network.shapes()
-    {'input': (12, 12, 1), 'c1': (8, 8, 4), 's1': (4, 4, 4), 'out': (10,)}
+    Args:
+        name: the name of the network.
+        input: its input.
+        layers: (name, layer) pairs, or a dict.
 
-    Raises ArgumentValueError or ArgumentTypeError when a layer does not fit what comes before it.
+    Raises:
+        ArgumentValueError, ArgumentTypeError: when a layer does not fit what comes before it.
+
+    Example:
+        >>> from cnnjax.layers import Conv2D, Dense, MaxPool2D
+        >>> network = Network("tiny", Input((12, 12, 1)), {"c1": Conv2D(4, 5), "s1": MaxPool2D(2), "out": Dense(10)})
+        >>> params = network.init(jax.random.key(0))
+        >>> network.apply(params, jnp.zeros((3, 12, 12, 1))).shape
+        (3, 10)
+        >>> network.shapes()
+        {'input': (12, 12, 1), 'c1': (8, 8, 4), 's1': (4, 4, 4), 'out': (10,)}
     """
 
     name: str
@@ -93,7 +119,7 @@ class Network:
     layers: tuple[tuple[str, Layer], ...]
 
     def __post_init__(self) -> None:
-        """Keep the layers as pairs, and see that each fits the one before it."""
+        """Convert the layers to pairs, and check that each fits the one before it."""
         given: Iterable[Any] = self.layers.items() if isinstance(self.layers, Mapping) else self.layers
         pairs = tuple((str(name), layer) for name, layer in given)
         names = [name for name, _ in pairs]
@@ -114,55 +140,77 @@ class Network:
         self.shapes()
 
     def shapes(self) -> dict[str, Shape]:
-        """The shape of every volume for one image, from "input" to the last layer."""
+        """Return the shape of every volume for one image, from "input" to the last layer."""
         shapes = {"input": self.input.shape}
         shape = self.input.shape
         for name, layer in self.layers:
             shapes[name] = shape = layer.output_shape(shape)
         return shapes
 
+    def input_names(self) -> dict[str, str]:
+        """Return, for each layer, the name of the volume that it reads."""
+        names = [name for name, _ in self.layers]
+        return dict(zip(names, ["input", *names[:-1]], strict=True))
+
     def input_shapes(self) -> dict[str, Shape]:
-        """For each layer, the shape of what it reads."""
-        return dict(zip((name for name, _ in self.layers), self.shapes().values(), strict=False))
+        """Return, for each layer, the shape of the volume that it reads."""
+        shapes = self.shapes()
+        return {layer: shapes[read] for layer, read in self.input_names().items()}
 
     def init(self, key: jax.Array, dtype: DTypeLike = jnp.float32) -> dict[str, Params]:
-        """Draw the parameters from a key of `jax.random.key`."""
+        """Draw the parameters.
+
+        Args:
+            key: a key of `jax.random.key`.
+            dtype: of the parameters.
+
+        Returns:
+            `{name: {"w": ..., "b": ...}}`, without the layers that have no parameters.
+        """
         shapes = self.input_shapes()
         keys = jax.random.split(key, len(self.layers))
         drawn = {name: layer.init(k, shapes[name], dtype) for k, (name, layer) in zip(keys, self.layers, strict=True)}
         return {name: params for name, params in drawn.items() if params}
 
     def apply(self, params: Mapping[str, Params], images: ArrayLike) -> jax.Array:
-        """Return the last volume for images (N, H, W, C) or one image (H, W, C): scores, logits or distances.
+        """Return the output of the last layer: scores, logits or distances.
 
-        `volumes` returns all of them. Raises ArgumentValueError for images of another shape or parameters that lack a
-        layer, ArgumentTypeError for integer images or a dtype that is not that of the parameters.
+        Args:
+            params: the parameters, as `init` returns them.
+            images: prepared images (N, H, W, C), or one image (H, W, C).
+
+        Returns:
+            (N, classes), or (classes,) for one image. `volumes` returns the outputs of all layers.
+
+        Raises:
+            ArgumentValueError: for images of another shape or parameters that lack a layer.
+            ArgumentTypeError: for integer images, or a dtype that is not that of the parameters.
         """
         return self.volumes(params, images)[self.layers[-1][0]]
 
     def volumes(self, params: Mapping[str, Params], images: ArrayLike) -> dict[str, jax.Array]:
-        """Return every volume on the way, by name, from "input" to the last layer. Axes and errors as in `apply`."""
-        x, batched = self._checked(params, images)
+        """Return every volume by name, from "input" to the last layer; axes and errors as in `apply`."""
+        x, batched = self.check_inputs(params, images)
         volumes = {"input": x}
         for name, layer in self.layers:
             volumes[name] = x = layer.apply(params.get(name, {}), x)
         return volumes if batched else {name: volume[0] for name, volume in volumes.items()}
 
     def classify(self, params: Mapping[str, Params], images: ArrayLike) -> jax.Array:
-        """Return the winning class of each image."""
+        """Return the class of each image, (N,); axes and errors as in `apply`."""
         return self.winners(self.apply(params, images))
 
     def winners(self, scores: jax.Array) -> jax.Array:
-        """Return the winning class of each row of scores: the smallest if `smallest_wins`, else the largest."""
-        wins = jnp.argmin if self.smallest_wins else jnp.argmax
-        return wins(scores, axis=-1)
+        """Return the class of each row of scores (N, classes): argmin if `smallest_wins`, else argmax."""
+        return jnp.argmin(scores, axis=-1) if self.smallest_wins else jnp.argmax(scores, axis=-1)
 
     @property
     def smallest_wins(self) -> bool:
-        """Whether the smallest output names the class, as after RBF units, and not the largest."""
+        """Whether the smallest output names the class, as for RBF units, instead of the largest."""
         return getattr(self.layers[-1][1], "smallest_wins", False)
 
-    def _checked(self, params: Mapping[str, Params], images: Any) -> tuple[jax.Array, bool]:
+    def check_inputs(self, params: Mapping[str, Params], images: Any) -> tuple[jax.Array, bool]:
+        """Check the arguments of `apply`; return the images with a batch axis, and whether they had one."""
         caller = f"{self.name}.apply"
         if getattr(images, "dtype", None) == np.uint8:
             fix = "pass network.input.prepare(images), which scales and centres them"

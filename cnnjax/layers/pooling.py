@@ -27,7 +27,7 @@ __all__ = ["AvgPool2D", "MaxPool2D", "Subsample2D"]
 
 @dataclass(frozen=True)
 class _Pool:
-    """What the pools without parameters share; a subclass says how to pool."""
+    """A window that slides over each map; a subclass says what it computes in `pool`."""
 
     window: Pixels = 2
     stride: Pixels | None = None
@@ -35,23 +35,32 @@ class _Pool:
     activation: Activation = "identity"
 
     def __post_init__(self) -> None:
+        """Check what does not depend on the input."""
         integers(type(self).__name__, "window", self.window, 2, least=1)
         check_activation(type(self).__name__, self.activation)
 
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
-        """Nothing to draw."""
+        """Return no parameters."""
         return {}
 
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Pool (N, H, W, C) to (N, H_out, W_out, C) and apply the activation."""
+        return activation_function(self.activation)(self.pool(params, x))
+
+    def pool(self, params: Params, x: jax.Array) -> jax.Array:
+        """Pool (N, H, W, C) to (N, H_out, W_out, C), without the activation."""
+        raise NotImplementedError
+
     def output_shape(self, shape: Shape) -> Shape:
-        """(H_out, W_out, C)."""
+        """Return (H_out, W_out, C)."""
         return (*self.geometry(shape).output, shape[-1])
 
     def counts(self, shape: Shape) -> Counts:
-        """One connection for each pixel of each window."""
+        """Count one connection for each pixel of each window."""
         return Counts(num_connections=math.prod(self.output_shape(shape)) * math.prod(self.geometry(shape).kernel))
 
     def geometry(self, shape: Shape) -> Geometry:
-        """Where the windows stand."""
+        """Return where the windows are."""
         caller = type(self).__name__
         check_is_image(caller, shape)
         return pool_geometry(caller, shape[:-1], self.window, stride=self.stride, padding=self.padding)
@@ -59,43 +68,75 @@ class _Pool:
 
 @dataclass(frozen=True)
 class MaxPool2D(_Pool):
-    """The largest value of each window (`cnnjax.max_pool2d`), then a squashing function.
+    """Max-pooling (`cnnjax.max_pool2d`), then an activation function::
 
-    >>> MaxPool2D(2).output_shape((24, 24, 20))
-    (12, 12, 20)
+        y = f(max of the window)
+
+    Args:
+        window: pixels of the window, one integer or (height, width).
+        stride: pixels between neighbouring windows; the window by default, so that windows do not overlap.
+        padding: as in `cnnjax.max_pool2d`.
+        activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: for a setting that does not fit, as `cnnjax.max_pool2d`.
+
+    Example:
+        >>> MaxPool2D(2).output_shape((24, 24, 20))
+        (12, 12, 20)
     """
 
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Pool and squash (N, H, W, C)."""
-        return activation_function(self.activation)(
-            max_pool2d(x, self.window, stride=self.stride, padding=self.padding)
-        )
+    def pool(self, params: Params, x: jax.Array) -> jax.Array:
+        """Return the maximum of each window."""
+        return max_pool2d(x, self.window, stride=self.stride, padding=self.padding)
 
 
 @dataclass(frozen=True)
 class AvgPool2D(_Pool):
-    """The mean of each window (`cnnjax.avg_pool2d`), then a squashing function.
+    """Average pooling (`cnnjax.avg_pool2d`), then an activation function::
 
-    >>> AvgPool2D(3, stride=2).output_shape((27, 27, 96))
-    (13, 13, 96)
+        y = f(mean of the window)
+
+    Args:
+        window: pixels of the window, one integer or (height, width).
+        stride: pixels between neighbouring windows; the window by default, so that windows do not overlap.
+        padding: as in `cnnjax.avg_pool2d`.
+        activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: for a setting that does not fit, as `cnnjax.avg_pool2d`.
+
+    Example:
+        >>> AvgPool2D(3, stride=2).output_shape((27, 27, 96))
+        (13, 13, 96)
     """
 
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Pool and squash (N, H, W, C)."""
-        return activation_function(self.activation)(
-            avg_pool2d(x, self.window, stride=self.stride, padding=self.padding)
-        )
+    def pool(self, params: Params, x: jax.Array) -> jax.Array:
+        """Return the mean of each window."""
+        return avg_pool2d(x, self.window, stride=self.stride, padding=self.padding)
 
 
 @dataclass(frozen=True)
 class Subsample2D(_Pool):
-    """LeNet-5's sub-sampling (`cnnjax.subsample2d`): sum of the window times a weight plus a bias a map, squashed.
+    """LeNet-5's trainable sub-sampling (`cnnjax.subsample2d`), then an activation function::
 
-        y = f(w[c] * sum of window + b[c]),   w (C,),  b (C,)
+        y = f(w[c] * sum of the window + b[c]),   w (C,),  b (C,)
 
-    >>> s2 = Subsample2D()
-    >>> s2.counts((28, 28, 6)).num_parameters, s2.counts((28, 28, 6)).num_connections
-    (12, 5880)
+    Args:
+        window: pixels of the window, one integer or (height, width).
+        stride: pixels between neighbouring windows; the window by default, so that windows do not overlap.
+        padding: as in `cnnjax.subsample2d`.
+        activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+        weight_init: initialiser of w.
+        bias_init: initialiser of b.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: for a setting that does not fit, as `cnnjax.subsample2d`.
+
+    Example:
+        >>> s2 = Subsample2D()
+        >>> s2.counts((28, 28, 6)).num_parameters, s2.counts((28, 28, 6)).num_connections
+        (12, 5880)
 
     Source: LeCun et al. 1998, section II.B.
     """
@@ -113,13 +154,12 @@ class Subsample2D(_Pool):
             "b": self.bias_init(key_b, maps, fan_in, 1, dtype),
         }
 
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Sub-sample and squash (N, H, W, C)."""
-        y = subsample2d(x, params["w"], params["b"], self.window, stride=self.stride, padding=self.padding)
-        return activation_function(self.activation)(y)
+    def pool(self, params: Params, x: jax.Array) -> jax.Array:
+        """Return the weighted sum of each window, plus the bias."""
+        return subsample2d(x, params["w"], params["b"], self.window, stride=self.stride, padding=self.padding)
 
     def counts(self, shape: Shape) -> Counts:
-        """A weight and a bias for each map; a unit has its window and its bias, and multiplies once."""
+        """Count a weight and a bias for each map; a unit reads its window and its bias, and multiplies once."""
         units = math.prod(self.output_shape(shape))
         area = math.prod(self.geometry(shape).kernel)
         return Counts(shape[-1], shape[-1], units * (area + 1), units)

@@ -1,21 +1,31 @@
-"""The table people expect of a network: volumes, kernels, parameters, connections, multiply-accumulates, fields."""
+"""The summary of a network: output shapes, kernels, parameters, connections, multiply-accumulates, receptive fields."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cnnjax._core.messages import describe, type_error
 from cnnjax.layers.network import Network
 
-__all__ = ["Row", "Summary", "summary"]
+__all__ = ["Row", "Summary", "format_size", "summary"]
 
 
 @dataclass(frozen=True)
 class Row:
     """One layer of a network, for one image.
 
-    `receptive_field` is what one unit sees of the network's input, (height, width) in pixels; `jump` the distance of
-    the fields of neighbouring units, (down, right).
+    Attributes:
+        name: the name of the layer.
+        kind: its class, such as "Conv2D".
+        maps: maps of its output; units of a layer without height and width.
+        size: (height, width) of its output maps; empty without height and width.
+        kernel: (height, width) of its kernel or window; empty without height and width.
+        num_parameters: trainable parameters.
+        num_connections: connections of all units.
+        num_macs: multiply-accumulates.
+        receptive_field: the part of the network's input that one unit reads, (height, width) in pixels.
+        jump: the distance between the receptive fields of neighbouring units, (down, right) in pixels.
     """
 
     name: str
@@ -32,7 +42,13 @@ class Row:
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """The rows of a network's layers and their totals; prints as a table."""
+    """One row for each layer of a network, and the totals; prints as a table.
+
+    Attributes:
+        name: the name of the network.
+        input_shape: the axes (H, W, C) of one image.
+        rows: one `Row` for each layer.
+    """
 
     name: str
     input_shape: tuple[int, ...]
@@ -54,7 +70,7 @@ class Summary:
         return sum(row.num_macs for row in self.rows)
 
     def __repr__(self) -> str:
-        """The table, one line a layer."""
+        """Return the table, one line for each layer."""
         height, width, maps = self.input_shape
         head = (
             "layer",
@@ -70,13 +86,13 @@ class Summary:
         cells: list[tuple[str, ...]] = [("input", "", f"{maps} @ {height}x{width}", "", "", "", "", "", "")]
         for row in self.rows:
             counts = (row.num_parameters, row.num_connections, row.num_macs)
-            volume = f"{row.maps}" + (f" @ {_by(row.size)}" if row.size else "")
+            volume = f"{row.maps}" + (f" @ {format_size(row.size)}" if row.size else "")
             numbers = tuple(f"{count:,}" for count in counts)
             fields = (
-                _by(row.receptive_field),
-                str(row.jump[0]) if row.jump[0] == row.jump[1] else _by(row.jump),
+                format_size(row.receptive_field),
+                str(row.jump[0]) if row.jump[0] == row.jump[1] else format_size(row.jump),
             )
-            cells.append((row.name, row.kind, volume, _by(row.kernel), *numbers, *fields))
+            cells.append((row.name, row.kind, volume, format_size(row.kernel), *numbers, *fields))
         totals = (self.num_parameters, self.num_connections, self.num_macs)
         cells.append(("total", "", "", "", *(f"{total:,}" for total in totals), "", ""))
         widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
@@ -86,21 +102,30 @@ class Summary:
 
 
 def summary(network: Network) -> Summary:
-    """Return the table of a network: one row a layer, and the totals.
+    """Return the summary of a network: one row for each layer, and the totals.
 
-    A connection is one input of one unit, its bias included; a multiply-accumulate one product of a weight with a
-    value. Printed, it is a table; as a value, `.rows`, `.num_parameters`, `.num_connections`, `.num_macs`.
+    A connection is one input of one unit, its bias included; a multiply-accumulate is one product of a weight and a
+    value. The receptive field grows from layer to layer by (kernel extent - 1) jumps, and the jump is the product of
+    the strides.
 
-    Raises ArgumentTypeError for anything but a `Network`.
+    Args:
+        network: a `Network`.
 
-    >>> import cnnjax
-    >>> table = summary(cnnjax.models.lenet5())
-    >>> table.num_parameters, table.num_connections
-    (60000, 340908)
-    >>> table.rows[2].name, table.rows[2].num_parameters, table.rows[2].receptive_field
-    ('c3', 1516, (14, 14))
+    Returns:
+        A `Summary`, which prints as a table and has `rows`, `num_parameters`, `num_connections` and `num_macs`.
 
-    Source: the counts are those of LeCun et al. 1998, section II.B; for receptive fields see Dumoulin and Visin 2016.
+    Raises:
+        ArgumentTypeError: for anything but a `Network`.
+
+    Example:
+        >>> import cnnjax
+        >>> table = summary(cnnjax.models.lenet5())
+        >>> table.num_parameters, table.num_connections
+        (60000, 340908)
+        >>> table.rows[2].name, table.rows[2].num_parameters, table.rows[2].receptive_field
+        ('c3', 1516, (14, 14))
+
+    Source: counts as in LeCun et al. 1998, section II.B; receptive fields as in Dumoulin and Visin 2016.
     """
     if not isinstance(network, Network):
         raise type_error(
@@ -110,7 +135,7 @@ def summary(network: Network) -> Summary:
             expected="a cnnjax Network",
             fix="pass for example cnnjax.models.lenet5()",
         )
-    rows = []
+    rows: list[Row] = []
     field: tuple[int, ...] = (1, 1)
     jump: tuple[int, ...] = (1, 1)
     shapes, inputs = network.shapes(), network.input_shapes()
@@ -138,8 +163,9 @@ def summary(network: Network) -> Summary:
     return Summary(network.name, network.input.shape, tuple(rows))
 
 
-def _by(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))
+def format_size(size: Iterable[int]) -> str:
+    """Return a size as text, such as "28x28"."""
+    return "x".join(map(str, size))
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:

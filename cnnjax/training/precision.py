@@ -56,7 +56,7 @@ class _Rounding(Network):
 
     def volumes(self, params: Mapping[str, Params], images: ArrayLike) -> dict[str, jax.Array]:
         """Every volume, computed in `dtype`."""
-        self._checked(params, images)
+        self.check_inputs(params, images)
         images = jnp.asarray(images)
         rounded = jax.tree.map(lambda a: a.astype(self.dtype), dict(params))
         volumes = super().volumes(rounded, images.astype(self.dtype))

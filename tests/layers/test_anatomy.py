@@ -75,9 +75,9 @@ def test_the_parts_of_a_layer_give_its_output(network, layer):
     params = parameters_of(network)
     image = np.random.default_rng(0).normal(size=network.input.shape)
     parts = take_apart(network, params, image, layer)
-    squash = cnnjax.ACTIVATIONS[dict(network.layers)[layer].activation]
+    activation = cnnjax.ACTIVATIONS[dict(network.layers)[layer].activation]
     volumes = network.volumes(params, image)
-    np.testing.assert_allclose(squash(parts.before_squashing), volumes[layer], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(activation(parts.pre_activation), volumes[layer], rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(parts.output, volumes[layer])
     np.testing.assert_array_equal(parts.total, parts.partial.sum(axis=-2))
     assert ((np.abs(parts.weights).sum((0, 1)) > 0) == parts.table.matrix).all()

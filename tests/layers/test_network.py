@@ -1,0 +1,194 @@
+"""Networks and their inputs: volumes, parameters, application, and what does not fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import normal, parameters_of
+
+from cnnjax import Input, Network
+from cnnjax import connections as tables
+from cnnjax.errors import ArgumentTypeError, ArgumentValueError
+from cnnjax.layers import RBF, Conv2D, Dense, MaxPool2D
+
+KEY = jax.random.key(0)
+
+CODES = ((1, -1, 1), (-1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: Input((32, 32)), ArgumentValueError, r"Input: `shape` is \(32, 32\) \(2 entries\)"),
+        (lambda: Input((32, 0, 1)), ArgumentValueError, r"`shape` is \(32, 0, 1\)"),
+        (lambda: Input(32), ArgumentTypeError, r"`shape` is 32; expected a tuple \(H, W, C\)"),
+    ],
+)
+def test_an_input_that_cannot_be_is_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_images_are_centred_and_their_grey_levels_scaled():
+    take = Input((5, 6, 1), background=-0.1, foreground=1.175)
+    images = np.full((2, 2, 3), 255, np.uint8)
+    images[1] = 51
+    prepared = take.prepare(images)
+    assert prepared.shape == (2, 5, 6, 1)
+    assert prepared.dtype == jnp.float32
+    inside = np.zeros((5, 6), bool)
+    inside[1:3, 1:4] = True  # the odd row and column go after the image
+    np.testing.assert_allclose(prepared[0, ..., 0], np.where(inside, 1.175, -0.1), rtol=1e-6)
+    np.testing.assert_allclose(prepared[1, ..., 0], np.where(inside, 0.155, -0.1), rtol=1e-6)
+    np.testing.assert_array_equal(take.prepare(images[..., None]), prepared)
+    assert take.prepare(images, jnp.float64).dtype == jnp.float64
+    np.testing.assert_array_equal(take.prepare(jnp.asarray(images)), prepared)
+
+
+def test_plain_input_is_between_zero_and_one():
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    np.testing.assert_allclose(Input((16, 16, 1)).prepare(ramp)[0, ..., 0], ramp[0] / 255, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "words"),
+    [
+        (np.zeros((2, 5, 5), np.float32), ArgumentTypeError, "float32; expected uint8 grey levels"),
+        ([[0, 1]], ArgumentTypeError, "a list of 1 items; expected uint8"),
+        (np.zeros((2, 5, 5, 3), np.uint8), ArgumentValueError, r"\(N, h, w\) or \(N, h, w, 1\), at most 6 x 6 pixels"),
+        (np.zeros((2, 7, 5), np.uint8), ArgumentValueError, "at most 6 x 6 pixels"),
+        (np.zeros((2, 5, 7), np.uint8), ArgumentValueError, "crop or resize"),
+        (np.zeros((5, 5), np.uint8), ArgumentValueError, r"\(N, h, w\)"),
+    ],
+)
+def test_images_that_are_no_grey_levels_are_refused(images, error, words):
+    with pytest.raises(error, match=words):
+        Input((6, 6, 1)).prepare(images)
+
+
+SMALL = Network(
+    "small",
+    Input((8, 7, 1)),
+    (
+        ("c1", Conv2D(3, 3, activation="tanh")),
+        ("s2", MaxPool2D(2)),
+        ("c3", Conv2D(4, 2, connections=tables.from_rows([[0], [1, 2], [0, 2], []], 3), activation="tanh")),
+        ("out", Dense(5)),
+    ),
+)
+
+PARAMS = SMALL.init(KEY)
+
+
+def test_a_network_knows_the_shape_of_every_volume():
+    assert SMALL.shapes() == {"input": (8, 7, 1), "c1": (6, 5, 3), "s2": (3, 2, 3), "c3": (2, 1, 4), "out": (5,)}
+    assert SMALL.input_shapes() == {"c1": (8, 7, 1), "s2": (6, 5, 3), "c3": (3, 2, 3), "out": (2, 1, 4)}
+    params = parameters_of(SMALL)
+    volumes = SMALL.volumes(params, jnp.zeros((2, 8, 7, 1)))
+    assert {name: volume.shape[1:] for name, volume in volumes.items()} == SMALL.shapes()
+    assert list(volumes) == list(SMALL.shapes())
+
+
+def test_parameters_are_a_plain_pytree_with_readable_keys():
+    params = PARAMS
+    paths = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)}
+    assert paths == {f"['{layer}']['{key}']" for layer in ("c1", "c3", "out") for key in "wb"}
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    again, other = SMALL.init(KEY), SMALL.init(jax.random.key(1))
+    halves = jax.eval_shape(lambda: SMALL.init(KEY, jnp.bfloat16))
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(halves))
+    assert jax.tree.all(jax.tree.map(np.array_equal, params, again))
+    assert not np.array_equal(params["c1"]["w"], other["c1"]["w"])
+
+
+def test_applying_a_network_is_applying_its_layers_one_after_the_other():
+    params, x = parameters_of(SMALL), normal((3, 8, 7, 1), "images")
+    y = jnp.asarray(x)
+    for name, layer in SMALL.layers:
+        y = layer.apply(params.get(name, {}), y)
+    np.testing.assert_array_equal(SMALL.apply(params, x), y)
+    np.testing.assert_array_equal(SMALL.volumes(params, x)["out"], y)
+    for volume, one in zip(SMALL.volumes(params, x).values(), SMALL.volumes(params, x[1]).values(), strict=True):
+        np.testing.assert_allclose(one, volume[1], rtol=1e-12, atol=1e-14)
+
+
+def test_a_batch_is_its_images_one_by_one_is_jit_is_vmap():
+    params, x = parameters_of(SMALL), normal((3, 8, 7, 1), "images")
+    scores = SMALL.apply(params, x)
+    close = {"rtol": 1e-12, "atol": 1e-14}
+    np.testing.assert_allclose(scores, [SMALL.apply(params, image) for image in x], **close)
+    np.testing.assert_allclose(scores, jax.jit(SMALL.apply)(params, x), **close)
+    np.testing.assert_allclose(scores, jax.vmap(SMALL.apply, (None, 0))(params, x), **close)
+    assert SMALL.apply(params, x[:0]).shape == (0, 5)
+
+
+def test_classes_win_by_the_largest_score_or_the_smallest_distance():
+    x = jnp.asarray(normal((4, 8, 7, 1), "images"))
+    params = parameters_of(SMALL)
+    np.testing.assert_array_equal(SMALL.classify(params, x), np.argmax(SMALL.apply(params, x), -1))
+    assert SMALL.classify(params, x[0]).shape == ()
+    by_distance = Network("near", Input((1, 1, 3)), {"rbf": RBF(CODES)})
+    np.testing.assert_array_equal(by_distance.classify({}, jnp.array(CODES, float)[:, None, None]), [0, 1])
+
+
+def test_unconnected_weights_of_a_network_have_a_gradient_of_exactly_zero():
+    params, x = parameters_of(SMALL), normal((2, 8, 7, 1), "images")
+    gradient = jax.grad(lambda params: jnp.sum(SMALL.apply(params, x) ** 2))(params)["c3"]["w"]
+    table = dict(SMALL.layers)["c3"].connections.matrix
+    assert np.all(np.asarray(gradient)[:, :, ~table] == 0)
+    assert np.all(np.asarray(gradient)[:, :, table] != 0)
+
+
+def test_networks_are_values():
+    as_dict = Network("small", Input((8, 7, 1)), dict(SMALL.layers))
+    assert as_dict == SMALL
+    assert hash(as_dict) == hash(SMALL)
+    assert Network("small", Input([8, 7, 1]), SMALL.layers) == SMALL
+    assert Network("small", Input((9, 7, 1)), SMALL.layers) != SMALL
+    assert len({SMALL, as_dict}) == 1
+    compiled = jax.jit(lambda network, params, x: network.apply(params, x), static_argnums=0)
+    assert compiled(SMALL, PARAMS, jnp.zeros((1, 8, 7, 1), jnp.float32)).shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "words"),
+    [
+        ((), ArgumentValueError, "at least one layer"),
+        ((("a", Dense(2)), ("a", Dense(2))), ArgumentValueError, "a name of its own"),
+        ((("input", Dense(2)),), ArgumentValueError, 'other than "input"'),
+        ((("a", Dense),), ArgumentTypeError, r"`a` is .* expected a layer.* Conv2D\(6, 5\)"),
+        ((("a", jnp.tanh),), ArgumentTypeError, "expected a layer"),
+        ({"a": Conv2D(2, 9)}, ArgumentValueError, "a kernel of .* at most 8"),
+        ({"a": Dense(3), "b": Conv2D(2, 3)}, ArgumentValueError, r"expected the axes \(H, W, C\)"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused_when_the_network_is_built(layers, error, words):
+    with pytest.raises(error, match=words):
+        Network("bad", Input((8, 7, 1)), layers)
+
+
+IMAGES = np.zeros((2, 8, 7, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("params", "images", "error", "words"),
+    [
+        (PARAMS, np.zeros((2, 8, 7, 1), np.uint8), ArgumentTypeError, r"small.apply: `images`.* network.input.prepare"),
+        (PARAMS, np.zeros((2, 8, 7, 1), int), ArgumentTypeError, "floating"),
+        (PARAMS, None, ArgumentTypeError, "`images` is None"),
+        (PARAMS, IMAGES[..., 0], ArgumentValueError, r"expected \(N, 8, 7, 1\) or \(8, 7, 1\)"),
+        (PARAMS, IMAGES[:, :7], ArgumentValueError, r"\(2, 7, 7, 1\)"),
+        (PARAMS, IMAGES[None], ArgumentValueError, r"\(1, 2, 8, 7, 1\)"),
+        ({}, IMAGES, ArgumentValueError, r"`params` is with keys \[\]; expected the parameters of 'c1'"),
+        ({"c1": PARAMS["c1"]}, IMAGES, ArgumentValueError, "the parameters of 'c3' among them"),
+        (
+            PARAMS,
+            IMAGES.astype(float),
+            ArgumentTypeError,
+            r"of dtype float64; expected float32, the dtype of params\['c1'\]\['w'\]",
+        ),
+    ],
+)
+def test_images_and_parameters_that_do_not_fit_are_refused(params, images, error, words):
+    with pytest.raises(error, match=words):
+        SMALL.apply(params, images)

@@ -1,0 +1,45 @@
+"""Pooling layers: their settings reach the pooling functions, and what does not fit."""
+
+import numpy as np
+import pytest
+from cases import integers
+
+from cnnjax import reference
+from cnnjax.errors import ArgumentValueError
+from cnnjax.layers import AvgPool2D, MaxPool2D, Subsample2D
+
+
+@pytest.mark.parametrize(
+    ("layer", "pool"),
+    [
+        (MaxPool2D(2, stride=1, padding="SAME"), reference.max_pool),
+        (AvgPool2D(2, stride=1, padding="SAME"), reference.avg_pool),
+        (Subsample2D(2, stride=1, padding="SAME"), lambda x, *a, **k: 3 * reference.avg_pool(x, *a, **k)),
+    ],
+)
+def test_a_pooling_layer_hands_every_setting_on(layer, pool):
+    x = np.ones((1, 3, 3, 2)) if isinstance(layer, Subsample2D) else integers((1, 3, 3, 2), "x")
+    params = {"w": np.full(2, 3.0), "b": np.zeros(2)} if isinstance(layer, Subsample2D) else {}
+    y = layer.apply(params, x)
+    if isinstance(layer, Subsample2D):
+        np.testing.assert_array_equal(y[0, ..., 0], [[12, 12, 6], [12, 12, 6], [6, 6, 3]])
+    else:
+        np.testing.assert_allclose(y, pool(x, (2, 2), stride=1, padding="SAME"), rtol=4e-16)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (
+            lambda: MaxPool2D(2).output_shape((100,)),
+            ArgumentValueError,
+            "MaxPool2D: `shape`.* put this layer before the dense",
+        ),
+        (lambda: MaxPool2D(0), ArgumentValueError, "MaxPool2D: `window` is 0"),
+        (lambda: AvgPool2D(2, activation="no"), ArgumentValueError, "AvgPool2D: `activation`"),
+        (lambda: Subsample2D(9).output_shape((4, 4, 1)), ArgumentValueError, "Subsample2D: `window` is a window of"),
+    ],
+)
+def test_a_layer_that_cannot_be_is_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()

@@ -1,7 +1,8 @@
-"""Write, verify and run convolutional networks in JAX with nothing hidden.
+"""Write, verify and run convolutional networks in JAX.
 
-A convolution is a table that says which input map feeds which output map, and an explicit weight array
-(k, k, C_in, C_out). Everything else computes it fast, or verifies that its gradient is right.
+A convolution is an explicit weight array (k, k, C_in, C_out) and, if not every map is connected to every other, a table
+that says which input map feeds which output map. The rest of the library computes it fast, verifies its gradient, and
+trains networks of it.
 """
 
 import importlib
@@ -9,8 +10,8 @@ from typing import Any
 
 from cnnjax._version import __version__ as __version__
 
-# Names are imported on first use: importing conv2d does not import the checker, nor optax. `__init__.pyi` tells type
-# checkers the same, and a test keeps the two equal.
+# Names are imported on first use: importing conv2d does not import the gradient checker or optax. `__init__.pyi` says
+# the same to type checkers, and a test keeps the two equal.
 _MODULES = (
     "activations",
     "check",

@@ -1,7 +1,7 @@
-"""Which input map feeds which output map: the connection table of a convolutional layer, and what it counts.
+"""Connection tables: which input map of a convolutional layer feeds which output map, and how much that is.
 
-A table is a boolean matrix (C_in, C_out). Full connection is the ordinary convolution; one-to-one, grouped and
-depthwise are the ones with names; LeNet-5's Table I is one between its S2 and C3.
+A table is a boolean matrix (C_in, C_out). A full table is the ordinary convolution; one-to-one, grouped and depthwise
+tables are the other common ones; Table I of LeNet-5 connects its layers S2 and C3.
 """
 
 from __future__ import annotations
@@ -36,19 +36,24 @@ _MOST_COLUMNS_PRINTED = 40
 class ConnectionTable:
     """Which input map feeds which output map.
 
-    `matrix` is boolean, (C_in, C_out): matrix[c, o] says whether output map o reads input map c. Tables compare and
-    hash by value, so that one can be a static argument of `jax.jit`.
+    Tables are immutable, and compare and hash by value, so one can be a static argument of `jax.jit`.
 
-    Raises ArgumentTypeError for a matrix that is not boolean, ArgumentValueError for one that is not (C_in, C_out).
+    Args:
+        matrix: a boolean array (C_in, C_out); matrix[c, o] says whether output map o reads input map c.
 
-    >>> table = ConnectionTable([[True, False, True], [False, True, True]])
-    >>> table
-    ConnectionTable: 2 -> 3 maps, 4 of 6 links
-          0 1 2
-       0  X . X
-       1  . X X
-    >>> table.num_parameters(kernel=5)          # 4 slices of 25 weights and one bias an output map
-    103
+    Raises:
+        TypeError: for a matrix that is not boolean.
+        ValueError: for one that is not of shape (C_in, C_out).
+
+    Example:
+        >>> table = ConnectionTable([[True, False, True], [False, True, True]])
+        >>> table
+        ConnectionTable: 2 -> 3 maps, 4 of 6 links
+              0 1 2
+           0  X . X
+           1  . X X
+        >>> table.num_parameters(kernel=5)          # 4 slices of 25 weights, and one bias for each output map
+        103
 
     Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition",
     section II.B.
@@ -100,11 +105,19 @@ class ConnectionTable:
         return tuple(int(n) for n in self.matrix.sum(axis=1))
 
     def num_weights(self, kernel: int | Sequence[int]) -> int:
-        """The number of weights that have an effect: num_links * taps of the kernel (an int means a square kernel)."""
+        """The number of weights that have an effect: num_links times the taps of the kernel.
+
+        Args:
+            kernel: its size along each axis; one integer means a square.
+        """
         return self.num_links * _taps("num_weights", kernel)
 
     def num_parameters(self, kernel: int | Sequence[int], bias: bool = True) -> int:
-        """The number of trainable parameters: num_weights(kernel), and one bias for each output map.
+        """The number of trainable parameters: `num_weights`, and one bias for each output map.
+
+        Args:
+            kernel: its size along each axis; one integer means a square.
+            bias: whether each output map has a bias.
 
         >>> LENET5_C3.num_parameters(kernel=5)
         1516
@@ -112,7 +125,12 @@ class ConnectionTable:
         return self.num_weights(kernel) + (self.c_out if bias else 0)
 
     def num_connections(self, kernel: int | Sequence[int], output: int | Sequence[int], bias: bool = True) -> int:
-        """The number of connections: num_parameters(kernel, bias) * positions, for output maps of size `output`.
+        """The number of connections, as LeCun et al. 1998 count them: `num_parameters` times the positions.
+
+        Args:
+            kernel: its size along each axis; one integer means a square.
+            output: the size of the output maps along each axis; one integer means a square.
+            bias: whether each output map has a bias.
 
         >>> LENET5_C3.num_connections(kernel=5, output=10)
         151600
@@ -120,7 +138,7 @@ class ConnectionTable:
         return self.num_parameters(kernel, bias) * math.prod(_sides("num_connections", "output", output))
 
     def __eq__(self, other: object) -> bool:
-        """Equal when the matrices are."""
+        """Whether the matrices are equal."""
         if not isinstance(other, ConnectionTable):
             return NotImplemented
         return np.array_equal(self.matrix, other.matrix)
@@ -147,9 +165,9 @@ class ConnectionTable:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """A table taken apart: block g has the input maps inputs[g] and the output maps outputs[g], and no link leaves it.
+    """The disjoint blocks of a table: block g links the input maps inputs[g] with the output maps outputs[g] only.
 
-    inputs is (blocks, C_in / blocks), outputs (blocks, C_out / blocks), both ascending within a block.
+    `inputs` is (blocks, C_in / blocks) and `outputs` (blocks, C_out / blocks), both ascending within a block.
     """
 
     inputs: np.ndarray
@@ -157,10 +175,10 @@ class Blocks:
 
 
 def blocks_of(table: ConnectionTable) -> Blocks | None:
-    """Take a table apart into blocks of one size, each the maps that links join; None if they differ, or are one.
+    """Split a table into its connected components, if there are several and all of one size, else return None.
 
-    A convolution by such a table is a grouped one, of maps put in another order: the products that a mask would waste
-    are not computed.
+    A convolution by such a table is a grouped convolution of reordered maps, which computes none of the products that a
+    mask would set to zero.
 
     >>> blocks_of(ConnectionTable([[True, False], [False, True], [True, False], [False, True]])).inputs.tolist()
     [[0, 2], [1, 3]]
@@ -175,7 +193,7 @@ def _blocks_of(shape: tuple[int, int], matrix: bytes) -> Blocks | None:
     links = np.frombuffer(matrix, bool).reshape(shape)
     if not (links.any(axis=0).all() and links.any(axis=1).all()):
         return None
-    # The block of a map: the least input map that it is joined to, found by passing it along the links.
+    # Label each map with the least input map of its component, by passing labels along the links until none changes.
     of_input = np.arange(shape[0])
     while True:
         of_output = np.where(links, of_input[:, None], shape[0]).min(axis=0)
@@ -183,16 +201,16 @@ def _blocks_of(shape: tuple[int, int], matrix: bytes) -> Blocks | None:
         if np.array_equal(least, of_input):
             break
         of_input = least
-    names, sizes_in = np.unique(of_input, return_counts=True)
+    labels, sizes_in = np.unique(of_input, return_counts=True)
     sizes_out = np.unique(of_output, return_counts=True)[1]
-    if len(names) == 1 or len({*sizes_in}) > 1 or len({*sizes_out}) > 1:
+    if len(labels) == 1 or len({*sizes_in}) > 1 or len({*sizes_out}) > 1:
         return None
-    in_order = (np.argsort(of, kind="stable").reshape(len(names), -1) for of in (of_input, of_output))
-    return Blocks(*in_order)
+    inputs, outputs = (np.argsort(of_map, kind="stable").reshape(len(labels), -1) for of_map in (of_input, of_output))
+    return Blocks(inputs, outputs)
 
 
 def full(c_in: int, c_out: int) -> ConnectionTable:
-    """Every input map feeds every output map: the ordinary convolution.
+    """Return the table in which every input map feeds every output map: the ordinary convolution.
 
     >>> full(4, 6).num_links
     24
@@ -202,7 +220,7 @@ def full(c_in: int, c_out: int) -> ConnectionTable:
 
 
 def one_to_one(c: int) -> ConnectionTable:
-    """Input map i feeds output map i alone.
+    """Return the table of c maps in which input map i feeds output map i only.
 
     >>> one_to_one(3).rows
     ((0,), (1,), (2,))
@@ -211,13 +229,17 @@ def one_to_one(c: int) -> ConnectionTable:
 
 
 def grouped(c_in: int, c_out: int, groups: int) -> ConnectionTable:
-    """Input and output maps in `groups` consecutive blocks; a block of inputs feeds its own block of outputs.
+    """Return the table of `conv2d(..., groups=groups)`: consecutive blocks of input maps feed those of output maps.
 
-    The table of `conv2d(..., groups=groups)` (Krizhevsky, Sutskever and Hinton 2012, section 3.5). Raises
-    ArgumentValueError unless `groups` divides both numbers of maps.
+    Raises:
+        TypeError: for a number that is not an integer.
+        ValueError: unless `groups` divides both numbers of maps.
 
     >>> grouped(4, 6, 2).rows
     ((0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3))
+
+    Source: Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep convolutional neural networks",
+    section 3.5.
     """
     caller = "grouped"
     c_in, c_out = _count(caller, "c_in", c_in), _count(caller, "c_out", c_out)
@@ -234,7 +256,7 @@ def grouped(c_in: int, c_out: int, groups: int) -> ConnectionTable:
 
 
 def depthwise(c_in: int, multiplier: int = 1) -> ConnectionTable:
-    """Each input map feeds `multiplier` output maps of its own: output o reads input o // multiplier.
+    """Return the table in which each input map feeds `multiplier` output maps: output o reads input o // multiplier.
 
     >>> depthwise(3, 2).rows
     ((0,), (0,), (1,), (1,), (2,), (2,))
@@ -244,24 +266,25 @@ def depthwise(c_in: int, multiplier: int = 1) -> ConnectionTable:
 
 
 def from_rows(rows: Iterable[Iterable[int]], c_in: int) -> ConnectionTable:
-    """The table in which output map o reads the input maps rows[o], out of `c_in`.
+    """Return the table in which output map o reads the input maps rows[o], out of `c_in`.
 
-    Raises ArgumentValueError for an input map that is not in 0 .. c_in - 1 or is named twice for one output map,
-    ArgumentTypeError for one that is not an integer.
+    Raises:
+        TypeError: for an input map that is not an integer.
+        ValueError: for one that is not in 0 .. c_in - 1, or is named twice for one output map.
 
     >>> from_rows([[0, 1], [1, 2], [0, 2]], c_in=3).fan_out
     (2, 2, 2)
     """
     c_in = _count("from_rows", "c_in", c_in)
     try:
-        rows = [list(row) for row in rows]
+        inputs_of = [list(row) for row in rows]
     except TypeError as error:
         expected = "for each output map, a list of the input maps that feed it"
         raise type_error(
             "from_rows", "rows", got=describe(rows), expected=expected, fix="write [[0, 1], [1, 2]]"
         ) from error
-    matrix = np.zeros((c_in, len(rows)), bool)
-    for o, row in enumerate(rows):
+    matrix = np.zeros((c_in, len(inputs_of)), bool)
+    for o, row in enumerate(inputs_of):
         for entry in row:
             c = _index("from_rows", f"rows[{o}]", entry)
             if not 0 <= c < c_in or matrix[c, o]:
@@ -323,7 +346,8 @@ LENET5_C3 = from_rows(
     ],
     c_in=6,
 )
-"""Table I of LeCun et al. 1998: how the six maps of S2 feed the sixteen of C3.
+"""Table I of LeCun et al. 1998: which of the six maps of S2 feed each of the sixteen of C3.
 
-Six contiguous triples and six contiguous quadruples (cyclically), three quadruples that are not contiguous, one full.
+The first six output maps read three contiguous input maps (cyclically), the next six four contiguous ones, the next
+three four that are not contiguous, and the last all six.
 """

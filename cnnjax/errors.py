@@ -1,6 +1,6 @@
-"""The exceptions that cnnjax raises on purpose.
+"""The exceptions that cnnjax raises.
 
-All derive from `CnnjaxError`, and each from the built-in exception that fits, so `except ValueError` catches them too.
+All derive from `CnnjaxError`, and each also from the built-in exception that fits, so `except ValueError` works too.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = [
 
 
 class CnnjaxError(Exception):
-    """Base class of the exceptions that cnnjax raises on purpose."""
+    """Base class of the exceptions that cnnjax raises."""
 
 
 class ArgumentValueError(CnnjaxError, ValueError):
-    """An argument has the right type but a value (often a shape) that cannot work."""
+    """An argument has the right type but a value (often a shape) that does not fit."""
 
 
 class ArgumentTypeError(CnnjaxError, TypeError):
@@ -34,15 +34,15 @@ class ArgumentTypeError(CnnjaxError, TypeError):
 
 
 class DataError(CnnjaxError, ValueError):
-    """A data file is truncated, corrupt, or not what its name says."""
+    """A data file is truncated, corrupt, or not of the format that its name says."""
 
 
 class DataNotFoundError(DataError, FileNotFoundError):
-    """A data file does not exist where it was looked for."""
+    """A data file does not exist."""
 
 
 class MissingExtraError(CnnjaxError, ImportError):
-    """A function needs a package that only an extra of cnnjax installs."""
+    """A function needs a package that is installed by an extra of cnnjax only."""
 
 
 class CheckpointError(CnnjaxError, OSError):
@@ -50,7 +50,7 @@ class CheckpointError(CnnjaxError, OSError):
 
 
 class ConfigurationError(CnnjaxError, ValueError):
-    """The checkpoints in a folder belong to a run with another configuration."""
+    """The checkpoints in a folder are of a run with another configuration."""
 
 
 class DivergedError(CnnjaxError, ArithmeticError):

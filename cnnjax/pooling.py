@@ -1,6 +1,6 @@
-"""Pooling: one value for each window of each map, by maximum, mean or p-norm; and LeNet-5's trainable sub-sampling.
+"""Pooling by maximum, mean or p-norm, and LeNet-5's trainable sub-sampling: one value for each window of each map.
 
-A pool never mixes maps and never changes their number. Windows stand `stride` apart, by default side by side.
+Pooling never mixes maps and never changes their number. Windows are `stride` pixels apart, by default side by side.
 """
 
 from __future__ import annotations
@@ -13,17 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from cnnjax._core.arguments import (
-    array,
-    check_bias,
-    check_rank,
-    check_same_dtype,
-    image,
-    optional_array,
-)
+from cnnjax._core.arguments import array, check_bias, check_rank, check_real, check_same_dtype, image, optional_array
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import Geometry, Padding, conv_geometry, integers
-from cnnjax._core.windows import accumulation_dtype, extend, pad_zeros, under_each_tap
+from cnnjax._core.windows import accumulation_dtype, pad_boundary, pad_constant, tap_views
 
 __all__ = ["avg_pool2d", "lp_pool2d", "max_pool2d", "pool_geometry", "subsample2d"]
 
@@ -33,24 +26,27 @@ Window = int | tuple[int, int]
 def max_pool2d(
     x: ArrayLike, window: Window = 2, *, stride: Window | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
-    """Take the largest value of each window of each map.
+    """Take the maximum of each window of each map.
+
+    For all positions (i, j)::
 
         y[n, i, j, c] = max_{u, v} x[n, i * stride + u - top, j * stride + v - left, c]
 
-    The gradient goes to the largest value; equal largest values share it equally.
+    The gradient goes to the maximum; equal maxima share it equally.
 
     Args:
         x: the image, (N, H, W, C) or (H, W, C), of a real dtype.
         window: its height and width in pixels, one integer for a square.
         stride: pixels between neighbouring windows; by default the window, so that they do not overlap.
-        padding: as in `conv2d`. What lies beyond the edge under "SAME" and explicit padding never wins.
+        padding: as in `conv2d`. Pixels that "SAME" and explicit padding add are never the maximum.
 
     Returns:
         y, (N, H_out, W_out, C) or (H_out, W_out, C); H_out = (top + H + bottom - window) // stride + 1.
 
     Raises:
-        TypeError: for no array, an integer or complex one, or a setting that is not an integer.
-        ValueError: for a wrong rank, a window larger than the padded image, padding of a whole window.
+        TypeError: for an argument that is not an array, an integer or complex array, or a setting that is not an
+            integer.
+        ValueError: for a wrong rank, a window larger than the padded image, or padding as large as the window.
 
     Example:
         >>> import jax.numpy as jnp, cnnjax
@@ -62,13 +58,10 @@ def max_pool2d(
     """
     caller = "max_pool2d"
     x, batched = image(caller, "x", x, ("H", "W", "C"))
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        fix = "pool jnp.abs(x), or the real and imaginary parts"
-        raise type_error(
-            caller, "x", got=describe(x), expected="a real dtype, because complex numbers have no order", fix=fix
-        )
-    seen, taps, _ = _windows(caller, x, window, stride, padding, beyond=-jnp.inf)
-    y = _largest(seen, taps).astype(x.dtype)
+    fix = "pool jnp.abs(x), or the real and imaginary parts"
+    check_real(caller, "x", x, expected="a real dtype, because complex numbers have no order", fix=fix)
+    pixels, taps, _ = _windows(caller, x, window, stride, padding, beyond=-jnp.inf)
+    y = _largest(pixels, taps).astype(x.dtype)
     return y if batched else y[0]
 
 
@@ -77,10 +70,12 @@ def avg_pool2d(
 ) -> jax.Array:
     """Take the mean of each window of each map.
 
+    For all positions (i, j)::
+
         y[n, i, j, c] = mean_{u, v} x[n, i * stride + u - top, j * stride + v - left, c]
 
-    The mean is over the pixels of the image in the window: under "SAME" and explicit padding the zeros beyond the
-    edge do not count, so that a constant image stays constant.
+    The mean is over the pixels of the image in the window: zeros that "SAME" and explicit padding add do not count, so
+    a constant image stays constant.
 
     Args:
         x: the image, (N, H, W, C) or (H, W, C).
@@ -90,7 +85,7 @@ def avg_pool2d(
         y, (N, H_out, W_out, C) or (H_out, W_out, C).
 
     Raises:
-        TypeError, ValueError: as `max_pool2d`, but complex images have a mean.
+        TypeError, ValueError: as `max_pool2d`, except that x may be complex.
 
     Example:
         >>> import jax.numpy as jnp, cnnjax
@@ -102,10 +97,10 @@ def avg_pool2d(
     Source: LeCun et al. 1998, section II.A ("local averaging").
     """
     x, batched = image("avg_pool2d", "x", x, ("H", "W", "C"))
-    seen, taps, geometry = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
-    inside = pad_zeros(jnp.ones((1, *geometry.size, 1), seen.dtype), geometry)
-    count = sum(ones for _, ones in under_each_tap(inside, geometry))
-    y = (jnp.sum(seen, axis=taps) / count).astype(x.dtype)
+    pixels, taps, geometry = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
+    on_image = pad_constant(jnp.ones((1, *geometry.size, 1), pixels.dtype), geometry)
+    count = sum(ones for _, ones in tap_views(on_image, geometry))
+    y = (jnp.sum(pixels, axis=taps) / count).astype(x.dtype)
     return y if batched else y[0]
 
 
@@ -119,10 +114,13 @@ def lp_pool2d(
 ) -> jax.Array:
     """Take the p-norm of each window of each map.
 
+    For all positions (i, j)::
+
         y[n, i, j, c] = (sum_{u, v} |x[n, i * stride + u - top, j * stride + v - left, c]|^p)^(1/p)
 
-    p = 1 is the sum of the moduli; as p grows it approaches the largest modulus. A window of zeros has no derivative;
-    its gradient here is zero, the one that every symmetric convention gives, and so is that of |x| at zero for p = 1.
+    p = 1 is the sum of the absolute values; as p grows, the norm approaches their maximum. Where the norm has no
+    derivative, in a window of zeros, the gradient is defined as zero, as any symmetric convention has it; so is that of
+    |x| at zero for p = 1.
 
     Args:
         x: the image, (N, H, W, C) or (H, W, C), of a real dtype.
@@ -145,25 +143,18 @@ def lp_pool2d(
     """
     caller = "lp_pool2d"
     x, batched = image(caller, "x", x, ("H", "W", "C"))
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise type_error(
-            caller, "x", got=describe(x), expected="a real dtype", fix="pass jnp.abs(x), which has the same norm"
-        )
-    if not isinstance(p, (int, float)) or isinstance(p, bool):
-        raise type_error(caller, "p", got=describe(p), expected="a number of at least 1", fix="use p=2")
-    if not 1 <= p < float("inf"):
-        fix = "use max_pool2d for the largest value" if p == float("inf") else "use p=1 or more"
-        raise value_error(caller, "p", got=repr(p), expected="a finite number of at least 1", fix=fix)
+    check_real(caller, "x", x, fix="pass jnp.abs(x), which has the same norm")
+    _check_exponent(caller, p)
     # |x|: for p = 1 with slope 0 at zero; for p > 1 with slope 1 there, without which |0|^p would lose its curvature.
     modulus = x * jnp.sign(x) if p == 1 else jnp.where(x < 0, -x, x)
-    seen, taps, _ = _windows(caller, modulus, window, stride, padding, beyond=0)
-    # The largest modulus is taken out, so that no power overflows or underflows.
-    largest = jax.lax.stop_gradient(jnp.max(seen, axis=taps))
-    nothing = largest == 0
-    scale = jnp.where(nothing | ~jnp.isfinite(largest), jnp.ones_like(largest), largest)
-    wide_nothing, wide_scale = jnp.expand_dims(nothing, taps), jnp.expand_dims(scale, taps)
-    total = jnp.sum(jnp.where(wide_nothing, jnp.ones_like(seen), seen / wide_scale) ** p, axis=taps)
-    y = jnp.where(nothing, jnp.zeros_like(total), scale * total ** (1 / p)).astype(x.dtype)
+    pixels, taps, _ = _windows(caller, modulus, window, stride, padding, beyond=0)
+    # The largest modulus is factored out, so that no power overflows or underflows.
+    largest = jax.lax.stop_gradient(jnp.max(pixels, axis=taps))
+    all_zero = largest == 0
+    scale = jnp.where(all_zero | ~jnp.isfinite(largest), jnp.ones_like(largest), largest)
+    wide_zero, wide_scale = jnp.expand_dims(all_zero, taps), jnp.expand_dims(scale, taps)
+    total = jnp.sum(jnp.where(wide_zero, jnp.ones_like(pixels), pixels / wide_scale) ** p, axis=taps)
+    y = jnp.where(all_zero, jnp.zeros_like(total), scale * total ** (1 / p)).astype(x.dtype)
     return y if batched else y[0]
 
 
@@ -176,7 +167,9 @@ def subsample2d(
     stride: Window | None = None,
     padding: Padding = "VALID",
 ) -> jax.Array:
-    """Sub-sample as LeNet-5 does: the sum of each window of each map, times one weight, plus one bias a map.
+    """Sub-sample as LeNet-5 does: the sum of each window, times the weight of its map, plus the bias of its map.
+
+    For all positions (i, j)::
 
         y[n, i, j, c] = w[c] * sum_{u, v} x[n, i * stride + u - top, j * stride + v - left, c] + b[c]
 
@@ -193,7 +186,7 @@ def subsample2d(
         y, (N, H_out, W_out, C) or (H_out, W_out, C).
 
     Raises:
-        TypeError, ValueError: as `avg_pool2d`, and as `conv2d` for the arrays: w and b are never broadcast.
+        TypeError, ValueError: as `avg_pool2d`, and as `conv2d` for w and b, which are never broadcast.
 
     Example:
         >>> import jax.numpy as jnp, cnnjax
@@ -219,8 +212,8 @@ def subsample2d(
         )
     if b is not None:
         check_bias(caller, b, maps, "one bias for each map")
-    seen, taps, _ = _windows(caller, x, window, stride, padding, beyond=0)
-    y = jnp.sum(seen, axis=taps).astype(x.dtype) * w[None, None, None]
+    pixels, taps, _ = _windows(caller, x, window, stride, padding, beyond=0)
+    y = jnp.sum(pixels, axis=taps).astype(x.dtype) * w[None, None, None]
     y = y if b is None else y + b[None, None, None]
     return y if batched else y[0]
 
@@ -228,7 +221,10 @@ def subsample2d(
 def pool_geometry(
     caller: str, size: tuple[int, ...], window: Any, *, stride: Any = None, padding: Any = "VALID"
 ) -> Geometry:
-    """Where the windows of a pool stand on an image of `size` (H, W); the stride is the window unless given."""
+    """Return the geometry of pooling windows on an image of `size` (H, W); by default the stride is the window.
+
+    Raises ArgumentTypeError and ArgumentValueError, for the function `caller`, if they do not fit.
+    """
     window = integers(caller, "window", window, len(size), least=1)
     stride = window if stride is None else stride
     geometry = conv_geometry(caller, size, window, stride=stride, padding=padding, kernel_argument="window")
@@ -244,41 +240,50 @@ def pool_geometry(
     return geometry
 
 
+def _check_exponent(caller: str, p: Any) -> None:
+    """Raise unless `p` is a finite number of at least 1."""
+    if not isinstance(p, (int, float)) or isinstance(p, bool):
+        raise type_error(caller, "p", got=describe(p), expected="a number of at least 1", fix="use p=2")
+    if not 1 <= p < float("inf"):
+        fix = "use max_pool2d for the largest value" if p == float("inf") else "use p=1 or more"
+        raise value_error(caller, "p", got=repr(p), expected="a finite number of at least 1", fix=fix)
+
+
 def _windows(
     caller: str, x: jax.Array, window: Any, stride: Any, padding: Any, *, beyond: float
 ) -> tuple[jax.Array, tuple[int, ...], Geometry]:
-    """The pixels of every window, wide enough to be added up; the axes along which a window lies; where they stand.
+    """Return the pixels of every window in the accumulation dtype, the axes of a window in them, and the geometry.
 
-    Without these axes the shape is (N, H_out, W_out, C).
+    Reduced over these axes, the shape is (N, H_out, W_out, C). Zero padding is filled with `beyond`.
     """
     geometry = pool_geometry(caller, x.shape[1:-1], window, stride=stride, padding=padding)
-    x, geometry = extend(x, geometry)
-    padded = pad_zeros(x.astype(accumulation_dtype(x.dtype)), geometry, beyond)
-    if geometry.stride == geometry.kernel:  # side by side: every pixel belongs to one window, and nothing is copied
+    x, geometry = pad_boundary(x, geometry)
+    padded = pad_constant(x.astype(accumulation_dtype(x.dtype)), geometry, beyond)
+    if geometry.stride == geometry.kernel:  # side by side: every pixel belongs to one window, and none is copied
         (down, right), (high, wide) = geometry.output, geometry.kernel
-        cut = padded[:, : down * high, : right * wide]
-        return cut.reshape(len(x), down, high, right, wide, x.shape[-1]), (2, 4), geometry
-    return jnp.stack([seen for _, seen in under_each_tap(padded, geometry)]), (0,), geometry
+        used = padded[:, : down * high, : right * wide]
+        return used.reshape(len(x), down, high, right, wide, x.shape[-1]), (2, 4), geometry
+    return jnp.stack([view for _, view in tap_views(padded, geometry)]), (0,), geometry
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _largest(seen: jax.Array, taps: tuple[int, ...]) -> jax.Array:
-    """The largest value along some axes. Equal ones share the derivative, as they do in JAX.
+def _largest(pixels: jax.Array, taps: tuple[int, ...]) -> jax.Array:
+    """The maximum along some axes; equal maxima share the derivative, as they do in `jnp.max`.
 
-    The rule is that of `jnp.max`, whose own counts the equal ones by a reduction; on a CPU XLA computes that anew for
-    each of them. Here the count is a plain sum, and a pool trains several times faster.
+    `jnp.max` counts equal maxima by a reduction, which XLA recomputes for each element on a CPU. Here the count is a
+    plain sum, which makes training with max-pooling several times faster.
     """
-    return jnp.max(seen, axis=taps)
+    return jnp.max(pixels, axis=taps)
 
 
 @_largest.defjvp
 def _derivative_of_largest(
     taps: tuple[int, ...], primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    (seen,), (tangent,) = primals, tangents
-    y = _largest(seen, taps)
-    wins = seen == jnp.expand_dims(y, taps)
-    of_a_window = jnp.moveaxis(wins, taps, range(len(taps)))
-    places = itertools.product(*map(range, of_a_window.shape[: len(taps)]))
-    count = sum(of_a_window[place].astype(y.dtype) for place in places)
-    return y, jnp.sum(jnp.where(wins, tangent, jnp.zeros_like(tangent)), axis=taps) / count
+    (pixels,), (tangent,) = primals, tangents
+    y = _largest(pixels, taps)
+    is_largest = pixels == jnp.expand_dims(y, taps)
+    taps_first = jnp.moveaxis(is_largest, taps, range(len(taps)))
+    indices = itertools.product(*map(range, taps_first.shape[: len(taps)]))
+    count = sum(taps_first[index].astype(y.dtype) for index in indices)
+    return y, jnp.sum(jnp.where(is_largest, tangent, jnp.zeros_like(tangent)), axis=taps) / count

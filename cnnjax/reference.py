@@ -1,13 +1,13 @@
-"""The definition as float64 NumPy loops: the oracle that everything else is tested against. It never imports jax.
+"""The definitions as float64 NumPy loops: the oracle that everything else is tested against. It never imports jax.
 
-A convolution is the trilinear form T(x, w, y) = sum over terms of x[..] * w[..] * y[..]. `terms` lists which x, w and
-y meet; the forward pass, the input gradient and the weight gradient each leave out one of the three.
+A convolution is the trilinear form T(x, w, y) = sum over terms of x[..] * w[..] * y[..]. `terms` lists the indices of
+every product; the forward pass, the input gradient and the weight gradient each leave out one of the three factors.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,22 +25,31 @@ __all__ = [
 ]
 
 Index = tuple[int, ...]
+"""The index of an element of an array."""
 
 
 def convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
     """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out), in plain loops.
 
+    For all positions p and output maps o::
+
         y[n, p, o] = b[o] + sum_{t, c} x[n, p * stride + t * dilation - before, c] * w[t, c, o]
 
-    The number of spatial axes is that of w less two. `settings` are those of `terms`. float64, or complex128 for
-    complex arrays.
+    Args:
+        x: the image, (N, *size, C_in), with any number of spatial axes.
+        w: the weights, (*kernel, C_in / groups, C_out).
+        b: one bias for each output map, (C_out,).
+        settings: stride, padding, dilation, groups and connections, as in `terms`.
+
+    Returns:
+        y in float64, or in complex128 for complex arrays.
 
     >>> convolve(np.ones((1, 3, 3, 2)), np.ones((2, 2, 2, 1)))[0, :, :, 0]
     array([[8., 8.],
            [8., 8.]])
     """
     x, w = _wide(x), _wide(w)
-    _, output = _reading(x.shape[1:-1], w.shape[:-2], **_spatial(settings))
+    _, output = _pixels_read(x.shape[1:-1], w.shape[:-2], **_spatial(settings))
     y = np.zeros((x.shape[0], *output, w.shape[-1]), np.result_type(x, w))
     for at_x, at_w, at_y in terms(x.shape, w.shape, **settings):
         y[at_y] += x[at_x] * w[at_w]
@@ -48,7 +57,7 @@ def convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
 
 
 def input_gradient(x_shape: Sequence[int], w: Any, y: Any, **settings: Any) -> np.ndarray:
-    """Return the derivative of T(x, w, y) by x, (N, *size, C_in): the adjoint of `convolve` in x."""
+    """Return the derivative of T(x, w, y) with respect to x, (N, *size, C_in): the adjoint of `convolve` in x."""
     w, y = _wide(w), _wide(y)
     x = np.zeros(tuple(x_shape), np.result_type(w, y))
     for at_x, at_w, at_y in terms(x_shape, w.shape, **settings):
@@ -57,7 +66,7 @@ def input_gradient(x_shape: Sequence[int], w: Any, y: Any, **settings: Any) -> n
 
 
 def weight_gradient(x: Any, w_shape: Sequence[int], y: Any, **settings: Any) -> np.ndarray:
-    """Return the derivative of T(x, w, y) by w, (*kernel, C_in / groups, C_out): the adjoint of `convolve` in w."""
+    """Return the derivative of T(x, w, y) with respect to w, (*kernel, C_in / groups, C_out): the adjoint in w."""
     x, y = _wide(x), _wide(y)
     w = np.zeros(tuple(w_shape), np.result_type(x, y))
     for at_x, at_w, at_y in terms(x.shape, w_shape, **settings):
@@ -77,12 +86,18 @@ def terms(
 ) -> Iterator[tuple[Index, Index, Index]]:
     """Yield (index into x, index into w, index into y) for every product of a convolution.
 
-    Where the kernel reads beyond the image there is no term (zeros) or another pixel of it (wrapped, mirrored);
-    where `connections` (C_in, C_out) says that two maps are not connected there is no term either.
+    Where the kernel reads beyond the image, there is no term (zeros), or one with another pixel of the image (wrapped,
+    mirrored). Two maps that are not connected in `connections` (C_in, C_out) have no terms.
+
+    Args:
+        x_shape: (N, *size, C_in).
+        w_shape: (*kernel, C_in / groups, C_out).
+        stride, padding, dilation, groups: as in `cnnjax.conv2d`.
+        connections: a boolean matrix (C_in, C_out), or None for all pairs.
     """
     n, *size, _ = x_shape
     *kernel, in_group, c_out = w_shape
-    source, output = _reading(size, kernel, stride=stride, padding=padding, dilation=dilation)
+    source, output = _pixels_read(size, kernel, stride=stride, padding=padding, dilation=dilation)
     links = [
         (group * in_group + c, c, o)
         for o in range(c_out)
@@ -91,9 +106,9 @@ def terms(
         if connections is None or connections[group * in_group + c][o]
     ]
     for position, tap in itertools.product(_indices(output), _indices(kernel)):
-        seen = [source[axis][i][t] for axis, (i, t) in enumerate(zip(position, tap, strict=True))]
-        pixel = tuple(i for i in seen if i is not None)
-        if len(pixel) == len(seen):
+        places = [source[axis][i][t] for axis, (i, t) in enumerate(zip(position, tap, strict=True))]
+        pixel = tuple(i for i in places if i is not None)
+        if len(pixel) == len(places):
             for image, (c, slice_, o) in itertools.product(range(n), links):
                 yield (image, *pixel, c), (*tap, slice_, o), (image, *position, o)
 
@@ -102,7 +117,7 @@ def local_convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray
     """Convolve x (N, *size, C_in) with a kernel for each position, w (*output, *kernel, C_in, C_out)."""
     x, w = _wide(x), _wide(w)
     axes = x.ndim - 2
-    _, output = _reading(x.shape[1:-1], w.shape[axes:-2], **settings)
+    _, output = _pixels_read(x.shape[1:-1], w.shape[axes:-2], **settings)
     y = np.zeros((x.shape[0], *output, w.shape[-1]), np.result_type(x, w))
     for at_x, at_w, at_y in terms(x.shape, w.shape[axes:], **settings):
         y[at_y] += x[at_x] * w[(*at_y[1:-1], *at_w)]
@@ -110,28 +125,28 @@ def local_convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray
 
 
 def max_pool(x: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
-    """The largest of the pixels of x (N, *size, C) in each window."""
+    """Return the maximum of the pixels of x (N, *size, C) in each window."""
     return _pool(x, window, np.max, **settings)
 
 
 def avg_pool(x: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
-    """The mean of the pixels of x (N, *size, C) in each window; what lies beyond the image does not count."""
+    """Return the mean of the pixels of x (N, *size, C) in each window; padding does not count."""
     return _pool(x, window, np.mean, **settings)
 
 
 def lp_pool(x: Any, window: Sequence[int], p: float, **settings: Any) -> np.ndarray:
-    """The p-norm of the pixels of x (N, *size, C) in each window."""
-    return _pool(x, window, lambda seen: np.sum(np.abs(seen) ** p) ** (1 / p), **settings)
+    """Return the p-norm of the pixels of x (N, *size, C) in each window."""
+    return _pool(x, window, lambda pixels: np.sum(np.abs(pixels) ** p) ** (1 / p), **settings)
 
 
 def subsample(x: Any, w: Any, b: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
-    """LeNet-5's sub-sampling of x (N, *size, C): w[c] times the sum of each window of map c, plus b[c]."""
+    """Sub-sample x (N, *size, C) as LeNet-5 does: w[c] times the sum of each window of map c, plus b[c]."""
     return _pool(x, window, np.sum, **settings) * _wide(w) + _wide(b)
 
 
-def _pool(x: Any, window: Sequence[int], reduce: Any, **settings: Any) -> np.ndarray:
+def _pool(x: Any, window: Sequence[int], reduce: Callable[[np.ndarray], Any], **settings: Any) -> np.ndarray:
     x = _wide(x)
-    source, output = _reading(x.shape[1:-1], window, **settings)
+    source, output = _pixels_read(x.shape[1:-1], window, **settings)
     y = np.zeros((x.shape[0], *output, x.shape[-1]), x.dtype)
     for at_y in np.ndindex(*y.shape):
         image, *position, c = at_y
@@ -140,13 +155,14 @@ def _pool(x: Any, window: Sequence[int], reduce: Any, **settings: Any) -> np.nda
     return y
 
 
-def _reading(
+def _pixels_read(
     size: Sequence[int], kernel: Sequence[int], *, stride: Any = 1, padding: Any = "VALID", dilation: Any = 1
 ) -> tuple[list[list[list[int | None]]], tuple[int, ...]]:
-    """For each axis, source[position][tap]: the pixel that a tap reads there, None for a zero; and the output size."""
+    """Return source[axis][position][tap], the pixel that a tap reads (None for a zero), and the output size."""
     axes = len(size)
     strides, dilations = _each(stride, axes), _each(dilation, axes)
-    source, output = [], []
+    source: list[list[list[int | None]]] = []
+    output: list[int] = []
     for axis in range(axes):
         n, k, s, d = size[axis], kernel[axis], strides[axis], dilations[axis]
         before, after = _pads(padding, axis, n, d * (k - 1) + 1, s)
@@ -157,6 +173,7 @@ def _reading(
 
 
 def _pads(padding: Any, axis: int, n: int, extent: int, stride: int) -> tuple[int, int]:
+    """Return the (before, after) pads of an axis of n pixels."""
     if padding == "VALID":
         return 0, 0
     if padding == "CAUSAL":
@@ -173,7 +190,7 @@ def _pads(padding: Any, axis: int, n: int, extent: int, stride: int) -> tuple[in
 
 
 def _pixel(i: int, n: int, padding: Any) -> int | None:
-    """The pixel of an axis of n that stands at place i, which may lie beyond it."""
+    """Return the pixel at index i of an axis of n, where i may lie beyond it; None for a zero."""
     if 0 <= i < n:
         return i
     if padding == "CIRCULAR":

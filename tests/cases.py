@@ -50,7 +50,7 @@ class Case:
     @functools.cached_property
     def output(self):
         """The shape of the result, batched, by the sizes that the oracle finds."""
-        _, sizes = reference._reading(self.batched_x[1:-1], self.w[:-2], **self.where)
+        _, sizes = reference._pixels_read(self.batched_x[1:-1], self.w[:-2], **self.where)
         return (self.batched_x[0], *sizes, self.w[-1])
 
     @property

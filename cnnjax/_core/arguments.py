@@ -1,4 +1,4 @@
-"""Arrays as they come from the caller: the one place where public functions check them, before any tracing."""
+"""Checks of the arrays that public functions are given, before any tracing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import numpy as np
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import check_not_empty
 
-__all__ = ["array", "check_bias", "check_rank", "check_same_dtype", "image", "optional_array"]
+__all__ = [
+    "array",
+    "check_bias",
+    "check_rank",
+    "check_real",
+    "check_same_dtype",
+    "dtype_or_none",
+    "image",
+    "optional_array",
+]
 
 
 def array(caller: str, argument: str, value: Any) -> jax.Array:
@@ -20,7 +29,7 @@ def array(caller: str, argument: str, value: Any) -> jax.Array:
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         fix = f"pass jnp.asarray({argument})" if isinstance(value, (list, tuple, float, int)) else "pass an array"
         raise type_error(caller, argument, got=describe(value), expected="a JAX or NumPy array", fix=fix)
-    # Other libraries' arrays may convert without a word, and their gradients would be lost on the way.
+    # Arrays of other libraries may convert silently, and the gradient would be lost on the way.
     if not (isinstance(value, (jax.Array, np.ndarray, np.generic)) or hasattr(value, "__jax_array__")):
         raise type_error(
             caller,
@@ -59,7 +68,7 @@ def check_rank(caller: str, argument: str, value: jax.Array, axes: Sequence[str]
 
 
 def image(caller: str, argument: str, value: Any, axes: Sequence[str]) -> tuple[jax.Array, bool]:
-    """Return an image (*axes) or a batch of them (N, *axes), always with the batch axis, and whether it had it."""
+    """Return one image (*axes) or a batch (N, *axes) as a batch, and whether it was one."""
     result = array(caller, argument, value)
     if result.ndim in (len(axes), len(axes) + 1):
         check_not_empty(caller, argument, result.shape[-len(axes) :], describe(value))
@@ -75,6 +84,12 @@ def image(caller: str, argument: str, value: Any, axes: Sequence[str]) -> tuple[
         if result.ndim < len(axes)
         else "fold further batch axes into N, or use jax.vmap",
     )
+
+
+def check_real(caller: str, argument: str, value: jax.Array, *, expected: str = "a real dtype", fix: str) -> None:
+    """Raise ArgumentTypeError if `value` is complex."""
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise type_error(caller, argument, got=describe(value), expected=expected, fix=fix)
 
 
 def check_same_dtype(caller: str, **arrays: jax.Array | None) -> None:
@@ -93,7 +108,7 @@ def check_same_dtype(caller: str, **arrays: jax.Array | None) -> None:
 
 
 def check_bias(caller: str, b: jax.Array, shape: tuple[int, ...], axes: str) -> None:
-    """Raise ArgumentValueError unless the bias has exactly `shape`: it is never broadcast."""
+    """Raise ArgumentValueError unless the bias has exactly `shape`; it is never broadcast."""
     if b.shape != shape:
         raise value_error(
             caller,
@@ -102,3 +117,11 @@ def check_bias(caller: str, b: jax.Array, shape: tuple[int, ...], axes: str) -> 
             expected=f"shape {shape}, {axes}",
             fix=f"pass a bias of shape {shape}" if np.size(b) != np.prod(shape) else f"pass b.reshape({shape})",
         )
+
+
+def dtype_or_none(value: Any) -> jnp.dtype | None:
+    """Return the dtype that `value` names, or None if it names none."""
+    try:
+        return jnp.dtype(value)
+    except TypeError:
+        return None

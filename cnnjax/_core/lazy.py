@@ -1,4 +1,4 @@
-"""Submodules that are imported when they are first used."""
+"""Submodules that are imported on first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["lazy_submodules"]
 
 
 def lazy_submodules(package: str, *names: str) -> Callable[[str], ModuleType]:
-    """Return the ``__getattr__`` of a package that imports these of its submodules on first use."""
+    """Return a ``__getattr__`` for a package that imports the named submodules on first use."""
 
     def import_on_first_use(name: str) -> ModuleType:
         if name in names:

@@ -1,7 +1,6 @@
-"""The one sentence that every error message is built from, and the two errors that most functions raise with it.
+"""Error messages: one sentence that names the function, the argument, its value, what was expected and the fix.
 
-A message names the function and the argument, what came, what was expected, and how to fix it. Errors are raised at
-the public boundary, before any tracing.
+Errors are raised at the public boundary, before any tracing.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def error_message(caller: str, argument: str, *, got: str, expected: str, fix: s
 
 
 def value_error(caller: str, argument: str, *, got: str, expected: str, fix: str) -> ArgumentValueError:
-    """Return the error for an argument of the right type whose value (often a shape) cannot work."""
+    """Return the error for an argument of the right type but with a value (often a shape) that does not fit."""
     return ArgumentValueError(error_message(caller, argument, got=got, expected=expected, fix=fix))
 
 

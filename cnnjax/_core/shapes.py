@@ -1,12 +1,13 @@
 """Convolution arithmetic: stride, padding and dilation turned into pad pairs and sizes. Plain integers, no arrays.
 
-Every size that cnnjax computes comes from `Geometry.output`:
+Every output size in cnnjax comes from `Geometry.output`::
 
     output = (before + size + after - (dilation * (kernel - 1) + 1)) // stride + 1        (along each axis)
 """
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,21 +33,22 @@ __all__ = [
 PaddingName = Literal["VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT", "CAUSAL"]
 Padding = PaddingName | int | Sequence[int] | Sequence[tuple[int, int]]
 
-PADDINGS = ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT")
-CAUSAL = "CAUSAL"
-AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
-
 Boundary = Literal["zero", "wrap", "reflect"]
+
+PADDINGS: tuple[PaddingName, ...] = ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT")
+"""The named paddings for any number of axes; "CAUSAL" is for one axis only."""
+AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+"""The names of the spatial axes, by their number."""
 
 _BOUNDARY: dict[str, Boundary] = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a kernel reads, along each spatial axis.
+    """Which pixels a kernel reads: size, kernel, stride, dilation and padding along each spatial axis.
 
-    `pads` are the (before, after) pairs; `boundary` says what lies there: "zero", "wrap" (the image is periodic) or
-    "reflect" (mirrored about the edge pixel, which is not repeated).
+    `pads` are the (before, after) pairs; `boundary` is what the padding holds: "zero", "wrap" (the image continued
+    periodically) or "reflect" (the image mirrored about its edge pixel, which is not repeated).
     """
 
     size: tuple[int, ...]
@@ -58,7 +60,7 @@ class Geometry:
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """Pixels from the first to the last tap of the dilated kernel, both included."""
+        """The size of the dilated kernel: the pixels from its first to its last tap, both included."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     @property
@@ -68,11 +70,16 @@ class Geometry:
 
     @property
     def output(self) -> tuple[int, ...]:
-        """The number of positions of the kernel."""
+        """The size of the output: the number of positions of the kernel."""
         return tuple((n - e) // s + 1 for n, e, s in zip(self.padded, self.extent, self.stride, strict=True))
 
+    @property
+    def taps(self) -> tuple[tuple[int, ...], ...]:
+        """The index of every tap of the kernel, in row-major order."""
+        return tuple(itertools.product(*map(range, self.kernel)))
+
     def after_padding(self) -> Geometry:
-        """The geometry on an input that has been padded already."""
+        """The same positions on an input that has already been padded."""
         return replace(self, size=self.padded, pads=((0, 0),) * len(self.size), boundary="zero")
 
 
@@ -86,7 +93,7 @@ def conv_geometry(
     dilation: Any = 1,
     kernel_argument: str = "w",
 ) -> Geometry:
-    """Check stride, padding and dilation against the size of the input and return the `Geometry`.
+    """Return the `Geometry` of a kernel on an input, after checking stride, padding and dilation against its size.
 
     Raises ArgumentTypeError for a setting that is not an integer, ArgumentValueError for one that does not fit.
 
@@ -115,9 +122,9 @@ def transposed_geometry(
     dilation: Any = 1,
     output_padding: Any = 0,
 ) -> Geometry:
-    """Return the geometry of the convolution whose result has the size `output`: its `size` is what is sought.
+    """Return the geometry of the convolution whose output has the size `output`; its `size` is that of the transpose.
 
-    With a stride, several sizes give the same number of positions. The smallest is taken, plus `output_padding`
+    With a stride, several input sizes have the same output size. The smallest is taken, plus `output_padding`
     (0 to stride - 1) along each axis.
 
     >>> transposed_geometry("conv2d_transpose", (14, 14), (2, 2), stride=2).size
@@ -167,16 +174,16 @@ def integers(caller: str, argument: str, value: Any, count: int, *, least: int) 
     fix = f"use {argument}={least} or more"
     if len(entries) != count:
         raise value_error(caller, argument, got=f"{value!r} ({len(entries)} entries)", expected=expected, fix=fix)
-    plain = tuple(_plain_integer(entry) for entry in entries)
-    if any(entry is None for entry in plain):
+    plain = tuple(n for n in map(_plain_integer, entries) if n is not None)
+    if len(plain) < count:
         raise type_error(caller, argument, got=describe(value), expected=expected, fix=fix)
-    if any(entry < least for entry in plain):  # type: ignore[operator]
+    if any(n < least for n in plain):
         raise value_error(caller, argument, got=repr(value), expected=expected, fix=fix)
-    return plain  # type: ignore[return-value]
+    return plain
 
 
 def check_not_empty(caller: str, argument: str, shape: Sequence[int], got: str) -> None:
-    """Raise ArgumentValueError where an axis other than the batch axis has length 0; `got` describes the array."""
+    """Raise ArgumentValueError if an axis other than the batch axis has length 0; `got` describes the array."""
     if 0 in shape:
         expected, fix = "at least one pixel and one map along every axis", "check how the array was sliced"
         raise value_error(caller, argument, got=got, expected=expected, fix=fix)
@@ -224,7 +231,7 @@ def kernel_axes(spatial_axes: int) -> tuple[str, ...]:
 
 
 def _layout_fix(x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int) -> str | None:
-    """How to get to channels last, for arrays that would fit if they were read as channels first; else None."""
+    """The transposition to channels last, for arrays that would fit if they were channels first; else None."""
     spatial = len(w_shape) - 2
     axes = "".join(AXES[spatial])
     batched = len(x_shape) == spatial + 2
@@ -235,7 +242,7 @@ def _layout_fix(x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int)
     w_is, w_fix = f"w looks like OI{axes}", f"jnp.transpose(w, {order_w})"
     if x_shape[first] == w_shape[-2] * groups:
         return f"{x_is} (channels first): pass {x_fix}"
-    # Weights of 3 x 3 taps are not three output maps of three maps: as they stand, their kernel is the smaller square.
+    # Kernels are mostly squares smaller than the numbers of maps. If the leading axes of w are one, w is in HWIO order.
     square = len(set(w_shape[:spatial])) == 1
     if square and (len(set(w_shape[2:])) > 1 or w_shape[2] > w_shape[0]):
         return None
@@ -247,6 +254,7 @@ def _layout_fix(x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int)
 
 
 def _plain_integer(value: Any) -> int | None:
+    """The value as an int, or None if it is not an integer."""
     if isinstance(value, bool):
         return None
     try:
@@ -256,26 +264,26 @@ def _plain_integer(value: Any) -> int | None:
 
 
 def _pad_pairs(caller: str, padding: Any, bare: Geometry) -> tuple[tuple[int, int], ...]:
-    """The (before, after) pads of each axis. `bare` is the geometry before any padding."""
+    """The (before, after) pads of each axis. `bare` is the geometry without padding."""
     if isinstance(padding, str):
         return _named_pads(caller, padding, bare)
     axes = len(bare.size)
     entries = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * axes
     pairs = tuple(tuple(entry) if isinstance(entry, (tuple, list)) else (entry, entry) for entry in entries)
-    names = (*PADDINGS, CAUSAL) if axes == 1 else PADDINGS
     example = ", ".join(["(1, 1)"] * axes) + ("," if axes == 1 else "")
-    expected = f"one of {', '.join(names)}, an integer of at least 0, or a (before, after) pair for each axis"
+    names = ", ".join(_padding_names(axes))
+    expected = f"one of {names}, an integer of at least 0, or a (before, after) pair for each axis"
     fix = f'use padding="SAME", padding=1 or padding=({example})'
     well_formed = len(pairs) == axes and all(len(pair) == 2 for pair in pairs)
-    plain = [[_plain_integer(n) for n in pair] for pair in pairs]
-    if any(n is None for pair in plain for n in pair):
+    plain = [tuple(n for n in map(_plain_integer, pair) if n is not None) for pair in pairs]
+    if any(len(numbers) < len(pair) for numbers, pair in zip(plain, pairs, strict=True)):
         raise type_error(caller, "padding", got=describe(padding), expected=expected, fix=fix)
     if not well_formed:
         raise value_error(caller, "padding", got=repr(padding), expected=expected, fix=fix)
-    if any(n < 0 for pair in plain for n in pair):  # type: ignore[operator]
+    if any(n < 0 for pair in plain for n in pair):
         crop = "to crop, slice x before the call"
         raise value_error(caller, "padding", got=repr(padding), expected=expected, fix=crop)
-    return tuple((pair[0], pair[1]) for pair in plain)  # type: ignore[misc]
+    return tuple((before, after) for before, after in plain)
 
 
 def _named_pads(caller: str, padding: str, bare: Geometry) -> tuple[tuple[int, int], ...]:
@@ -286,15 +294,15 @@ def _named_pads(caller: str, padding: str, bare: Geometry) -> tuple[tuple[int, i
             max((-(-n // s) - 1) * s + e - n, 0) for n, e, s in zip(bare.size, bare.extent, bare.stride, strict=True)
         ]
         # An odd total puts its extra row after the image in SAME, before it in SAME_LOWER.
-        smaller = [(total // 2, total - total // 2) for total in totals]
-        return tuple(smaller if padding == "SAME" else [(after, before) for before, after in smaller])
+        pairs = [(total // 2, total - total // 2) for total in totals]
+        return tuple(pairs if padding == "SAME" else [(after, before) for before, after in pairs])
     if padding in _BOUNDARY:
-        # One position on every stride-th pixel, whatever the stride: stride s is every s-th value of stride 1.
+        # The pads do not depend on the stride, so that stride s gives every s-th value of stride 1.
         return tuple(((e - 1) // 2, e // 2) for e in bare.extent)
-    if padding == CAUSAL and len(bare.size) == 1:
+    names = _padding_names(len(bare.size))
+    if padding == "CAUSAL" and padding in names:
         return tuple((e - 1, 0) for e in bare.extent)
-    names = (*PADDINGS, CAUSAL) if len(bare.size) == 1 else PADDINGS
-    if padding == CAUSAL:
+    if padding == "CAUSAL":
         fix = "CAUSAL needs one axis of time: use conv1d, or explicit (before, after) pairs"
     elif padding.upper() in names:
         fix = f'write "{padding.upper()}"'
@@ -303,7 +311,12 @@ def _named_pads(caller: str, padding: str, bare: Geometry) -> tuple[tuple[int, i
     raise value_error(caller, "padding", got=repr(padding), expected=f"one of {', '.join(names)}, or integers", fix=fix)
 
 
+def _padding_names(axes: int) -> tuple[PaddingName, ...]:
+    return (*PADDINGS, "CAUSAL") if axes == 1 else PADDINGS
+
+
 def _check_fit(caller: str, geometry: Geometry, padding: Any, kernel_argument: str) -> None:
+    """Raise ArgumentValueError if the kernel is larger than the padded input, or a mirror larger than the input."""
     axes = AXES[len(geometry.size)]
     what, dilation = ("window", "") if kernel_argument == "window" else ("kernel", " or dilation")
     for axis, n, padded, extent, pair in zip(

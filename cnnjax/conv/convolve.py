@@ -1,4 +1,4 @@
-"""One convolution from its arguments to its result: check them, apply the connection table, call the operator."""
+"""A convolution from its arguments to its result: check them, apply the connection table, call the operator."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from jax import lax
 
 from cnnjax import operator
-from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, image
+from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, dtype_or_none, image, optional_array
 from cnnjax._core.messages import describe, type_error
 from cnnjax._core.shapes import AXES, check_maps, kernel_axes
-from cnnjax._core.windows import extend
+from cnnjax._core.windows import pad_boundary
 from cnnjax.conv.settings import ConvSettings
 from cnnjax.conv.tables import blocks_for, check_matrix, masked, reorder_maps, weights_of_blocks
 
@@ -23,14 +23,14 @@ __all__ = ["add_bias", "convolve"]
 def convolve(
     caller: str, spatial_axes: int, x: Any, w: Any, b: Any, settings: ConvSettings, *, argument: str = "w"
 ) -> jax.Array:
-    """Convolve x with w over 1 to 3 spatial axes, for the public function `caller`, which calls its weights `argument`.
+    """Convolve x with w over 1 to 3 spatial axes, for the public function `caller`, which names w `argument`.
 
     Raises TypeError and ValueError as `conv2d` documents.
     """
     x, batched = image(caller, "x", x, (*AXES[spatial_axes], "C_in"))
     w = array(caller, "w", w)
     check_rank(caller, "w", w, (*kernel_axes(spatial_axes), "C_in / groups", "C_out"))
-    b = None if b is None else array(caller, "b", b)
+    b = optional_array(caller, "b", b)
     check_same_dtype(caller, x=x, w=w, b=b)
     groups = check_maps(caller, x.shape if batched else x.shape[1:], w.shape, settings.groups)
     if b is not None:
@@ -43,7 +43,7 @@ def convolve(
         w = masked(w, check_matrix(caller, settings.connections, w.shape, groups))
         blocks = blocks_for(settings.connections, settings.method)
 
-    x, geometry = extend(x, geometry)
+    x, geometry = pad_boundary(x, geometry)
     if blocks is not None:
         groups = len(blocks.inputs)
         x, w = reorder_maps(x, blocks.inputs), weights_of_blocks(w, blocks)
@@ -55,17 +55,15 @@ def convolve(
 
 
 def add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
-    """Add one bias to each map of y (..., C)."""
+    """Add a bias (C,) to the maps of y (..., C)."""
     return y + lax.expand_dims(b, range(y.ndim - 1)).astype(y.dtype)
 
 
 def _result_dtype(caller: str, dtype: jnp.dtype, preferred: Any) -> jnp.dtype:
+    """Return `preferred` if it is a dtype at least as wide as `dtype` and of its kind, and `dtype` if it is None."""
     if preferred is None:
         return dtype
-    try:
-        result = jnp.dtype(preferred)
-    except TypeError:
-        result = None
+    result = dtype_or_none(preferred)
     is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
     kind, named = (jnp.complexfloating, "complex") if is_complex else (jnp.floating, "floating")
     if result is None or not jnp.issubdtype(result, kind) or result.itemsize < dtype.itemsize:

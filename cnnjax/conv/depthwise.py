@@ -1,4 +1,4 @@
-"""Depthwise convolution, each map by itself, and separable convolution, which mixes the maps afterwards."""
+"""Depthwise convolution, each map on its own, and separable convolution, which then mixes the maps."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ def depthwise_conv2d(
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> jax.Array:
-    """Convolve each input map by itself, with m kernels of its own: output map c * m + r reads input map c alone.
+    """Convolve each input map with m kernels of its own: output map c * m + r reads input map c only.
+
+    For stride 1 and no padding::
 
         y[n, i, j, c * m + r] = b[c * m + r] + sum_{u, v} x[n, i + u, j + v, c] * w[u, v, c, r]
 
-    written for stride 1 without padding. It is `conv2d` with groups = C_in: no map is ever added to another.
+    It is `conv2d` with groups = C_in: no two maps are added.
 
     Args:
         x: the image, (N, H, W, C_in) or (H, W, C_in).
-        w: the weights, (k_h, k_w, C_in, m), or as `conv2d` with groups = C_in has them, (k_h, k_w, 1, C_in * m): the
-            same numbers in the same order.
+        w: the weights, (k_h, k_w, C_in, m), or in the form of `conv2d` with groups = C_in, (k_h, k_w, 1, C_in * m);
+            both hold the same numbers in the same order.
         b: one bias for each output map, (C_in * m,).
         stride, padding, dilation, method, precision, preferred_element_type: as in `conv2d`.
 
@@ -77,19 +79,23 @@ def separable_conv2d(
     precision: PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> jax.Array:
-    """Convolve each map by itself, then mix the maps pixel by pixel: depthwise, then 1 x 1.
+    """Convolve each map on its own, then mix the maps at every pixel: a depthwise, then a 1 x 1 convolution.
+
+    That is::
 
         y = conv2d(depthwise_conv2d(x, w_depthwise), w_pointwise, b)
 
-    It equals `conv2d` with the kernel w[u, v, c, o] = sum_r w_depthwise[u, v, c, r] * w_pointwise[0, 0, c * m + r, o].
+    which equals one `conv2d` with the kernel::
+
+        w[u, v, c, o] = sum_r w_depthwise[u, v, c, r] * w_pointwise[0, 0, c * m + r, o]
 
     Args:
         x: the image, (N, H, W, C_in) or (H, W, C_in).
-        w_depthwise: (k_h, k_w, C_in, m), as in `depthwise_conv2d`.
-        w_pointwise: (1, 1, C_in * m, C_out).
+        w_depthwise: the weights of the first convolution, (k_h, k_w, C_in, m), as in `depthwise_conv2d`.
+        w_pointwise: the weights of the second, (1, 1, C_in * m, C_out).
         b: one bias for each output map, (C_out,).
-        stride, padding, dilation: of the depthwise part, as in `conv2d`.
-        method, precision, preferred_element_type: of both parts, as in `conv2d`.
+        stride, padding, dilation: of the depthwise convolution, as in `conv2d`.
+        method, precision, preferred_element_type: of both convolutions, as in `conv2d`.
 
     Returns:
         y, (N, H_out, W_out, C_out) or (H_out, W_out, C_out).
@@ -141,7 +147,7 @@ def separable_conv2d(
 
 
 def _in_groups_of_one(caller: str, argument: str, w: jax.Array, x: jax.Array) -> jax.Array:
-    """Depthwise weights (k_h, k_w, C_in, m) or (k_h, k_w, 1, C_in * m) in the second form, checked against x."""
+    """Return depthwise weights (k_h, k_w, C_in, m) as (k_h, k_w, 1, C_in * m), after checking them against x."""
     c_in = x.shape[-1]
     if w.shape[2] != c_in and (w.shape[2] != 1 or w.shape[3] % max(c_in, 1)):
         raise value_error(

@@ -1,4 +1,4 @@
-"""Locally connected layers: a kernel of its own at every position."""
+"""Locally connected convolution: every position has a kernel of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, image, optional_array
 from cnnjax._core.messages import describe, value_error
 from cnnjax._core.shapes import Padding, check_maps, conv_geometry
-from cnnjax._core.windows import accumulation_dtype, extend, pad_zeros, under_each_tap
+from cnnjax._core.windows import accumulation_dtype, pad_boundary, pad_constant, tap_views
 
 __all__ = ["local_conv2d"]
 
@@ -25,11 +25,13 @@ def local_conv2d(
     dilation: int | tuple[int, int] = 1,
     precision: PrecisionLike = None,
 ) -> jax.Array:
-    """Apply a kernel of its own at every position: locally connected, nothing shared.
+    """Convolve with a different kernel at every position: locally connected, without shared weights.
+
+    For stride 1 and no padding::
 
         y[n, i, j, o] = b[i, j, o] + sum_{u, v, c} x[n, i + u, j + v, c] * w[i, j, u, v, c, o]
 
-    written for stride 1 without padding. With w the same at every (i, j) it is `conv2d`.
+    With the same w at every (i, j) it is `conv2d`.
 
     Args:
         x: the image, (N, H, W, C_in) or (H, W, C_in).
@@ -41,7 +43,7 @@ def local_conv2d(
         y, (N, H_out, W_out, C_out) or (H_out, W_out, C_out).
 
     Raises:
-        TypeError, ValueError: as `conv2d`; ValueError also when w does not have one kernel for each position.
+        TypeError, ValueError: as `conv2d`; ValueError also if w does not have one kernel for each position.
 
     Example:
         >>> import jax.numpy as jnp, cnnjax
@@ -78,12 +80,12 @@ def local_conv2d(
     if b is not None:
         check_bias(caller, b, (*geometry.output, w.shape[-1]), "one bias for each value, (H_out, W_out, C_out)")
 
-    x, geometry = extend(x, geometry)
+    x, geometry = pad_boundary(x, geometry)
     sum_dtype = accumulation_dtype(x.dtype)
     y = jnp.zeros((x.shape[0], *geometry.output, w.shape[-1]), sum_dtype)
-    for (u, v), seen in under_each_tap(pad_zeros(x, geometry), geometry):
+    for (u, v), view in tap_views(pad_constant(x, geometry), geometry):
         product = "nijc,ijco->nijo"
-        y = y + jnp.einsum(product, seen, w[:, :, u, v], precision=precision, preferred_element_type=sum_dtype)
+        y = y + jnp.einsum(product, view, w[:, :, u, v], precision=precision, preferred_element_type=sum_dtype)
     y = y.astype(x.dtype)
     y = y if b is None else y + b[None]
     return y if batched else y[0]

@@ -1,4 +1,4 @@
-"""The settings of a convolution: one value for everything about a call but its arrays."""
+"""The settings of a convolution: one value for all of its arguments that are not arrays."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from cnnjax.operator import MethodName, Tuned
 __all__ = ["Connections", "ConvSettings"]
 
 Connections = ConnectionTable | ArrayLike | None
+"""What the argument `connections` takes: a ConnectionTable, a boolean array (C_in, C_out), or None for all pairs."""
 
 
 @dataclass(frozen=True, eq=False)
 class ConvSettings:
-    """Where a convolution reads, which maps it connects, and how it is computed; `conv2d` describes each setting.
+    """Which pixels a convolution reads, which maps it connects, and how it is computed; `conv2d` describes each field.
 
-    Nothing is checked before the settings meet their arrays: `geometry` checks stride, padding and dilation.
+    The fields are checked together with the arrays, not before; `geometry` checks stride, padding and dilation.
     """
 
     stride: int | Sequence[int] = 1
@@ -34,7 +35,7 @@ class ConvSettings:
     preferred_element_type: DTypeLike | None = None
 
     def geometry(self, caller: str, size: Sequence[int], kernel: Sequence[int], kernel_argument: str = "w") -> Geometry:
-        """Where a kernel reads on an input of this size; raises, for the function `caller`, if it does not fit."""
+        """Return the geometry of a kernel on an input; raises, for the function `caller`, if it does not fit."""
         return conv_geometry(
             caller,
             size,

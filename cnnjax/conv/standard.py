@@ -1,4 +1,4 @@
-"""Convolution over one, two and three axes."""
+"""Convolution over one, two and three spatial axes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def conv1d(
 ) -> jax.Array:
     """Convolve a sequence of C_in maps into one of C_out maps.
 
+    For all positions i and output maps o::
+
         y[n, i, o] = b[o] + sum_{u, c} x[n, i * stride + u * dilation - before, c] * w[u, c, o]
 
     Args:
@@ -37,8 +39,8 @@ def conv1d(
         w: the weights, (k, C_in / groups, C_out).
         b: one bias for each output map, (C_out,).
         stride, dilation, groups, connections, method, precision, preferred_element_type: as in `conv2d`.
-        padding: as in `conv2d`, with ((before, after),) for one pair; and "CAUSAL", zeros before the sequence only, so
-            that y[i] depends on nothing after x[i * stride].
+        padding: as in `conv2d`, with ((before, after),) for one pair; also "CAUSAL", zeros before the sequence only,
+            so that y[i] depends on nothing after x[i * stride].
 
     Returns:
         y, (N, L_out, C_out) or (L_out, C_out).
@@ -74,11 +76,13 @@ def conv2d(
 ) -> jax.Array:
     """Convolve a two-dimensional image of C_in maps into one of C_out maps.
 
+    For all positions (i, j) and output maps o::
+
         y[n, i, j, o] = b[o] + sum_{u, v, c} x[n, i * stride + u * dilation - top, j * stride + v * dilation - left, c]
                                              * w[u, v, c, o]
 
-    The kernel of an output map is three-dimensional, (k_h, k_w, C_in): one two-dimensional slice of its own for each
-    input map. It slides along height and width only, so there are as many output maps as kernels.
+    The kernel of an output map is three-dimensional, (k_h, k_w, C_in), with one two-dimensional slice for each input
+    map. It slides along height and width only, so there are as many output maps as kernels.
 
     Args:
         x: the image, (N, H, W, C_in) or (H, W, C_in). N may be 0.
@@ -86,32 +90,33 @@ def conv2d(
         b: one bias for each output map, (C_out,).
         stride: pixels between neighbouring positions, one integer or one for each axis.
         padding: what lies beyond the edge. "VALID": nothing, the kernel stays inside. "SAME": zeros, so that there
-            are ceil(H / stride) positions, the odd row after the image ("SAME_LOWER": before it). "CIRCULAR" and
+            are ceil(H / stride) positions, with the odd row after the image ("SAME_LOWER": before it). "CIRCULAR" and
             "REFLECT": the image continued periodically, or mirrored about its edge pixel, by (dilated kernel - 1)
-            pixels in all. An integer, one for each axis, or ((top, bottom), (left, right)): that many zeros.
+            pixels in total. An integer, one for each axis, or ((top, bottom), (left, right)): that many zeros.
         dilation: pixels between neighbouring taps; 1 is the ordinary kernel.
-        groups: consecutive blocks of input maps that feed consecutive blocks of output maps of their own.
-        connections: which input map feeds which output map: a ConnectionTable or a boolean (C_in, C_out) array.
+        groups: the number of consecutive blocks of input maps, each of which feeds its own block of output maps.
+        connections: which input map feeds which output map: a `ConnectionTable` or a boolean (C_in, C_out) array.
             Weights of unconnected pairs have no effect and a gradient of exactly zero. Not together with groups. A
-            table that falls apart into blocks of one size (one-to-one, depthwise, grouped, in any order of the maps)
-            costs what that many groups cost.
-        method: how it is computed, "auto", a name in `cnnjax.METHODS`, or what `cnnjax.tune` measured. The sum is the
-            same.
+            table of disjoint blocks of one size (one-to-one, depthwise, grouped, in any order of the maps) costs no
+            more than that many groups.
+        method: how it is computed: "auto", a name in `cnnjax.METHODS`, or measurements by `cnnjax.tune`. All methods
+            compute the same sum.
         precision: of matrix products on accelerators, as in `jax.lax.conv_general_dilated`.
-        preferred_element_type: dtype of the result; by default that of x. Sums of 16-bit products are kept in float32.
+        preferred_element_type: dtype of the result; by default that of x. 16-bit products are summed in float32.
 
     Returns:
         y, (N, H_out, W_out, C_out) or (H_out, W_out, C_out), where
         H_out = (top + H + bottom - (dilation * (k_h - 1) + 1)) // stride + 1.
 
     Raises:
-        TypeError: for an argument that is no array, an integer image, arrays of different dtypes, a table that is not
-            boolean, a setting that is not an integer.
-        ValueError: for axes that do not fit: a wrong rank, maps that x and w disagree about, a kernel larger than the
-            padded input, groups that do not divide, a table or bias of another size, an unknown padding or method.
+        TypeError: for an argument that is not an array, an integer image, arrays of different dtypes, a table that is
+            not boolean, or a setting that is not an integer.
+        ValueError: for shapes and settings that do not fit: a wrong rank, different numbers of maps in x and w, a
+            kernel larger than the padded input, groups that do not divide the maps, a table or bias of another size, an
+            unknown padding, or a method that is unknown or does not serve the convolution.
 
     Example:
-        The nine-by-nine image of ten maps under 3 x 3 x 10 kernels gives one 7 x 7 map for each kernel:
+        A 9 x 9 image of ten maps under six 3 x 3 x 10 kernels gives one 7 x 7 map for each kernel:
 
         >>> import jax, jax.numpy as jnp, cnnjax
         >>> x = jax.random.normal(jax.random.key(0), (9, 9, 10))
@@ -142,10 +147,12 @@ def conv3d(
 ) -> jax.Array:
     """Convolve a three-dimensional image (a video, a scan) of C_in maps into one of C_out maps.
 
+    For stride 1 and no padding::
+
         y[n, h, i, j, o] = b[o] + sum_{s, u, v, c} x[n, h + s, i + u, j + v, c] * w[s, u, v, c, o]
 
-    written for stride 1 without padding. Here the kernel slides along depth as well: a depth of D under a kernel of
-    depth k gives D - k + 1, where `conv2d` over D maps gives one map for each kernel.
+    The kernel also slides along depth: a depth of D under a kernel of depth k gives a depth of D - k + 1, whereas
+    `conv2d` over D maps gives one map for each kernel.
 
     Args:
         x: the image, (N, D, H, W, C_in) or (D, H, W, C_in).

@@ -1,4 +1,4 @@
-"""Connection tables in a convolution: the check, the mask on the weights, and tables that are groups in disguise."""
+"""Connection tables in a convolution: their check, the mask on the weights, and tables that amount to groups."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ __all__ = [
 ]
 
 
-def check_matrix(caller: str, connections: Connections, w_shape: tuple[int, ...], groups: int) -> ArrayLike:
-    """Return the boolean matrix (C_in, C_out), which may be traced, for weights (*kernel, C_in, C_out)."""
+def check_matrix(
+    caller: str, connections: ConnectionTable | ArrayLike, w_shape: tuple[int, ...], groups: int
+) -> ArrayLike:
+    """Return the boolean matrix (C_in, C_out), which may be traced, after checking it against w and `groups`."""
     matrix = connections.matrix if isinstance(connections, ConnectionTable) else connections
     if getattr(matrix, "dtype", None) != np.bool_:
         raise type_error(
@@ -48,12 +50,11 @@ def check_matrix(caller: str, connections: Connections, w_shape: tuple[int, ...]
             expected=f"(C_in, C_out) = {w_shape[-2:]}, as w {w_shape} has",
             fix="transpose the table if its rows are output maps" if is_transposed else "resize it",
         )
-    assert matrix is not None
     return matrix
 
 
 def check_is_table(caller: str, connections: Any, groups: int) -> None:
-    """Raise unless `connections` is None, or a `ConnectionTable` without groups beside it."""
+    """Raise unless `connections` is None, or a `ConnectionTable` and `groups` is 1."""
     if connections is None:
         return
     if not isinstance(connections, ConnectionTable):
@@ -68,7 +69,7 @@ def check_is_table(caller: str, connections: Any, groups: int) -> None:
 
 
 def check_not_grouped(caller: str, groups: int) -> None:
-    """Raise ValueError where a table is given together with groups."""
+    """Raise ArgumentValueError for a table that is given together with groups."""
     if groups != 1:
         raise value_error(
             caller,
@@ -82,7 +83,7 @@ def check_not_grouped(caller: str, groups: int) -> None:
 def as_table(
     caller: str, connections: ConnectionTable | None, c_in: int, c_out: int, groups: int, c_out_name: str = "C_out"
 ) -> ConnectionTable:
-    """Return the table of a convolution of C_in to C_out maps: the one that is given, else full or grouped."""
+    """Return the table of a convolution of C_in to C_out maps: the given one, or that of the groups."""
     check_is_table(caller, connections, groups)
     if connections is None:
         return grouped(c_in, c_out, groups)
@@ -98,21 +99,21 @@ def as_table(
 
 
 def masked(w: jax.Array, matrix: ArrayLike) -> jax.Array:
-    """Set the weights (*kernel, C_in, C_out) of unconnected pairs to zero, and their gradients at every order."""
+    """Set the weights (*kernel, C_in, C_out) of unconnected pairs to zero, and so their derivatives of every order."""
     return jnp.where(jnp.asarray(matrix), w, jnp.zeros_like(w))
 
 
 def dense_weights(w: jax.Array, table: ConnectionTable, groups: int) -> jax.Array:
-    """Write weights (*kernel, C_in / groups, C_out) out as (*kernel, C_in, C_out), with zeros for unconnected pairs."""
+    """Expand weights (*kernel, C_in / groups, C_out) to (*kernel, C_in, C_out), with zeros for unconnected pairs."""
     tiled = jnp.tile(w, (*(1,) * (w.ndim - 2), groups, 1))
     return jnp.where(jnp.broadcast_to(table.matrix, tiled.shape), tiled, jnp.zeros_like(tiled))
 
 
 def blocks_for(connections: Connections, method: MethodName | Tuned) -> Blocks | None:
-    """Return the blocks of a checked table where "auto" computes them as groups, else None.
+    """Return the blocks of a checked table if they are computed as groups, else None.
 
-    A method asked for by name gets the whole table as a mask on the weights, because it may not support groups. A
-    table held in a JAX array may be traced, so it becomes a mask as well.
+    A method requested by name gets the whole table as a mask on the weights, because it may not serve groups. A table
+    in a JAX array may be traced, so it becomes a mask as well.
     """
     if isinstance(connections, np.ndarray):
         connections = ConnectionTable(connections)
@@ -121,13 +122,13 @@ def blocks_for(connections: Connections, method: MethodName | Tuned) -> Blocks |
 
 
 def reorder_maps(x: jax.Array, maps: np.ndarray) -> jax.Array:
-    """Return the given maps of x (..., C), one after the other."""
+    """Return x (..., C) with its maps in the given order."""
     order = maps.ravel()
     return x if np.array_equal(order, np.arange(x.shape[-1])) else x[..., order]
 
 
 def weights_of_blocks(w: jax.Array, blocks: Blocks) -> jax.Array:
-    """Turn the weights (*kernel, C_in, C_out) of a table into those of groups, (*kernel, C_in / groups, C_out)."""
+    """Return the weights (*kernel, C_in, C_out) of a table as those of groups, (*kernel, C_in / groups, C_out)."""
     within = w[..., blocks.inputs[:, :, None], blocks.outputs[:, None, :]]  # (*kernel, g, C_in / g, C_out / g)
     within = jnp.moveaxis(within, -3, -2)
     return within.reshape(*within.shape[:-2], -1)

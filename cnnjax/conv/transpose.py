@@ -6,14 +6,7 @@ import jax
 from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
-from cnnjax._core.arguments import (
-    array,
-    check_bias,
-    check_rank,
-    check_same_dtype,
-    image,
-    optional_array,
-)
+from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, image, optional_array
 from cnnjax._core.messages import describe, value_error
 from cnnjax._core.shapes import Padding, check_maps, integers, transposed_geometry
 from cnnjax.conv.convolve import add_bias, convolve
@@ -37,14 +30,17 @@ def conv2d_transpose(
     method: MethodName | Tuned = "auto",
     precision: PrecisionLike = None,
 ) -> jax.Array:
-    """Apply the adjoint of `conv2d` in x: carry C_out maps back to C_in maps, as the input gradient does.
+    """Apply the adjoint of `conv2d` with respect to x: from C_out maps to C_in maps, as its input gradient does.
 
-        <conv2d(x, w), y> = <x, conv2d_transpose(y, w)>        for all x, y     (sums of products, not conjugated)
-        x[n, i * stride + u * dilation - top, ..., c] += y[n, i, ..., o] * w[u, v, c, o]
+    The first line defines it; the second, summed over n, i, j, u, v, c and o, computes it::
+
+        <conv2d(x, w), y> = <x, conv2d_transpose(y, w)>        for all x and y (sums of products, not conjugated)
+
+        x[n, i * stride + u * dilation - top, j * stride + v * dilation - left, c] += y[n, i, j, o] * w[u, v, c, o]
 
     Args:
         y: the image, (N, H, W, C_out) or (H, W, C_out).
-        w: the weights of the `conv2d` it is the adjoint of, (k_h, k_w, C_in / groups, C_out).
+        w: the weights of the `conv2d` that it is the adjoint of, (k_h, k_w, C_in / groups, C_out).
         b: one bias for each map of the result, (C_in,).
         stride, padding, dilation, groups, connections, precision: those of the `conv2d`.
         output_padding: with a stride, `stride` sizes of x give the same size of y; the result has the smallest of them
@@ -52,7 +48,7 @@ def conv2d_transpose(
         method: how the input gradient of the `conv2d` is computed, as in `conv2d`.
 
     Returns:
-        (N, H_x, W_x, C_in) or (H_x, W_x, C_in). For "VALID" and explicit padding
+        x, (N, H_x, W_x, C_in) or (H_x, W_x, C_in). For "VALID" and explicit padding
         H_x = (H - 1) * stride + dilation * (k_h - 1) + 1 - top - bottom + output_padding; for the paddings that keep
         the size H_x = (H - 1) * stride + 1 + output_padding.
 

@@ -1,7 +1,7 @@
-"""The convolution operator: one trilinear form, several methods that compute its three derivatives, one choice.
+"""The convolution operator: one trilinear form, several methods that compute its three directions, one rule to choose.
 
-`primitives` makes the form known to JAX; `methods` compute it; `choice` picks one for each direction. What calls the
-operator has checked the arguments.
+`primitives` makes the three directions JAX primitives; `methods` compute them; `choice` picks a method for each. The
+arguments have been checked by the public function that calls `convolve`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+from jax.lax import PrecisionLike
+from jax.typing import DTypeLike
 
 from cnnjax._core.lazy import lazy_submodules
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import Geometry
-from cnnjax.operator.choice import choose
+from cnnjax.operator.choice import Choice, choose
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.primitives import forward
-from cnnjax.operator.spec import DIRECTIONS, ConvSpec, MethodName, widest
+from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, MethodName, Platform, widest
 from cnnjax.operator.tuned import Tuned
 
 __all__ = ["METHODS", "ConvSpec", "MethodName", "Tuned", "check_method", "check_served", "choices", "convolve"]
@@ -26,6 +28,7 @@ __all__ = ["METHODS", "ConvSpec", "MethodName", "Tuned", "check_method", "check_
 __getattr__ = lazy_submodules(__name__, "explanation", "tuning")
 
 METHODS: tuple[MethodName, ...] = tuple(BY_NAME)
+"""The names of the methods, in the order in which they are listed."""
 
 
 def check_method(caller: str, method: Any) -> None:
@@ -43,34 +46,35 @@ def convolve(
     geometry: Geometry,
     groups: int,
     method: MethodName | Tuned,
-    dtype: Any,
-    precision: Any,
+    dtype: DTypeLike,
+    precision: PrecisionLike,
 ) -> jax.Array:
     """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out) of `dtype`.
 
-    Raises ArgumentValueError, for the function `caller`, when the method does not serve this call.
+    Raises ArgumentValueError, for the function `caller`, if the method does not serve this convolution.
     """
     maps = x.shape[-1], w.shape[-1], groups
     spec = ConvSpec(geometry, x.shape[0], *maps, precision=precision, dtype=widest(x.dtype, w.dtype, dtype))
-    return forward(x, w, _asking(caller, spec, method), dtype)
+    return forward(x, w, _with_method(caller, spec, method), dtype)
 
 
 def choices(
-    caller: str, spec: ConvSpec, method: MethodName | Tuned, platform: str
-) -> tuple[dict[str, tuple[str, str]], dict[str, str | None]]:
-    """For each direction the chosen method and why; for each method the reason why it does not serve, or None."""
-    asking = _asking(caller, spec, method)
-    chosen = {direction: choose(direction, asking.asked(direction, platform), platform) for direction in DIRECTIONS}
-    if isinstance(method, Tuned):
-        chosen = {direction: method.explained(spec, direction, *why) for direction, why in chosen.items()}
-    return chosen, {other.name: other.refuses(spec) for other in BY_NAME.values()}
+    caller: str, spec: ConvSpec, method: MethodName | Tuned, platform: Platform
+) -> tuple[dict[Direction, Choice], dict[MethodName, str | None]]:
+    """Return the choice for each direction, and for each method why it does not serve the convolution, or None."""
+    requested = _with_method(caller, spec, method)
+    chosen: dict[Direction, Choice] = {}
+    for direction in DIRECTIONS:
+        choice = choose(direction, requested.resolved(direction, platform), platform)
+        chosen[direction] = method.explain(spec, direction, choice) if isinstance(method, Tuned) else choice
+    return chosen, {name: candidate.refuses(spec) for name, candidate in BY_NAME.items()}
 
 
 def check_served(caller: str, spec: ConvSpec, method: MethodName) -> None:
-    """Raise ArgumentValueError, for the function `caller`, unless a method serves a call."""
+    """Raise ArgumentValueError, for the function `caller`, unless the method serves the convolution."""
     reason = None if method == "auto" else BY_NAME[method].refuses(spec)
     if reason is not None:
-        serving = ", ".join(f'"{other.name}"' for other in BY_NAME.values() if other.refuses(spec) is None)
+        serving = ", ".join(f'"{name}"' for name, candidate in BY_NAME.items() if candidate.refuses(spec) is None)
         raise value_error(
             caller,
             "method",
@@ -80,8 +84,8 @@ def check_served(caller: str, spec: ConvSpec, method: MethodName) -> None:
         )
 
 
-def _asking(caller: str, spec: ConvSpec, method: MethodName | Tuned) -> ConvSpec:
-    """The call with its method: the program of a call carries what was asked for, or what was measured."""
+def _with_method(caller: str, spec: ConvSpec, method: MethodName | Tuned) -> ConvSpec:
+    """Write the method, or what was measured, into the spec: it becomes part of the traced program."""
     if isinstance(method, Tuned):
         return replace(spec, measured=method.measured(spec))
     check_served(caller, spec, method)

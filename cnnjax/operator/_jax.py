@@ -1,7 +1,7 @@
-"""All that the operator needs of JAX's less public interfaces, in one place: how to make a bilinear primitive.
+"""Bilinear primitives: the one place where the operator uses JAX's less public interfaces.
 
-A primitive made here has forward mode, reverse mode and every higher order through `defbilinear`, whose transposes are
-primitives of the same family; a batching rule; an abstract value; and a lowering for each platform.
+A primitive made here has an abstract value, a lowering for each platform, a batching rule and, through `defbilinear`,
+forward mode, reverse mode and every higher order: its transposes are primitives of the same family.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
+from cnnjax.operator.spec import Platform
+
 __all__ = ["bilinear_primitive", "bind", "set_rules"]
 
 
@@ -25,8 +27,9 @@ def bilinear_primitive(
 ) -> Primitive:
     """Make a primitive (a, b, **params) -> array.
 
-    `compute` is called with `platform` besides: "accelerator"; "cpu" where the program is compiled for one device of
-    this process; "any cpu" where it is exported or spread over several. `shape` is called with the params alone.
+    `compute(a, b, platform=..., **params)` is traced when the primitive is lowered, with the platform "cpu" for one
+    CPU device of this process, "any cpu" for an exported or partitioned program, and "accelerator" otherwise.
+    `shape(**params)` is the shape of the result, where the params do not include the dtype.
     """
     primitive = Primitive(name)
 
@@ -42,16 +45,16 @@ def bilinear_primitive(
     def run(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
         return _compiled(primitive, tuple(sorted(params.items())))(a, b)
 
-    def lowering(platform: str) -> Any:
+    def lowering(platform: Platform) -> Callable[..., Any]:
         lower = mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
-        # A method computes on one device and knows nothing of what differs between devices.
+        # A method computes on one device: its operands and result do not vary over mesh axes.
         alone = lambda avals: [ShapedArray(a.shape, a.dtype, sharding=a.sharding) for a in avals]  # noqa: E731
         return lambda context, *operands, **params: lower(
             context.replace(avals_in=alone(context.avals_in), avals_out=alone(context.avals_out)), *operands, **params
         )
 
-    def lowering_on_cpu(context: Any, *operands: Any, **params: Any) -> Any:
-        return lowering("cpu" if _runs_here_alone(context) else "any cpu")(context, *operands, **params)
+    def lowering_on_cpu(context: mlir.LoweringRuleContext, *operands: Any, **params: Any) -> Any:
+        return lowering("cpu" if _is_for_one_device(context) else "any cpu")(context, *operands, **params)
 
     mlir.register_lowering(primitive, lowering("accelerator"))
     mlir.register_lowering(primitive, lowering_on_cpu, platform="cpu")
@@ -59,21 +62,21 @@ def bilinear_primitive(
 
 
 def bind(primitive: Primitive, a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
-    """Call a primitive. Within `shard_map` what differs between devices in one argument is taken to do so in both.
+    """Bind a primitive, after casting both operands to vary over the same mesh axes within `shard_map`.
 
-    So the gradient by an argument that is the same everywhere is summed over the devices, as it is for JAX's own.
+    The transpose of this cast sums the gradient of a replicated operand over the devices, as for JAX's own primitives.
     """
-    of_a, of_b = (jax.typeof(one).manual_axis_type.varying for one in (a, b))
-    return primitive.bind(_varying(a, of_b - of_a), _varying(b, of_a - of_b), **params)
+    of_a, of_b = (jax.typeof(operand).manual_axis_type.varying for operand in (a, b))
+    return primitive.bind(_cast_varying(a, of_b - of_a), _cast_varying(b, of_a - of_b), **params)
 
 
-def _varying(a: jax.Array, axes: frozenset[str]) -> jax.Array:
+def _cast_varying(a: jax.Array, axes: frozenset[str]) -> jax.Array:
     return lax.pcast(a, tuple(sorted(axes)), to="varying") if axes else a
 
 
-def _runs_here_alone(context: Any) -> bool:
-    """Whether a program is for one device of this process; within `shard_map`, whether all axes are mapped."""
-    module = context.module_context
+def _is_for_one_device(context: mlir.LoweringRuleContext) -> bool:
+    """Whether a program runs on one device of this process; within `shard_map`, whether all mesh axes are manual."""
+    module: Any = context.module_context
     if module.lowering_parameters.for_export or len(module.platforms) > 1:
         return False
     axes = module.axis_context
@@ -88,7 +91,7 @@ def set_rules(
     transpose_in_second: Callable[..., jax.Array],
     batch: Callable[..., tuple[jax.Array, int]],
 ) -> None:
-    """Give a primitive its transposes, (cotangent, the other argument) -> array, and its batching rule."""
+    """Give a primitive its two transposes, (cotangent, other operand) -> array, and its batching rule."""
 
     def first(cotangent: jax.Array, a: Any, b: jax.Array, **params: Any) -> jax.Array:
         return transpose_in_first(cotangent, b, dtype_of_result=a.aval.dtype, **params)

@@ -1,19 +1,18 @@
-"""oneDNN's convolution, which jaxlib carries on x86-64 Linux, reached through `jax.ffi`.
+"""oneDNN's convolution, which jaxlib contains on x86-64 Linux, called through `jax.ffi`.
 
-XLA has a custom call "__onednn$convolution" for its own use. It takes arrays in any order of their axes, with the order
-in its configuration, and runs at the speed of PyTorch, which calls the same library. It is used only where all of this
-holds (`refuses`):
+XLA has a custom call "__onednn$convolution" for its own use. It takes arrays in any layout, given in its configuration,
+and runs at the speed of PyTorch, which calls the same library. It is used only if all of this holds (`refuses`):
 
-- jaxlib is a release with which the tests of this file have run: the configuration is no stable interface;
-- the processor has AVX2, and the first call of the process gives the right numbers;
-- the arrays are float32, none is empty, and the implementation that oneDNN picks is one made for the processor
-  ("brgemm" or "jit"). Its fallback, "gemm", starts a parallel loop within a parallel loop, and XLA's thread pool then
-  hangs or corrupts memory: seen for depthwise calls with a dilation or whose maps are no multiple of the vector width,
-  and for "__onednn$matmul", which for that reason is not used at all. ONEDNN_VERBOSE=1 in the environment prints what
-  is picked.
+- jaxlib is a release that the tests of this module have run with, because the configuration is not a stable interface;
+- the processor has AVX2, and a small convolution, run once in each process, gives the right numbers;
+- the arrays are float32 and not empty, and oneDNN has an implementation made for the processor ("brgemm" or "jit").
+  Its fallback, "gemm", nests one parallel loop in another, and XLA's thread pool then hangs or corrupts memory. This
+  was observed for depthwise convolutions with a dilation, or with a number of maps that is not a multiple of the vector
+  width, and for "__onednn$matmul", which is therefore not used at all. With ONEDNN_VERBOSE=1 in the environment oneDNN
+  prints which implementation it uses.
 
-The custom call is opaque to XLA's partitioner and unknown to other machines, so exported programs and programs for
-several devices do without it (`choice`).
+The custom call is opaque to XLA's partitioner and not portable, so exported programs and programs for several devices
+do not use it (`choice`).
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from cnnjax._core.shapes import Geometry
 
 __all__ = ["convolve", "refuses"]
 
-# The releases of jaxlib that the tests have run with: from the first, up to but without the second.
+# The releases of jaxlib that the tests have run with: from the first up to, but not including, the second.
 _TESTED = ((0, 10, 2), (0, 13, 0))
 
 
-def refuses(geometry: Geometry, shapes: tuple[tuple[int, ...], ...], groups: int, dtype: Any) -> str | None:
-    """Why a call with arrays x, w and y of these shapes is not served, or None."""
+def refuses(geometry: Geometry, shapes: tuple[tuple[int, ...], ...], groups: int, dtype: DTypeLike) -> str | None:
+    """Why a convolution with x, w and y of these shapes is not served, or None if it is."""
     if dtype != jnp.float32:
         return "oneDNN is used for float32 alone"
     if not all(size > 0 for shape in shapes for size in shape):
@@ -54,7 +53,7 @@ def refuses(geometry: Geometry, shapes: tuple[tuple[int, ...], ...], groups: int
 
 @functools.cache
 def unavailable() -> str | None:
-    """Why this process cannot use oneDNN, or None."""
+    """Why this process cannot use oneDNN, or None if it can."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return "jaxlib carries oneDNN on x86-64 Linux alone"
     release = metadata.version("jaxlib")
@@ -67,7 +66,7 @@ def unavailable() -> str | None:
 
 
 def _gives_the_right_numbers() -> bool:
-    """Whether a small call through the library gives what NumPy gives."""
+    """Whether a small convolution by the library equals NumPy's."""
     geometry = Geometry((4, 5), (2, 3), (1, 2), (1, 1), ((1, 0), (0, 1)))
     x = np.arange(40, dtype=np.float32).reshape(1, 4, 5, 2)
     w = np.arange(36, dtype=np.float32).reshape(2, 3, 2, 3)
@@ -78,14 +77,14 @@ def _gives_the_right_numbers() -> bool:
         with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
             y = jax.jit(lambda x, w: convolve(x, w, geometry, 1))(x, w)
         return np.array_equal(np.asarray(y), expected)
-    except RuntimeError:  # no such custom call in this build, or JAX was told to do without a CPU
+    except RuntimeError:  # this build has no such custom call, or JAX was started without a CPU backend
         return False
 
 
 def convolve(x: jax.Array, w: jax.Array, geometry: Geometry, groups: int, *, swapped: bool = False) -> jax.Array:
     """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out).
 
-    With `swapped`, w is (*kernel, C_out, C_in): read in place, without a transposed copy. That takes one group.
+    With `swapped`, w is (*kernel, C_out, C_in) and is read in place, without a transposed copy; for one group only.
     """
     axes = len(geometry.kernel)
     images = {"batch_dim": 0, "feature_dim": axes + 1, "spatial_dims": list(range(1, axes + 1))}

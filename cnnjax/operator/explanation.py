@@ -1,9 +1,10 @@
-"""Which method serves a convolution, in each direction, and why."""
+"""Which method computes a convolution in each direction, and why: `cnnjax.explain`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,23 +15,35 @@ from cnnjax._core.shapes import AXES, Padding, check_maps
 from cnnjax.conv.settings import Connections, ConvSettings
 from cnnjax.conv.tables import blocks_for, check_matrix
 from cnnjax.operator import ConvSpec, MethodName, Tuned, check_method, choices
+from cnnjax.operator.choice import Choice
+from cnnjax.operator.spec import Direction, Platform
 
-__all__ = ["Explanation", "explain", "spec_of_shapes"]
+__all__ = ["Explanation", "default_platform", "explain", "spec_of_shapes"]
 
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """For each direction the method and the reason; for the others whether they would serve. Prints as a table."""
+    """The method chosen for each direction, with the reason, and what became of the others. Prints as a table.
 
-    platform: str
-    chosen: dict[str, tuple[str, str]]
-    refused: dict[str, str]
-    serving: tuple[str, ...]
+    Attributes:
+        platform: the platform that it is about.
+        chosen: for each direction ("forward", "input_gradient", "weight_gradient") the pair (method, reason).
+        refused: the methods that do not serve the convolution, each with the reason.
+        serving: the methods that would serve it and were not chosen.
+    """
+
+    platform: Platform
+    chosen: dict[Direction, Choice]
+    refused: dict[MethodName, str]
+    serving: tuple[MethodName, ...]
 
     def __repr__(self) -> str:
-        """One line a direction, then the other methods."""
+        """One line for each direction, then the other methods."""
         lines = [f"on {self.platform}:"]
-        lines += [f"  {name.replace('_', ' '):<16}{method:<16}{why}" for name, (method, why) in self.chosen.items()]
+        lines += [
+            f"  {direction.replace('_', ' '):<16}{method:<16}{reason}"
+            for direction, (method, reason) in self.chosen.items()
+        ]
         lines.append(f"  would serve too: {', '.join(self.serving)}")
         lines += [f"  does not serve: {name}, because {reason}" for name, reason in self.refused.items()]
         return "\n".join(lines)
@@ -47,30 +60,38 @@ def explain(
     connections: Connections = None,
     method: MethodName | Tuned = "auto",
     dtype: DTypeLike = "float32",
-    platform: str | None = None,
+    platform: Platform | None = None,
 ) -> Explanation:
-    """Say which method a convolution is computed by in each direction: forward, input gradient, weight gradient.
+    """Explain which method computes a convolution in each direction: forward, input gradient and weight gradient.
+
+    Only shapes are needed; nothing is computed or compiled.
 
     Args:
         x_shape: (N, *size, C_in), with one to three spatial axes.
         w_shape: (*kernel, C_in / groups, C_out).
         stride, padding, dilation, groups, connections, method: as in `conv2d`.
-        dtype: the widest dtype of the arrays. What was measured (`cnnjax.tune`) counts for its own dtype only.
-        platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default backend if None. "cpu" is one device of this
-            process; "any cpu" says what an exported program has, or one that is spread over several devices.
+        dtype: the widest dtype of the arrays. Measurements (`cnnjax.tune`) apply to their own dtype only.
+        platform: "cpu", "cuda", "rocm" or "tpu"; by default that of JAX's default backend. "cpu" is one device of this
+            process, "any cpu" an exported program, or one partitioned over several devices.
+
+    Returns:
+        An `Explanation`, which prints as a table; its field `chosen` maps each direction to (method, reason).
 
     Raises:
         TypeError, ValueError: as `conv2d`, for shapes and settings that do not fit.
 
-    >>> import cnnjax
-    >>> explanation = explain((8, 56, 56, 128), (3, 3, 1, 128), padding="SAME", groups=128, platform="any cpu")
-    >>> explanation.chosen["forward"][0]
-    'depthwise'
-    >>> table = cnnjax.connections.one_to_one(128)
-    >>> explain((8, 56, 56, 128), (3, 3, 128, 128), connections=table, platform="any cpu").chosen["forward"][0]
-    'depthwise'
+    Example:
+        >>> import cnnjax
+        >>> shapes = (8, 56, 56, 128), (3, 3, 1, 128)
+        >>> explanation = cnnjax.explain(*shapes, padding="SAME", groups=128, platform="any cpu")
+        >>> explanation.chosen["forward"].method
+        'depthwise'
+        >>> table = cnnjax.connections.one_to_one(128)
+        >>> shapes = (8, 56, 56, 128), (3, 3, 128, 128)
+        >>> cnnjax.explain(*shapes, connections=table, platform="any cpu").chosen["forward"].method
+        'depthwise'
 
-    Source: the rule and the measurements behind it are in docs/operator.md.
+    Source: the rule, and the measurements that it follows, are described in docs/guides/operator.md.
     """
     check_method("explain", method)
     if connections is not None:
@@ -81,17 +102,21 @@ def explain(
             w_shape = (*w_shape[:-2], w_shape[-2] // groups, w_shape[-1])
     settings = ConvSettings(stride, padding, dilation, groups)
     spec = spec_of_shapes("explain", x_shape, w_shape, settings, dtype)
-    platform = platform or {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
-    chosen, refused = choices("explain", spec, method, platform)
+    platform = default_platform() if platform is None else platform
+    chosen, reasons = choices("explain", spec, method, platform)
+    refused: dict[MethodName, str] = {name: reason for name, reason in reasons.items() if reason is not None}
     used = {name for name, _ in chosen.values()}
-    serving = tuple(name for name, reason in refused.items() if reason is None and name not in used)
-    return Explanation(platform, chosen, {name: r for name, r in refused.items() if r is not None}, serving)
+    return Explanation(platform, chosen, refused, tuple(name for name in reasons if name not in {*refused, *used}))
 
 
-def spec_of_shapes(
-    caller: str, x_shape: Sequence[int], w_shape: Sequence[int], settings: ConvSettings, dtype: DTypeLike
-) -> ConvSpec:
-    """Return what the operator is told of a convolution of arrays of these shapes.
+def default_platform() -> Platform:
+    """The platform of JAX's default backend."""
+    backend = jax.default_backend()
+    return cast(Platform, {"gpu": "cuda"}.get(backend, backend))
+
+
+def spec_of_shapes(caller: str, x_shape: Any, w_shape: Any, settings: ConvSettings, dtype: DTypeLike) -> ConvSpec:
+    """Return the `ConvSpec` of a convolution of arrays of these shapes.
 
     Raises TypeError and ValueError, for the function `caller`, if they do not fit.
     """

@@ -1,17 +1,19 @@
-"""The static side of a convolution: everything that a method needs to know but the values of the arrays."""
+"""The static description of a convolution: everything that a method must know except the values of the arrays."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
+from jax.lax import PrecisionLike
+from jax.typing import DTypeLike
 
 from cnnjax._core.shapes import Geometry
 from cnnjax._core.windows import accumulation_dtype
 
-__all__ = ["DIRECTIONS", "ConvSpec", "Direction", "Measured", "MethodName", "widest"]
+__all__ = ["DIRECTIONS", "ConvSpec", "Direction", "Measured", "MethodName", "Platform", "is_cpu", "widest"]
 
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -35,25 +37,42 @@ MethodName = Literal[
     "fft",
     "sparse",
 ]
-"""What the argument `method` of the convolutions may name; `cnnjax.METHODS` are all but "auto"."""
+"""The names that the argument `method` takes: "auto" and those in `cnnjax.METHODS`."""
+
+Platform = Literal["cpu", "any cpu", "accelerator", "cuda", "rocm", "tpu"]
+"""What a program is compiled for.
+
+"cpu" is one CPU device of this process; "any cpu" an exported program, or one partitioned over several devices; and
+"accelerator" stands for every platform that is not a CPU.
+"""
+
+
+def is_cpu(platform: Platform) -> bool:
+    """Whether a program is compiled for a CPU, this one or any."""
+    return platform in ("cpu", "any cpu")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The method of each direction that was the fastest where it was measured: on a "cpu" or an "accelerator"."""
+    """The fastest method of each direction, as measured on a CPU or on an accelerator."""
 
-    platform: str
+    on_cpu: bool
     forward: MethodName
     input_gradient: MethodName
     weight_gradient: MethodName
 
+    def direction(self, direction: Direction) -> MethodName:
+        """The method of a direction."""
+        return getattr(self, direction)
+
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """The static side of T(x, w, y): x (N, *size, C_in), w (*kernel, C_in / groups, C_out), y (N, *output, C_out).
+    """The static description of one convolution, the trilinear form T(x, w, y).
 
-    The boundary of the geometry is "zero": what is wrapped or mirrored has been written out before. `dtype` is the
-    widest of the arrays'. `measured` goes before `method`.
+    The shapes are x (N, *size, C_in), w (*kernel, C_in / groups, C_out) and y (N, *output, C_out). The boundary of
+    the geometry is "zero": wrapped and mirrored pixels have been written out before. `dtype` is the widest of the
+    arrays' dtypes. `measured` takes precedence over `method`.
     """
 
     geometry: Geometry
@@ -62,30 +81,30 @@ class ConvSpec:
     c_out: int
     groups: int = 1
     method: MethodName = "auto"
-    precision: Any = None
+    precision: PrecisionLike = None
     dtype: np.dtype = np.dtype("float32")
     measured: Measured | None = None
 
     @property
-    def accumulation(self) -> Any:
-        """The dtype in which sums are kept."""
+    def accumulation_dtype(self) -> np.dtype:
+        """The dtype in which products are summed."""
         return accumulation_dtype(self.dtype)
 
-    def asked(self, direction: Direction, platform: str) -> ConvSpec:
-        """The call with the method measured for a direction as its method, if it was measured on such a platform."""
+    def resolved(self, direction: Direction, platform: Platform) -> ConvSpec:
+        """The spec without measurements: what was measured for a direction becomes the method, if it applies here."""
         if self.measured is None:
             return self
-        here = (self.measured.platform == "cpu") == (platform in ("cpu", "any cpu"))
-        return replace(self, method=getattr(self.measured, direction) if here else self.method, measured=None)
+        applies = self.measured.on_cpu == is_cpu(platform)
+        return replace(self, method=self.measured.direction(direction) if applies else self.method, measured=None)
 
     @property
     def maps_in_group(self) -> int:
-        """Input maps that an output map reads."""
+        """The input maps that an output map reads, C_in / groups."""
         return self.c_in // self.groups
 
     @property
-    def taps(self) -> int:
-        """Taps of the kernel."""
+    def num_taps(self) -> int:
+        """The number of taps of the kernel."""
         return math.prod(self.geometry.kernel)
 
     @property
@@ -105,15 +124,15 @@ class ConvSpec:
 
     @property
     def unit_stride(self) -> bool:
-        """Whether neighbouring positions are neighbouring pixels."""
+        """Whether the stride is 1 along every axis."""
         return set(self.geometry.stride) == {1}
 
     @property
     def unit_dilation(self) -> bool:
-        """Whether the taps are neighbouring pixels."""
+        """Whether the dilation is 1 along every axis."""
         return set(self.geometry.dilation) == {1}
 
 
-def widest(*dtypes: Any) -> np.dtype:
-    """The dtype with the largest items; of several the first."""
-    return max(map(np.dtype, dtypes), key=lambda dtype: dtype.itemsize)
+def widest(*dtypes: DTypeLike) -> np.dtype:
+    """The dtype with the largest items; the first of them if there are several."""
+    return max((np.dtype(dtype) for dtype in dtypes), key=lambda dtype: dtype.itemsize)

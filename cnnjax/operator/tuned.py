@@ -1,55 +1,60 @@
-"""What was measured of convolutions on one machine: a value, to be handed over as `method`."""
+"""Measurements of convolutions on one machine: a value to pass as `method`."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
 
-from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, Measured
+from cnnjax.operator.choice import REQUESTED, Choice
+from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, Measured, MethodName
 
 __all__ = ["Measurement", "Timed", "Tuned"]
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One direction: the method that was taken, and the milliseconds of every candidate, the fastest first."""
+    """One direction: the selected method, and the milliseconds of every candidate, fastest first."""
 
-    method: str
-    milliseconds: tuple[tuple[str, float], ...]
+    method: MethodName
+    milliseconds: tuple[tuple[MethodName, float], ...]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One convolution in its three directions. `call` asks for no method and no precision."""
+    """One convolution in its three directions. Its `spec` names neither a method nor a precision."""
 
     spec: ConvSpec
     forward: Timed
     input_gradient: Timed
     weight_gradient: Timed
 
-    def direction(self, name: str) -> Timed:
-        """What was measured of a direction."""
-        return {
-            "forward": self.forward,
-            "input_gradient": self.input_gradient,
-            "weight_gradient": self.weight_gradient,
-        }[name]
+    def direction(self, direction: Direction) -> Timed:
+        """The measurements of a direction."""
+        return getattr(self, direction)
 
 
 @dataclass(frozen=True, repr=False)
 class Tuned:
-    """Measurements of convolutions, made by `cnnjax.tune`: pass it as `method` to the convolutions and to `explain`.
+    """Measurements of convolutions, made by `cnnjax.tune`: pass them as `method` to a convolution or to `explain`.
 
-    A convolution that is in it (shapes, stride, padding, dilation, groups, dtype) takes in each direction the method
-    that was measured to be the fastest, another one what "auto" chooses; so does every one on another kind of platform
-    than was measured on. The choice is part of the call that is traced: a jitted function keeps the choice that it was
-    traced with, and its program says which. It is a value, immutable and hashable. `a | b` holds the measurements of
-    both; where they measured the same convolution, those of b.
+    A convolution that was measured (same shapes, stride, padding, dilation, groups and dtype) uses in each direction
+    the method that was fastest. One that was not, or that is compiled for another kind of platform (CPU or accelerator)
+    than was measured on, falls back to "auto". The choice is made at trace time and is part of the program, so a jitted
+    function keeps the methods that it was traced with. The value is immutable and hashable. `a | b` holds the
+    measurements of both; where both measured a convolution, those of b.
 
-    >>> import jax, cnnjax
-    >>> measured = cnnjax.tune((1, 8, 8, 1), (3, 3, 1, 2), methods=["lax"], seconds=0.001)
-    >>> cnnjax.conv2d(jax.numpy.ones((1, 8, 8, 1)), jax.numpy.ones((3, 3, 1, 2)), method=measured).shape
-    (1, 6, 6, 2)
+    Attributes:
+        machine: the device that was measured on, and for a CPU its cores.
+        platform: JAX's backend, such as "cpu" or "gpu".
+        jax: the version of jax.
+        cnnjax: the version of cnnjax.
+        measurements: one entry for each convolution.
+
+    Example:
+        >>> import jax, cnnjax
+        >>> measured = cnnjax.tune((1, 8, 8, 1), (3, 3, 1, 2), methods=["lax"], seconds=0.001)
+        >>> cnnjax.conv2d(jax.numpy.ones((1, 8, 8, 1)), jax.numpy.ones((3, 3, 1, 2)), method=measured).shape
+        (1, 6, 6, 2)
     """
 
     machine: str
@@ -59,29 +64,33 @@ class Tuned:
     measurements: tuple[Measurement, ...]
 
     def measured(self, spec: ConvSpec) -> Measured | None:
-        """The methods measured of a call, or None."""
-        found = self._by_spec.get(_key(spec))
-        return found and Measured(self.platform, *(found.direction(name).method for name in DIRECTIONS))
-
-    def explained(self, spec: ConvSpec, direction: Direction, method: str, why: str) -> tuple[str, str]:
-        """A method chosen for a call, and why: the times of the candidates if they decided, else the rule."""
+        """The fastest method of each direction of a convolution, or None if it was not measured."""
         found = self._by_spec.get(_key(spec))
         if found is None:
-            return method, f"{why} (not measured)"
-        if why != "asked for":
-            return method, f"{why} (measured on another platform: {self.platform})"
+            return None
+        return Measured(
+            self.platform == "cpu", found.forward.method, found.input_gradient.method, found.weight_gradient.method
+        )
+
+    def explain(self, spec: ConvSpec, direction: Direction, choice: Choice) -> Choice:
+        """Complete the reason for a choice: the times of the candidates if they decided it, else why they did not."""
+        found = self._by_spec.get(_key(spec))
+        if found is None:
+            return choice._replace(reason=f"{choice.reason} (not measured)")
+        if choice.reason != REQUESTED:
+            return choice._replace(reason=f"{choice.reason} (measured on another platform: {self.platform})")
         times = ", ".join(f"{name} {ms:.3g}" for name, ms in found.direction(direction).milliseconds)
-        return method, f"measured, in ms: {times}"
+        return choice._replace(reason=f"measured, in ms: {times}")
 
     def __or__(self, other: Tuned) -> Tuned:
         """The measurements of both; `other` is of the same machine and versions, and replaces what both measured."""
         return replace(self, measurements=tuple((self._by_spec | other._by_spec).values()))
 
     def __repr__(self) -> str:
-        """One line a convolution."""
+        """One line for each convolution."""
         lines = [f"Tuned on {self.machine}, jax {self.jax}: {len(self.measurements)} convolutions"]
         for one in self.measurements:
-            methods = " / ".join(one.direction(name).method for name in DIRECTIONS)
+            methods = " / ".join(one.direction(direction).method for direction in DIRECTIONS)
             lines.append(f"  {one.spec.x_shape} by {one.spec.w_shape}, {one.spec.dtype}: {methods}")
         return "\n".join(lines)
 

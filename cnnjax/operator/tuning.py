@@ -1,4 +1,4 @@
-"""Measure which method is the fastest for a convolution on this machine, and keep the outcome in a file."""
+"""Measure which method is fastest for a convolution on this machine, and store the result in a file."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from cnnjax._core.arguments import dtype_or_none
 from cnnjax._core.messages import describe, error_message, type_error, value_error
 from cnnjax._core.shapes import Padding
 from cnnjax._version import __version__
 from cnnjax.conv.settings import ConvSettings
 from cnnjax.errors import DataError, DataNotFoundError
-from cnnjax.operator import METHODS, check_served
-from cnnjax.operator import primitives as directions
+from cnnjax.operator import METHODS, check_served, primitives
 from cnnjax.operator.choice import choose
-from cnnjax.operator.explanation import spec_of_shapes
+from cnnjax.operator.explanation import default_platform, spec_of_shapes
 from cnnjax.operator.methods import BY_NAME
-from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction
+from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, MethodName
 from cnnjax.operator.tuned import Measurement, Timed, Tuned
 
 __all__ = ["machine", "tune", "tuned"]
 
-_NOT_BY_THEMSELVES = ("definition", "sparse", "winograd2", "winograd4", "fft")
-"""Explanations, and methods whose error is larger than that of a sum of products: measured only if named."""
+_ONLY_IF_NAMED: tuple[MethodName, ...] = ("definition", "sparse", "winograd2", "winograd4", "fft")
+"""Explanations, and methods whose rounding error is larger than that of a sum of products."""
 _WORTH_IT = 0.95
-"""A method replaces the one that "auto" chooses only if it takes less than this part of its time."""
+"""A method replaces the one that "auto" chooses only if it takes less than this fraction of its time."""
 _HOPELESS = 5.0
 """A candidate whose first run takes this many times the fastest first run is not timed any further."""
 _BLOCKS = 3
+"""The number of blocks of calls for each candidate, in alternation with those of the others."""
 
 
 def tune(
@@ -52,15 +53,15 @@ def tune(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
     dtype: DTypeLike = "float32",
-    methods: Sequence[str] | None = None,
+    methods: Sequence[MethodName] | None = None,
     file: str | os.PathLike[str] | None = None,
     seconds: float = 0.1,
 ) -> Tuned:
-    """Measure which method computes a convolution fastest on this machine, in each direction; keep it in a file.
+    """Measure which method computes a convolution fastest on this machine, in each direction.
 
-    Every candidate is compiled for each direction and called in three alternating blocks; the smallest median wins, but
-    replaces what "auto" would choose only if it takes less than 0.95 of its time. Measure on a machine with nothing
-    else to do. The outcome is a value to pass as `method`; nothing else changes for its being there:
+    Every candidate is compiled for each direction and called in three alternating blocks. The smallest median wins, but
+    replaces what "auto" chooses only if it takes less than 0.95 of its time. Run it on an idle machine. The result is a
+    value to pass as `method`; there is no global state::
 
         measured = cnnjax.tune(x.shape, w.shape, padding="SAME", file="cnnjax-tuned.json")
         y = cnnjax.conv2d(x, w, padding="SAME", method=measured)    # later: method=cnnjax.tuned("cnnjax-tuned.json")
@@ -70,18 +71,19 @@ def tune(
         w_shape: (*kernel, C_in / groups, C_out).
         stride, padding, dilation, groups: as in `conv2d`.
         dtype: of the arrays, floating or complex.
-        methods: the candidates; if None all that serve, but for "definition" and "sparse", which are explanations,
-            and the Winograd methods and "fft", whose rounding error is larger: they are measured if named here.
-        file: a JSON file to write the outcome to, added to what it holds. It is replaced whole or not at all.
+        methods: the candidates. By default all that serve the convolution except "definition" and "sparse", which are
+            explanations, and the Winograd methods and "fft", whose rounding error is larger; name them to measure them.
+        file: a JSON file to which the measurement is added. It is replaced atomically.
         seconds: the length of a block of calls.
 
     Returns:
-        The measurements: those that the file held, and this one.
+        The measurements that the file held, and this one.
 
     Raises:
-        TypeError, ValueError: as `conv2d`, for shapes and settings that do not fit; for a dtype that JAX does not
-            have, a method that is not known or does not serve, seconds that are not positive.
-        DataError: the file is damaged, or of another machine or version. It is left as it was.
+        TypeError, ValueError: as `conv2d`, for shapes and settings that do not fit; also for a dtype that JAX does not
+            have, a method that is unknown or does not serve the convolution, or `seconds` that is not positive.
+        DataError: if the file is damaged, or was written on another machine or with another version of jax or cnnjax.
+            It is left unchanged.
 
     Example:
         >>> import cnnjax
@@ -89,7 +91,7 @@ def tune(
         >>> [name for name, ms in sorted(measured.measurements[0].forward.milliseconds)]
         ['lax', 'matmul']
 
-    Source: choosing a kernel by timing it: Whaley and Dongarra 1998, "Automatically tuned linear algebra software";
+    Source: selecting a kernel by timing it: Whaley and Dongarra 1998, "Automatically tuned linear algebra software";
     Frigo and Johnson 1998, "FFTW: an adaptive software architecture for the FFT", whose "wisdom" is such a file.
     """
     settings = ConvSettings(stride, padding, dilation, groups)
@@ -98,38 +100,45 @@ def tune(
     _check_seconds(seconds)
     before = _read("tune", Path(file)) if file is not None and Path(file).exists() else None
     with jax.ensure_compile_time_eval():  # also where a function is being traced
-        timed = {direction: _timed(direction, spec, names, seconds) for direction in DIRECTIONS}
-    measured = replace(_here(), measurements=(Measurement(spec, **timed),))
+        timed = [_timed(direction, spec, names, seconds) for direction in DIRECTIONS]
+    measured = replace(_here(), measurements=(Measurement(spec, *timed),))
     if file is None:
         return measured
     if before is not None:
-        measured = _read("tune", Path(file)) | measured  # what another process added meanwhile is kept
+        measured = _read("tune", Path(file)) | measured  # keep what another process has added meanwhile
     _write(Path(file), measured)
     return measured
 
 
 def tuned(file: str | os.PathLike[str]) -> Tuned:
-    """Read what `tune` measured from its file, to pass it as `method`.
+    """Read the measurements in a file that `tune` wrote, to pass them as `method`.
+
+    Args:
+        file: the JSON file.
+
+    Returns:
+        The measurements.
 
     Raises:
-        DataNotFoundError: there is no such file.
-        DataError: it is damaged, or was measured on another machine, or with other versions of jax or cnnjax: the
-            fastest method is that of a machine and a compiler.
+        DataNotFoundError: if there is no such file.
+        DataError: if it is damaged, or was written on another machine or with another version of jax or cnnjax: which
+            method is fastest depends on the machine and the compiler.
 
-    >>> import tempfile, pathlib, cnnjax
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder) / "cnnjax-tuned.json"
-    ...     measured = cnnjax.tune((1, 8, 8, 1), (3, 3, 1, 2), methods=["lax"], file=file, seconds=0.001)
-    ...     cnnjax.tuned(file) == measured
-    True
+    Example:
+        >>> import tempfile, pathlib, cnnjax
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "cnnjax-tuned.json"
+        ...     measured = cnnjax.tune((1, 8, 8, 1), (3, 3, 1, 2), methods=["lax"], file=file, seconds=0.001)
+        ...     cnnjax.tuned(file) == measured
+        True
 
-    Source: the format is JSON, written by `tune`; docs/operator.md describes it.
+    Source: the file is JSON, as docs/guides/operator.md describes.
     """
     return _read("tuned", Path(file))
 
 
 def machine() -> str:
-    """What is measured on: the device, and for a CPU its name and the cores that this process may use."""
+    """The device that is measured on; for a CPU its model, and the number of cores that this process may use."""
     device = jax.devices()[0]
     if device.platform != "cpu":
         return device.device_kind
@@ -140,14 +149,11 @@ def machine() -> str:
     return f"{names[0] if names else platform.processor() or 'CPU'}, {platform.machine()}, {cores} cores"
 
 
-# --- what is measured
+# --- measuring
 
 
 def _checked_dtype(dtype: Any) -> jnp.dtype:
-    try:
-        found = jnp.dtype(dtype)
-    except TypeError:
-        found = None
+    found = dtype_or_none(dtype)
     if found is None or not jnp.issubdtype(found, jnp.inexact) or jax.dtypes.canonicalize_dtype(found) != found:
         raise type_error(
             "tune",
@@ -159,9 +165,10 @@ def _checked_dtype(dtype: Any) -> jnp.dtype:
     return found
 
 
-def _candidates(spec: ConvSpec, methods: Sequence[str] | None) -> tuple[str, ...]:
+def _candidates(spec: ConvSpec, methods: Any) -> tuple[MethodName, ...]:
+    """Return the methods to measure, after checking those that were named."""
     if methods is None:
-        return tuple(n for n, m in BY_NAME.items() if n not in _NOT_BY_THEMSELVES and m.refuses(spec) is None)
+        return tuple(n for n, m in BY_NAME.items() if n not in _ONLY_IF_NAMED and m.refuses(spec) is None)
     known = isinstance(methods, (tuple, list)) and methods and all(name in METHODS for name in methods)
     if not known:
         error = value_error if isinstance(methods, (tuple, list)) else type_error
@@ -183,7 +190,7 @@ def _check_seconds(seconds: Any) -> None:
         raise error("tune", "seconds", got=describe(seconds), expected="a positive number", fix="use seconds=0.1")
 
 
-def _timed(direction: Direction, spec: ConvSpec, names: Sequence[str], seconds: float) -> Timed:
+def _timed(direction: Direction, spec: ConvSpec, names: Sequence[MethodName], seconds: float) -> Timed:
     """Measure the candidates in one direction."""
     shapes = {
         "forward": (spec.x_shape, spec.w_shape),
@@ -193,23 +200,24 @@ def _timed(direction: Direction, spec: ConvSpec, names: Sequence[str], seconds: 
     random = np.random.default_rng(0)
     a, b = (jnp.asarray(random.standard_normal(shape), spec.dtype) for shape in shapes)
 
-    def program(method: str) -> Callable[[], Any]:
-        asking = replace(spec, method=method)
-        run = jax.jit(lambda a, b: getattr(directions, direction)(a, b, asking, spec.dtype))
+    def program(method: MethodName) -> Callable[[], Any]:
+        with_method = replace(spec, method=method)
+        run = jax.jit(lambda a, b: getattr(primitives, direction)(a, b, with_method, spec.dtype))
         return lambda: run(a, b).block_until_ready()
 
     milliseconds = _milliseconds({name: program(name) for name in names}, seconds)
     order = tuple(sorted(milliseconds.items(), key=lambda item: item[1]))
     fastest, least = order[0]
-    rule, _ = choose(direction, spec, jax.default_backend())
-    keep = rule in milliseconds and least > _WORTH_IT * milliseconds[rule]
-    return Timed(rule if keep else fastest, order)
+    auto = choose(direction, spec, default_platform()).method
+    keep_auto = auto in milliseconds and least > _WORTH_IT * milliseconds[auto]
+    return Timed(auto if keep_auto else fastest, order)
 
 
-def _milliseconds(programs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
+def _milliseconds(programs: Mapping[MethodName, Callable[[], Any]], seconds: float) -> dict[MethodName, float]:
     """The median time of each program over alternating blocks of calls."""
-    samples = {name: _block(program, 0.0) for name, program in programs.items()}
-    hopeful = [n for n, times in samples.items() if times[0] <= _HOPELESS * min(t[0] for t in samples.values())]
+    samples: dict[MethodName, list[float]] = {name: _block(program, 0.0) for name, program in programs.items()}
+    limit = _HOPELESS * min(times[0] for times in samples.values())
+    hopeful: list[MethodName] = [name for name, times in samples.items() if times[0] <= limit]
     for _ in range(_BLOCKS):
         for name in hopeful:
             samples[name] += _block(programs[name], seconds)
@@ -217,7 +225,7 @@ def _milliseconds(programs: Mapping[str, Callable[[], Any]], seconds: float) -> 
 
 
 def _block(program: Callable[[], Any], seconds: float) -> list[float]:
-    """Times of calls for as long as `seconds`, at least one, after one that compiles or warms up."""
+    """Time calls for `seconds`, at least one of them, after one that compiles or warms up."""
     program()
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -230,17 +238,20 @@ def _block(program: Callable[[], Any], seconds: float) -> list[float]:
 
 # --- the file
 
+_VALID_FOR = ("machine", "platform", "jax", "cnnjax")
+"""The fields of a file that must agree with this process."""
+
 
 def _here() -> Tuned:
-    """No measurements, of this machine and these versions."""
+    """An empty set of measurements on this machine, with these versions."""
     return Tuned(machine(), jax.default_backend(), jax.__version__, __version__, ())
 
 
 def _write(file: Path, measured: Tuned) -> None:
-    """Write a new file beside the old one, then put it in its place."""
+    """Write a new file beside the old one, then replace it atomically."""
     content = {
         "about": "Written by cnnjax.tune: the fastest method of each convolution on this machine. Delete it freely.",
-        **{key: getattr(measured, key) for key in _MADE_ON},
+        **{key: getattr(measured, key) for key in _VALID_FOR},
         "convolutions": [_to_json(one) for one in measured.measurements],
     }
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
@@ -252,9 +263,6 @@ def _write(file: Path, measured: Tuned) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-_MADE_ON = ("machine", "platform", "jax", "cnnjax")
 
 
 def _to_json(one: Measurement) -> dict[str, Any]:
@@ -275,22 +283,22 @@ def _to_json(one: Measurement) -> dict[str, Any]:
 
 
 def _from_json(entry: Mapping[str, Any]) -> Measurement:
-    """The measurement that an entry of the file holds; raises some exception if it holds none."""
+    """Parse an entry of the file; raises one of several exceptions if it is damaged."""
     padding = tuple(map(tuple, entry["padding"]))
     settings = ConvSettings(entry["stride"], padding, entry["dilation"], entry["groups"])
     spec = spec_of_shapes("tuned", tuple(entry["x"]), tuple(entry["w"]), settings, entry["dtype"])
-    timed = {}
+    timed: list[Timed] = []
     for direction in DIRECTIONS:
         method, times = entry[direction]["method"], entry[direction]["ms"]
         positive = all(isinstance(ms, (int, float)) and 0 < ms < math.inf for ms in times.values())
         if method not in times or not positive or any(BY_NAME[name].refuses(spec) for name in times):
             raise ValueError(direction)
-        timed[direction] = Timed(method, tuple(sorted(times.items(), key=lambda item: item[1])))
-    return Measurement(spec, **timed)
+        timed.append(Timed(method, tuple(sorted(times.items(), key=lambda item: item[1]))))
+    return Measurement(spec, *timed)
 
 
 def _read(caller: str, file: Path) -> Tuned:
-    """The measurements in a file that were made on this machine with these versions."""
+    """Read the measurements in a file, which must be of this machine and these versions."""
     wanted = "a file that cnnjax.tune wrote on this machine, with these versions of jax and cnnjax"
     again = "move the file away or delete it, and measure again with cnnjax.tune(..., file=...)"
 
@@ -299,7 +307,7 @@ def _read(caller: str, file: Path) -> Tuned:
 
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        made_on = {key: content[key] for key in _MADE_ON}
+        written_for = {key: content[key] for key in _VALID_FOR}
     except FileNotFoundError as error:
         raise unusable("which does not exist", DataNotFoundError) from error
     except OSError as error:
@@ -307,7 +315,7 @@ def _read(caller: str, file: Path) -> Tuned:
     except (ValueError, KeyError, TypeError) as error:
         raise unusable(f"which is damaged ({type(error).__name__}: {error})") from error
     here = _here()
-    for key, value in made_on.items():
+    for key, value in written_for.items():
         if value != getattr(here, key):
             raise unusable(f"which was measured with {key} {value!r}, not {getattr(here, key)!r}")
     try:

@@ -1,9 +1,8 @@
-"""Keep a computation apart from what surrounds it, in XLA's CPU compiler.
+"""Keep XLA's CPU compiler from fusing a computation with its surroundings.
 
-XLA fuses loops over elements into one loop. That saves memory, but what cannot be vectorised in one part is not in the
-others either: LeNet-5's C1 as a sum of shifted images takes 0.8 ms, tanh of the result 0.5, both fused 10, with
-average-pooling behind them 23. `optimization_barrier` is taken out before fusion on CPUs (seen in jaxlib 0.10.2), so
-a branch is what keeps them apart.
+XLA fuses elementwise loops into one. That saves memory, but if one part cannot be vectorised, none is: LeNet-5's C1 as
+a sum of shifted images takes 0.8 ms and tanh of the result 0.5, fused they take 10, and with average-pooling 23. On
+CPUs `optimization_barrier` is removed before fusion (as of jaxlib 0.10.2), but XLA does not fuse across a branch.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ __all__ = ["unfused"]
 
 
 def unfused(compute: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
-    """compute(*arrays), fused with nothing before or after it.
+    """Return compute(*arrays), fused with nothing before or after it.
 
     >>> print(unfused(jnp.add, jnp.ones(2), jnp.ones(2)))
     [2. 2.]
@@ -26,8 +25,8 @@ def unfused(compute: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
     first = arrays[0]
     if first.size == 0:
         return compute(*arrays)
-    # A sign is never above 2, also not that of NaN, but compilers do not know; in the centre because the edge may be
-    # padding, which they do know.
+    # No sign exceeds 2, not even that of NaN, but the compiler does not know. The element is taken from the centre,
+    # because the edge may be padding, which is a constant to the compiler.
     centre = first[tuple(n // 2 for n in first.shape)]
     result = jax.eval_shape(compute, *arrays)
     never = lambda *_: jnp.zeros(result.shape, result.dtype)  # noqa: E731

@@ -567,7 +567,7 @@ def test_output_padding_chooses_among_the_sizes_that_give_the_same_output(stride
         cnnjax.conv2d_transpose(y, w, stride=stride, padding=padding, output_padding=e).shape[0] for e in range(stride)
     ]
     assert sizes == [sizes[0] + e for e in range(stride)]
-    fits = [n for n in range(1, 30) if reference._reading((n,), (3,), stride=stride, padding=padding)[1] == (4,)]
+    fits = [n for n in range(1, 30) if reference._pixels_read((n,), (3,), stride=stride, padding=padding)[1] == (4,)]
     assert sizes == fits
 
 
@@ -657,7 +657,7 @@ def test_separable_keeps_the_wider_dtype_between_its_parts(method):
 @pytest.mark.parametrize("options", [*SPATIAL, {"padding": "REFLECT", "stride": 2}], ids=str)
 def test_local_has_a_kernel_for_each_position(options):
     x = integers((2, 5, 6, 2), "x")
-    _, output = reference._reading((5, 6), (3, 2), **options)
+    _, output = reference._pixels_read((5, 6), (3, 2), **options)
     w, b = integers((*output, 3, 2, 2, 3), "w"), integers((*output, 3), "b")
     local = jax.jit(lambda x, w, b=None: cnnjax.local_conv2d(x, w, b, **options))
     exact = reference.local_convolve(x, w, b, **options)

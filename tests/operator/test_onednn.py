@@ -20,15 +20,15 @@ from cnnjax.operator.spec import ConvSpec
 
 METHOD = BY_NAME["onednn"]
 here = pytest.mark.skipif(_onednn.unavailable() is not None, reason=str(_onednn.unavailable()))
-READING = conv_geometry("test", (9, 9), (3, 3))
+GEOMETRY = conv_geometry("test", (9, 9), (3, 3))
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (ConvSpec(READING, 2, 8, 8, dtype=np.dtype("float64")), "float32 alone"),
-        (ConvSpec(READING, 0, 8, 8), "empty"),
-        (ConvSpec(READING, 2, 24, 24, groups=24), "multiple of 16 maps"),
+        (ConvSpec(GEOMETRY, 2, 8, 8, dtype=np.dtype("float64")), "float32 alone"),
+        (ConvSpec(GEOMETRY, 0, 8, 8), "empty"),
+        (ConvSpec(GEOMETRY, 2, 24, 24, groups=24), "multiple of 16 maps"),
         (ConvSpec(conv_geometry("test", (9,), (3,)), 2, 16, 16, groups=16), "two axes"),
         (ConvSpec(conv_geometry("test", (9, 9), (3, 3), dilation=(1, 2)), 2, 16, 16, groups=16), "no dilation"),
         (ConvSpec(conv_geometry("test", (9, 9), (3, 3), padding=3), 2, 8, 8), "as wide as the kernel"),

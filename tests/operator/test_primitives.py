@@ -142,12 +142,12 @@ def test_batch_spatial_and_channel_sharding_give_the_result_of_one_device():
     assert done.stdout.strip() == "equal on 8 devices", done.stderr[-2000:]
 
 
-READING = conv_geometry("test", (6, 7), (3, 2), stride=2, padding=((1, 0), (1, 2)), dilation=(1, 2))
-CALL = ConvSpec(READING, 2, 4, 6, 2, dtype=np.dtype("float64"))
+GEOMETRY = conv_geometry("test", (6, 7), (3, 2), stride=2, padding=((1, 0), (1, 2)), dilation=(1, 2))
+SPEC = ConvSpec(GEOMETRY, 2, 4, 6, 2, dtype=np.dtype("float64"))
 OPERANDS = {
-    "forward": (primitives.forward, CALL.x_shape, CALL.w_shape),
-    "input_gradient": (primitives.input_gradient, CALL.w_shape, CALL.y_shape),
-    "weight_gradient": (primitives.weight_gradient, CALL.x_shape, CALL.y_shape),
+    "forward": (primitives.forward, SPEC.x_shape, SPEC.w_shape),
+    "input_gradient": (primitives.input_gradient, SPEC.w_shape, SPEC.y_shape),
+    "weight_gradient": (primitives.weight_gradient, SPEC.x_shape, SPEC.y_shape),
 }
 
 
@@ -159,7 +159,7 @@ def test_every_direction_under_vmap_is_the_loop(direction, axes):
         RANDOM.normal(size=shape if axis is None else (*shape[:axis], 3, *shape[axis:]))
         for shape, axis in zip(shapes, axes, strict=True)
     )
-    compute = jax.jit(lambda a, b: primitive(a, b, CALL, jnp.float64))
+    compute = jax.jit(lambda a, b: primitive(a, b, SPEC, jnp.float64))
     together = jax.jit(jax.vmap(compute, in_axes=axes))(a, b)
     for i in range(3):
         one = (v if axis is None else np.take(v, i, axis) for v, axis in zip((a, b), axes, strict=True))

@@ -55,7 +55,7 @@ def programs_of(f, *arguments):
         for equation in jaxpr.eqns:
             if equation.primitive.name.startswith("cnnjax_"):
                 direction = equation.primitive.name.removeprefix("cnnjax_")
-                found[direction] = equation.params["spec"].asked(direction, "cpu").method
+                found[direction] = equation.params["spec"].resolved(direction, "cpu").method
             for inner in jaxprs_in_params(equation.params):
                 walk(inner)
 

@@ -1,9 +1,11 @@
-"""The methods, by name. Each is one file: its formula, its cost, what it serves, its source."""
+"""The methods by name, one module each, with its formula, its cost, the convolutions it serves, and its source."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
+from cnnjax.operator.method import Method
 from cnnjax.operator.methods import (
     block_diagonal,
     definition,
@@ -21,10 +23,11 @@ from cnnjax.operator.methods import (
     winograd,
     xla,
 )
+from cnnjax.operator.spec import MethodName
 
 __all__ = ["BY_NAME"]
 
-BY_NAME = MappingProxyType(
+BY_NAME: Mapping[MethodName, Method] = MappingProxyType(
     {
         method.name: method
         for method in (

@@ -1,17 +1,17 @@
-"""Groups as a few ordinary convolutions: neighbouring groups in one block, with block-diagonal weights.
+"""Groups as a few ordinary convolutions: neighbouring groups form one block with block-diagonal weights::
 
-    w_block[t, c, o] = w[t, c mod (C_in / g), o]  where c and o are of the same group, else 0
+    w_block[t, c, o] = w[t, c mod (C_in / g), o]   if c and o belong to the same group, else 0
 
 The weight gradient takes the patches of all blocks in one batched product, as `im2col` does, and keeps the diagonal.
 (Eight of XLA's own weight gradients side by side in one program crash jaxlib 0.10.2.)
 
-A block takes as many groups as make about 32 input maps, 16 for the weight gradient: wide enough for the machine's
-multipliers, narrow enough that the zeros cost less than they save.
+A block takes as many groups as make about 32 input maps, 16 for the weight gradient: wide enough for the vector units,
+narrow enough that multiplying zeros costs less than it saves.
 
-Cost: (groups in a block) times the multiply-accumulates of the definition. It serves calls with more than one group.
+Cost: (groups in a block) times the multiply-accumulates of the definition. It serves more than one group.
 
-Source: the observation that a grouped convolution is a dense one with a block-diagonal table; for the slowness that it
-goes around, jax issues 13800 and 26266.
+Source: a grouped convolution is a dense one with a block-diagonal connection table; the slowness of XLA's own that this
+avoids is described in jax issues 13800 and 26266.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _refuses(spec: ConvSpec) -> str | None:
 
 
 def _groups_in_block(spec: ConvSpec, maps: int) -> int:
-    """The most groups, out of the divisors of all of them, that have at most so many input maps together."""
+    """The largest divisor of the number of groups whose groups have at most `maps` input maps together."""
     fitting = (n for n in range(1, spec.groups + 1) if spec.groups % n == 0 and n * spec.maps_in_group <= maps)
     return max(fitting, default=1)
 
@@ -55,15 +55,15 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
-    return weight_gradient_of_patches(x, y, spec, im2col.patches_side_by_side)
+    return weight_gradient_of_patches(x, y, spec, im2col.concatenated_patches)
 
 
 def weight_gradient_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, patches: im2col.Patches) -> jax.Array:
-    """The weight gradient by products of patches, made in the given way."""
+    """The weight gradient by products of patches, extracted by the function `patches`."""
     together = _groups_in_block(spec, _MAPS_IN_BLOCK_OF_PATCHES)
     blocks = spec.groups // together
     pairs = im2col.products_of_patches(x, y, spec, blocks, patches)
-    pairs = pairs.reshape(blocks, spec.taps, together, spec.maps_in_group, together, -1)
+    pairs = pairs.reshape(blocks, spec.num_taps, together, spec.maps_in_group, together, -1)
     of_same_group = jnp.diagonal(pairs, axis1=2, axis2=4)  # (blocks, taps, C_in / g, C_out / g, together)
     return of_same_group.transpose(1, 2, 0, 4, 3).reshape(spec.w_shape)
 

@@ -1,10 +1,10 @@
-"""By the convolution theorem: a product of Fourier transforms instead of a sum over the taps.
+"""By the convolution theorem: a product of Fourier transforms instead of a sum over the taps::
 
-    y = F^-1( F(x) * conj(F(w)) ),   summed over the input maps;   the conjugate, because the kernel is not flipped
+    y = F^-1( F(x) * conj(F(w)) )        summed over the input maps; the conjugate, because the kernel is not flipped
 
 Cost: three transforms of the padded image and one multiply-accumulate for each frequency, input map and output map,
-whatever the size of the kernel; the error grows with the logarithm of the size. With a stride it computes what it then
-throws away. It serves ungrouped real calls.
+whatever the size of the kernel; the error grows with the logarithm of the size. With a stride it discards most of what
+it computes. It serves one group.
 
 Source: Mathieu, Henaff and LeCun 2014, "Fast training of convolutional networks through FFTs".
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from cnnjax._core.windows import pad_zeros
+from cnnjax._core.windows import pad_constant
 from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec
 
@@ -35,11 +35,11 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     transform = jnp.fft.fftn if complex_input else jnp.fft.rfftn
     back = jnp.fft.ifftn if complex_input else jnp.fft.irfftn
     image_axes = [axis + 1 for axis in axes]
-    of_x = transform(pad_zeros(x, geometry), size, image_axes)
-    # Conjugated twice where w is complex: once for the correlation, once because w itself is not conjugated in it.
+    of_x = transform(pad_constant(x, geometry), size, image_axes)
+    # A complex w is conjugated twice: once for the correlation, and once because the correlation does not conjugate w.
     of_w = transform(jnp.conj(dilated) if complex_input else dilated, size, axes)
     y = back(_product_with_conjugate(of_x, of_w, spec), size, image_axes).astype(x.dtype)
-    # Circular over the padded image: what wraps around comes after the last position.
+    # The result is circular over the padded image; what wraps around lies beyond the last position.
     inside = [
         slice(0, (positions - 1) * stride + 1, stride)
         for positions, stride in zip(geometry.output, geometry.stride, strict=True)

@@ -1,12 +1,13 @@
-"""Gathered: im2col, its patches gathered in runs of adjacent pixels, for the weight gradient on one CPU.
+"""Gathered: im2col whose patches are gathered in contiguous runs of memory, for the weight gradient on one CPU device::
 
     w (taps C_in, C_out) = patches^T (taps C_in, N P) @ y (N P, C_out),  patches[n p, t] = x[n, p s + t d]
 
-The taps of a row of the kernel lie side by side in the image, maps and all, so that a patch is a few runs of memory.
-XLA's CPU compiler writes patches by joining views at 3 to 10 GB/s, and by a gather of runs at 40 to 80, if the gather
-stands alone: fused with what comes before or after, it is as slow as joining.
+The taps of a row of the kernel are adjacent in a channels-last image, all maps included, so a patch is a few contiguous
+runs. XLA's CPU compiler writes patches at 3 to 10 GB/s by concatenating views, and at 40 to 80 by a gather of runs, if
+the gather stands alone: fused with its surroundings it is as slow as the concatenation.
 
-Cost: as `im2col`; for groups as `block_diagonal`. The forward pass and the input gradient are theirs.
+Cost: as `im2col`; with groups, as `block_diagonal`. The forward pass and the input gradient are theirs. It serves every
+convolution.
 
 Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neural networks for document processing".
 """
@@ -28,8 +29,8 @@ from cnnjax.operator.unfused import unfused
 
 __all__ = ["METHOD", "weight_gradient"]
 
-# With so many taps a row, the products of one more tap cost less than half of the patches save (audio: 17.3 ms, in
-# pairs 16.3), as long as the products are narrow.
+# Patches of two neighbouring positions are half as many and one tap wider. From 8 taps a row on, the extra tap costs
+# less than that saves (audio: 16.3 ms instead of 17.3), as long as the products are narrow.
 _MANY_TAPS, _FEW_MAPS = 8, 64
 
 
@@ -42,7 +43,7 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
-    """The weight gradient of any call, by products of gathered patches."""
+    """The weight gradient of any convolution, by products of gathered patches."""
     if _pays_in_pairs(spec):
         return _weight_gradient_of_pairs(x, y, spec)
     if spec.groups > 1:
@@ -51,7 +52,7 @@ def weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _pays_in_pairs(spec: ConvSpec) -> bool:
-    """Whether patches of two neighbouring positions are the better ones: few maps, and a row of many taps."""
+    """Whether patches of two neighbouring positions are faster: few maps, and many taps in a row."""
     geometry = spec.geometry
     adjacent = geometry.stride[-1] == geometry.dilation[-1] == 1
     even = geometry.output[-1] % 2 == 0
@@ -60,7 +61,7 @@ def _pays_in_pairs(spec: ConvSpec) -> bool:
 
 
 def _weight_gradient_of_pairs(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
-    """Two neighbouring positions as one of twice the maps: half as many patches, one tap wider, and wider products.
+    """Take two neighbouring positions as one with twice the maps: half as many patches, and wider products.
 
     w[..., t, c, o] = pair[..., t, c, 0, o] + pair[..., t + 1, c, 1, o]
     """
@@ -74,11 +75,13 @@ def _weight_gradient_of_pairs(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax
 
 
 def _of_patches(spec: ConvSpec) -> Method:
+    """The method whose forward pass and input gradient this one uses."""
     return (im2col if spec.groups == 1 else block_diagonal).METHOD
 
 
-def _gathered(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
-    images, *size, maps = seen.shape
+def _gathered(image: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
+    """The patches (blocks, images P, taps C_in / blocks), gathered run by run."""
+    images, *size, maps = image.shape
     width = maps // blocks
     run = strip.kernel[-1] * width if strip.dilation[-1] == 1 else width
     of_block = images * math.prod(size) * np.arange(blocks, dtype=np.int32)[:, None]
@@ -88,12 +91,12 @@ def _gathered(seen: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
     def gather(pixels: jax.Array) -> jax.Array:
         return lax.gather(pixels.ravel(), starts[:, None], runs, (run,), mode="promise_in_bounds")
 
-    patches = unfused(gather, im2col.blocks_first(seen, blocks))
+    patches = unfused(gather, im2col.blocks_first(image, blocks))
     return patches.reshape(blocks, -1, math.prod(strip.kernel) * width)
 
 
 def _first_pixels(images: int, strip: Geometry) -> np.ndarray:
-    """For every image, position and tap (of a row of adjacent taps: the first), the number of the pixel it reads."""
+    """The index of the pixel read at every image, position and tap; of a row of adjacent taps, only the first."""
     axes = len(strip.size)
     taps = [np.arange(k) * dilation for k, dilation in zip(strip.kernel, strip.dilation, strict=True)]
     if strip.dilation[-1] == 1:

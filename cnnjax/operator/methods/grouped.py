@@ -1,9 +1,9 @@
-"""Groups as a batch of small products: the patches of each group against the kernels of that group.
+"""Groups as a batch of small products: the patches of each group times the kernels of that group::
 
     y (g, N P, C_out / g) = patches (g, N P, taps C_in / g) @ w (g, taps C_in / g, C_out / g)
 
 Cost: as the definition, in one batched product for each image, and the memory of the patches of one image. It serves
-calls with more than one group.
+more than one group.
 
 Source: Krizhevsky, Sutskever and Hinton 2012, section 3.5; Xie et al. 2017, "Aggregated residual transformations".
 """
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._core.windows import pad_zeros, under_each_tap
+from cnnjax._core.windows import pad_constant, tap_views
 from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec
 
@@ -30,16 +30,16 @@ def _refuses(spec: ConvSpec) -> str | None:
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     geometry, groups, maps_in_group = spec.geometry, spec.groups, spec.maps_in_group
     positions = math.prod(geometry.output)
-    rows = w.reshape(spec.taps * maps_in_group, groups, spec.c_out // groups).transpose(1, 0, 2)
+    rows = w.reshape(spec.num_taps * maps_in_group, groups, spec.c_out // groups).transpose(1, 0, 2)
 
     def one_image(image: jax.Array) -> jax.Array:
-        seen = [view for _, view in under_each_tap(image[None], geometry)]
-        patches = jnp.stack([view.reshape(positions, groups, maps_in_group) for view in seen])
-        patches = patches.transpose(2, 1, 0, 3).reshape(groups, positions, spec.taps * maps_in_group)
+        views = [view.reshape(positions, groups, maps_in_group) for _, view in tap_views(image[None], geometry)]
+        patches = jnp.stack(views)
+        patches = patches.transpose(2, 1, 0, 3).reshape(groups, positions, spec.num_taps * maps_in_group)
         y = jnp.matmul(patches, rows, precision=spec.precision)
         return y.transpose(1, 0, 2).reshape(*geometry.output, spec.c_out)
 
-    return lax.map(one_image, pad_zeros(x, geometry))
+    return lax.map(one_image, pad_constant(x, geometry))
 
 
 METHOD = Method("grouped", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

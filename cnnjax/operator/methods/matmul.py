@@ -1,11 +1,10 @@
-"""One matrix product, where a convolution is nothing else: no pixel is read at two positions, or there is just one.
+"""One matrix product, for a convolution that is nothing more: a 1 x 1 kernel, a single position, or a tiling::
 
-    1 x 1:  y (N P, C_out) = x (N P, C_in) @ w (C_in, C_out)
-    whole:  y (N, C_out)   = x (N, size C_in) @ w (size C_in, C_out)          a kernel as large as the image
-    tiles:  y (N P, C_out) = tiles of x (N P, taps C_in) @ w (taps C_in, C_out)   a kernel as large as the stride
+    1 x 1:   y (N P, C_out) = x (N P, C_in) @ w (C_in, C_out)
+    whole:   y (N, C_out)   = x (N, size C_in) @ w (size C_in, C_out)              the kernel is as large as the image
+    tiles:   y (N P, C_out) = tiles of x (N P, taps C_in) @ w (taps C_in, C_out)   the kernel is as large as the stride
 
-Cost: as the definition, without patches; tiles are the image in another order. It serves ungrouped calls without
-padding.
+Cost: as the definition, without patches; tiles are the image in another order. It serves one group without padding.
 
 Source: Lin, Chen and Yan 2014, "Network in network", section 3.1, for the first; LeCun et al. 1998, layer C5, for the
 second; Dosovitskiy et al. 2021, "An image is worth 16x16 words", section 3.1, for the third.
@@ -27,11 +26,11 @@ __all__ = ["METHOD", "is_pointwise", "is_tiled", "is_whole"]
 
 def is_pointwise(spec: ConvSpec) -> bool:
     """Whether the kernel is 1 x 1, without padding."""
-    return spec.taps == 1 and spec.geometry.padded == spec.geometry.size
+    return spec.num_taps == 1 and spec.geometry.padded == spec.geometry.size
 
 
 def is_whole(spec: ConvSpec) -> bool:
-    """Whether the kernel covers the image, without padding."""
+    """Whether the kernel is as large as the image, without padding."""
     return spec.geometry.kernel == spec.geometry.size == spec.geometry.padded and spec.unit_dilation
 
 
@@ -55,7 +54,7 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
         y = jnp.matmul(x.reshape(spec.n, -1), rows, precision=spec.precision)
         return y.reshape(spec.y_shape)
     if is_tiled(spec):
-        rows = w.reshape(spec.taps * spec.c_in, spec.c_out)
+        rows = w.reshape(spec.num_taps * spec.c_in, spec.c_out)
         return jnp.matmul(_tiles(x, spec), rows, precision=spec.precision)
     stops = [(n - 1) * s + 1 for n, s in zip(spec.geometry.output, spec.geometry.stride, strict=True)]
     start = [0] * len(spec.x_shape)
@@ -71,7 +70,7 @@ def _tiles(x: jax.Array, spec: ConvSpec) -> jax.Array:
     sides = [side for pair in zip(output, kernel, strict=True) for side in pair]
     axes = range(1, 1 + len(sides))
     x = x.reshape(spec.n, *sides, spec.c_in).transpose(0, *axes[::2], *axes[1::2], 1 + len(sides))
-    return x.reshape(spec.n, *output, spec.taps * spec.c_in)
+    return x.reshape(spec.n, *output, spec.num_taps * spec.c_in)
 
 
 METHOD = Method("matmul", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)

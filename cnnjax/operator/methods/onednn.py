@@ -1,14 +1,14 @@
-"""oneDNN: the library's own convolution, for the forward pass and the input gradient, as PyTorch has it.
+"""oneDNN: the library's own convolution, for the forward pass and the input gradient.
 
-The input gradient is a convolution of the gradient with the flipped kernel, its maps exchanged. With a stride the
-pixels fall into phases, one for each remainder: phase a sees only the taps that reach it, so each phase is a
-convolution without stride, and the phases are woven together. Where the maps are few, all phases are one convolution
-instead, with the stride folded into the maps.
+The input gradient is a convolution of the cotangent with the flipped kernel, its input and output maps swapped. With a
+stride, the pixels split into phases, one for each remainder: only some of the taps reach phase a, so each phase is a
+convolution without stride, and the phases are interleaved. With few maps, all phases are one convolution instead, with
+the stride folded into the maps::
 
     x[a + s m] = sum over taps t with t d - before = a (mod s) of  w[t] y[m - (t d - before - a) / s]
 
 Cost: the multiply-accumulates of the definition. The weight gradient is that of `gathered`. It serves float32 on x86-64
-Linux (`operator/_onednn.py` says where, and why not everywhere), with padding narrower than the kernel.
+Linux (`operator/_onednn.py` says where, and why only there), with padding narrower than the kernel.
 
 Source: oneDNN, "Convolution"; the phases are the polyphase decomposition of Vaidyanathan 1993, section 4.3.
 """
@@ -30,7 +30,7 @@ from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD"]
 
-# Below the width of a vector a phase has too few maps to fill it.
+# With fewer maps than this, a phase does not fill a vector register.
 _FEW_MAPS = 7
 
 
@@ -38,7 +38,7 @@ def _refuses(spec: ConvSpec) -> str | None:
     geometry = spec.geometry
     if any(max(pads) >= extent for pads, extent in zip(geometry.pads, geometry.extent, strict=True)):
         return "the padding is as wide as the kernel"
-    return _onednn.refuses(geometry, (spec.x_shape, spec.w_shape, spec.y_shape), spec.groups, spec.accumulation)
+    return _onednn.refuses(geometry, (spec.x_shape, spec.w_shape, spec.y_shape), spec.groups, spec.accumulation_dtype)
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
@@ -52,19 +52,20 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     if spec.groups > 1:
         w = w.reshape(*geometry.kernel, spec.maps_in_group, spec.groups, -1)
         w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, -1, spec.c_in)
-    phases = {
-        remainders: _phase(w, y, spec, remainders) for remainders in itertools.product(*map(range, geometry.stride))
-    }
-    return _weave(phases, geometry)
+    every = itertools.product(*map(range, geometry.stride))
+    phases = {remainders: _phase(w, y, spec, remainders) for remainders in every}
+    return _interleave(phases, geometry)
 
 
 def _phase(w: jax.Array, y: jax.Array, spec: ConvSpec, remainders: tuple[int, ...]) -> jax.Array:
-    """The gradient by every stride-th pixel along each axis, from `remainders` on."""
+    """The gradient of every stride-th pixel along each axis, starting at `remainders`."""
     geometry = spec.geometry
     axes = range(len(geometry.kernel))
     pixels = [-(-(n - a) // s) for n, a, s in zip(geometry.size, remainders, geometry.stride, strict=True)]
     nothing = jnp.zeros((spec.n, *pixels, spec.c_in), y.dtype)
-    kernel, dilation, pads = [], [], []
+    kernel: list[int] = []
+    dilation: list[int] = []
+    pads: list[tuple[int, int]] = []
     for axis in axes:
         stride, step, start = geometry.stride[axis], geometry.dilation[axis], geometry.pads[axis][0] + remainders[axis]
         taps = [t for t in range(geometry.kernel[axis]) if (t * step - start) % stride == 0]
@@ -76,7 +77,7 @@ def _phase(w: jax.Array, y: jax.Array, spec: ConvSpec, remainders: tuple[int, ..
         kernel.append(len(taps))
         dilation.append(step // common)
         pads.append((farthest, pixels[axis] - nearest - geometry.output[axis]))
-    # Positions that no pixel of this phase is read from are cut off; pixels read from beyond the edge are padding.
+    # Positions that no pixel of this phase needs are cut off; pixels beyond the edge become padding.
     y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *((min(a, 0), min(b, 0), 0) for a, b in pads), (0, 0, 0)])
     if 0 in y.shape:
         return nothing
@@ -85,23 +86,23 @@ def _phase(w: jax.Array, y: jax.Array, spec: ConvSpec, remainders: tuple[int, ..
     return _onednn.convolve(y, lax.rev(w, tuple(axes)), phase, spec.groups, swapped=spec.groups == 1)
 
 
-def _weave(phases: dict[tuple[int, ...], jax.Array], geometry: Geometry) -> jax.Array:
-    """Put the pixels of all phases back in their places, (N, *size, C_in)."""
+def _interleave(phases: dict[tuple[int, ...], jax.Array], geometry: Geometry) -> jax.Array:
+    """Interleave the pixels of all phases, (N, *size, C_in)."""
     for axis in reversed(range(len(geometry.stride))):
         stride, size = geometry.stride[axis], geometry.size[axis]
         pixels = -(-size // stride)
-        woven: dict[tuple[int, ...], jax.Array] = {}
+        merged: dict[tuple[int, ...], jax.Array] = {}
         for outer in dict.fromkeys(remainders[:axis] for remainders in phases):
-            parts = [_fill_up(phases[(*outer, a)], pixels, 1 + axis) for a in range(stride)]
+            parts = [_pad_end(phases[(*outer, a)], pixels, 1 + axis) for a in range(stride)]
             whole = jnp.stack(parts, axis=2 + axis) if stride > 1 else parts[0]
             shape = (*parts[0].shape[: 1 + axis], pixels * stride, *parts[0].shape[2 + axis :])
-            woven[outer] = lax.slice_in_dim(whole.reshape(shape), 0, size, axis=1 + axis)
-        phases = woven
+            merged[outer] = lax.slice_in_dim(whole.reshape(shape), 0, size, axis=1 + axis)
+        phases = merged
     return phases[()]
 
 
-def _fill_up(a: jax.Array, length: int, axis: int) -> jax.Array:
-    """Zeros at the end of one axis, up to `length`."""
+def _pad_end(a: jax.Array, length: int, axis: int) -> jax.Array:
+    """Pad the end of one axis with zeros, up to `length`."""
     return jnp.pad(a, [(0, length - a.shape[i] if i == axis else 0) for i in range(a.ndim)])
 
 

@@ -1,13 +1,13 @@
-"""Space to depth: a stride folded into the maps, so that a strided convolution becomes one without a stride.
+"""Space to depth: the stride is folded into the maps, so that a strided convolution becomes one without a stride::
 
     x'[n, i, (a, c)] = x[n, i s + a - before, c]        w'[u, (a, c), o] = w[u s + a, c, o]        y = conv(x', w')
 
-With few maps and a stride, as in the first layer of a network, patches of three values are too short to copy and
-gradients by pixel too thin to compute; folded, there are s^2 times as many maps. Zeros fill w' up where the stride does
-not divide the kernel.
+With few maps and a stride, as in the first layer of a network, the patches hold too few adjacent values to be copied
+fast, and the products of the input gradient are too thin; folded, there are s^2 times as many maps. Where the stride
+does not divide the kernel, w' is filled up with zeros.
 
-Cost: (s ceil(k / s) / k)^2 times the multiply-accumulates of the definition. It serves ungrouped calls with a stride
-and without dilation.
+Cost: (s ceil(k / s) / k)^2 times the multiply-accumulates of the definition. It serves one group, with a stride and
+without dilation.
 
 Source: Shi et al. 2016, "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
 neural network", section 3, for the input gradient (there called sub-pixel convolution).
@@ -36,7 +36,7 @@ def _refuses(spec: ConvSpec) -> str | None:
 
 
 def folded(spec: ConvSpec) -> ConvSpec:
-    """The call without a stride that is left when the stride is folded into the maps."""
+    """The convolution without stride that remains after folding the stride into the maps."""
     geometry = spec.geometry
     kernel = tuple(-(-k // s) for k, s in zip(geometry.kernel, geometry.stride, strict=True))
     size = tuple(positions + k - 1 for positions, k in zip(geometry.output, kernel, strict=True))
@@ -46,7 +46,7 @@ def folded(spec: ConvSpec) -> ConvSpec:
 
 
 def _fold_image(x: jax.Array, spec: ConvSpec) -> jax.Array:
-    """x (N, *size, C_in) -> x' of the folded call."""
+    """x (N, *size, C_in) -> x' of the folded convolution."""
     geometry, inner = spec.geometry, folded(spec)
     config = [
         (before, blocks * s - before - size, 0)
@@ -58,7 +58,7 @@ def _fold_image(x: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _fold_kernel(w: jax.Array, spec: ConvSpec) -> jax.Array:
-    """w (*kernel, C_in, C_out) -> w' of the folded call."""
+    """w (*kernel, C_in, C_out) -> w' of the folded convolution."""
     missing = [(0, -k % s) for k, s in zip(spec.geometry.kernel, spec.geometry.stride, strict=True)]
     w = jnp.moveaxis(jnp.pad(w, (*missing, (0, 0), (0, 0))), -1, 0)
     return jnp.moveaxis(_fold(w, spec.geometry.stride), 0, -1)
@@ -78,7 +78,7 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def input_gradient_by(inner: Compute) -> Compute:
-    """The input gradient with the folded call's computed by `inner`."""
+    """Return the input gradient in which `inner` computes that of the folded convolution."""
 
     def input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
         image = jax.ShapeDtypeStruct(spec.x_shape, y.dtype)

@@ -1,20 +1,18 @@
-"""The convolution as what it is: a sparse matrix, with the weights of the kernel in the places that are connected.
+"""The convolution as a product with a sparse matrix: the weights of the kernel stand where pixels are connected::
 
     y = M x,   M (positions C_out, pixels C_in),   M[(p, o), (p s + t d, c)] = w[t, c, o]
 
-A dense layer has a weight of its own in every place of the matrix; a locally connected one in the places that are not
-zero; a convolution the same few weights again and again. Written as (row, column, weight) triples it is an
-explanation: every product of the definition is a triple.
+A dense layer has a weight of its own in every entry of the matrix; a locally connected one in every non-zero entry; a
+convolution repeats the same few weights. Written as (row, column, weight) triples it is an explanation: every triple is
+one product of the definition.
 
-Cost: that of the definition, and three integers for each product of one image. It serves calls of up to 2^22 products
-an image.
+Cost: that of the definition, and three integers for each product of one image. It serves up to 2^22 products an image.
 
 Source: Goodfellow, Bengio and Courville 2016, section 9.1: a doubly block circulant matrix, very sparse.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import jax
@@ -29,17 +27,19 @@ _MOST_PRODUCTS = 2**22
 
 
 def _refuses(spec: ConvSpec) -> str | None:
-    products = math.prod(spec.geometry.output) * spec.taps * spec.maps_in_group * spec.c_out
+    products = math.prod(spec.geometry.output) * spec.num_taps * spec.maps_in_group * spec.c_out
     return None if products <= _MOST_PRODUCTS else f"its matrix has {products:,} entries, more than {_MOST_PRODUCTS:,}"
 
 
 def triples(spec: ConvSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The non-zero places of the matrix: rows (flat places in y), columns (in x), and which weight stands there."""
+    """The non-zero entries of the matrix: their rows (flat indices into y), columns (into x) and weights (into w)."""
     geometry, in_group, per_group = spec.geometry, spec.maps_in_group, spec.c_out // spec.groups
-    rows, columns, weights = [], [], []
+    rows: list[np.ndarray] = []
+    columns: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
     outputs = np.indices(geometry.output).reshape(len(geometry.output), -1)
     maps_out = np.arange(spec.c_out)
-    for at, tap in enumerate(itertools.product(*map(range, geometry.kernel))):
+    for tap_index, tap in enumerate(geometry.taps):
         pixel = [
             p * s + t * d - before
             for p, s, t, d, (before, _) in zip(
@@ -53,7 +53,7 @@ def triples(spec: ConvSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             reads = (maps_out // per_group) * in_group + c
             rows.append(np.add.outer(places * spec.c_out, maps_out).ravel())
             columns.append(np.add.outer(pixels * spec.c_in, reads).ravel())
-            weights.append(np.tile((at * in_group + c) * spec.c_out + maps_out, len(places)))
+            weights.append(np.tile((tap_index * in_group + c) * spec.c_out + maps_out, len(places)))
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
 
 

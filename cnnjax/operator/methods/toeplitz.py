@@ -1,11 +1,11 @@
-"""Partial Toeplitz: a block of neighbouring outputs of a row in one product with a banded matrix of the kernel.
+"""Partial Toeplitz: a block of neighbouring outputs of a row in one product with a banded matrix of the kernel::
 
     y[n, i, r b : r b + r, :] = x[n, i s : i s + k_h, r b s : r b s + span, :] @ T,   span = (r - 1) s + k_w
 
-T (k_h span C_in, r C_out) holds the kernel r times, each shifted by the stride. With few maps the products of the
-other methods are too thin for a machine's multipliers; here they are r times as wide, for span / (r k_w) times zeros.
+T (k_h span C_in, r C_out) holds the kernel r times, each shifted by the stride. With few maps the products of the other
+methods are too thin to fill the vector units; here they are r times as wide, for span / (r k_w) times the work.
 
-Cost: span / k_w times the multiply-accumulates of r outputs, in one product. It serves ungrouped two-dimensional calls
+Cost: span / k_w times the multiply-accumulates of r outputs, in one product. It serves one group and two spatial axes,
 without dilation.
 
 Source: the kernel as a banded Toeplitz matrix, Gray 2006, "Toeplitz and circulant matrices", section 1.
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax._core.windows import pad_zeros
+from cnnjax._core.windows import pad_constant
 from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec
 
@@ -37,12 +37,12 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     block = min(8, columns)
     blocks = -(-columns // block)
     span = (block - 1) * s_w + k_w
-    padded = pad_zeros(x, geometry)
-    # Fill up the last block: its surplus columns are cut off at the end.
+    padded = pad_constant(x, geometry)
+    # The last block is filled up; its surplus columns are cut off at the end.
     missing = max(0, (blocks - 1) * block * s_w + span - padded.shape[2])
     padded = jnp.pad(padded, ((0, 0), (0, 0), (0, missing), (0, 0)))
 
-    # T[u, j, c, q, o] = w[u, j - q s, c, o] where that is a tap, else 0
+    # T[u, j, c, q, o] = w[u, j - q s, c, o] if that is a tap, else 0
     tap = np.arange(span)[:, None] - s_w * np.arange(block)[None]
     is_tap = (tap >= 0) & (tap < k_w)
     banded = jnp.where(is_tap[None, :, :, None, None], w[:, np.clip(tap, 0, k_w - 1)], jnp.zeros((), w.dtype))

@@ -1,13 +1,13 @@
-"""Winograd's minimal filtering: 3 x 3 kernels by fewer multiplications, on tiles of 2 x 2 or 4 x 4 outputs.
+"""Winograd's minimal filtering: 3 x 3 kernels with fewer multiplications, on tiles of 2 x 2 or 4 x 4 outputs::
 
     Y = A^T ( (G w G^T) * (B^T x B) ) A        for each tile, summed over the input maps before A
 
 F(2x2, 3x3) multiplies 16 times where the definition multiplies 36 times, F(4x4, 3x3) 36 times for 144. The transforms
 add; those of F(4x4, 3x3) have entries up to 8 and lose about two decimal places, so its error reaches 1e-5 in float32
-where the definition has 1e-6: it is never chosen silently.
+where that of the definition is 1e-6: it is never chosen automatically.
 
-Cost: taps / 2.25 (taps / 4) multiply-accumulates, and the memory of the transformed tiles. They serve ungrouped 3 x 3
-calls without stride and dilation.
+Cost: taps / 2.25 (taps / 4) multiply-accumulates, and the memory of the transformed tiles. They serve one group of
+3 x 3 kernels, without stride and dilation.
 
 Source: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016, "Fast algorithms for convolutional
 neural networks", section 4.
@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax._core.windows import pad_zeros
-from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
-from cnnjax.operator.spec import ConvSpec, Direction
+from cnnjax._core.windows import pad_constant
+from cnnjax.operator.method import Compute, Method, transposed_in_w, transposed_in_x
+from cnnjax.operator.spec import ConvSpec, MethodName
 
 __all__ = ["METHODS"]
 
-# Tile size -> (A^T, G, B^T)
+# A^T, G and B^T for each tile size
 _TRANSFORMS = {
     2: (
         np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
@@ -64,12 +64,12 @@ def _refuses(spec: ConvSpec) -> str | None:
     return None if spec.unit_stride and spec.unit_dilation else "it is for stride 1 and dilation 1"
 
 
-def _by_tiles_of(tile: int) -> Direction:
+def _forward_by_tiles(tile: int) -> Compute:
     def convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
         back, of_w, of_x = (jnp.asarray(matrix, x.dtype) for matrix in _TRANSFORMS[tile])
         rows, columns = spec.geometry.output
         down, across = -(-rows // tile), -(-columns // tile)
-        padded = pad_zeros(x, spec.geometry)
+        padded = pad_constant(x, spec.geometry)
         missing = [(0, n * tile + 2 - size) for n, size in zip((down, across), padded.shape[1:3], strict=True)]
         padded = jnp.pad(padded, ((0, 0), *missing, (0, 0)))
         size = tile + 2
@@ -87,14 +87,15 @@ def _by_tiles_of(tile: int) -> Direction:
 
 
 def _transform(matrix: jax.Array, a: jax.Array) -> jax.Array:
-    """matrix a matrix^T over the first two axes of a, in full precision: the error of the method comes from here."""
+    """matrix a matrix^T over the first two axes of a, in full precision, because the method's error arises here."""
     high = jax.lax.Precision.HIGHEST
     a = jnp.tensordot(matrix, a, axes=(1, 0), precision=high)
     return jnp.moveaxis(jnp.tensordot(matrix, a, axes=(1, 1), precision=high), 0, 1)
 
 
-METHODS = tuple(
-    Method(f"winograd{tile}", forward, transposed_in_x(forward), transposed_in_w(forward), _refuses)
-    for tile in _TRANSFORMS
-    for forward in [_by_tiles_of(tile)]
-)
+def _method(name: MethodName, tile: int) -> Method:
+    forward = _forward_by_tiles(tile)
+    return Method(name, forward, transposed_in_x(forward), transposed_in_w(forward), _refuses)
+
+
+METHODS = (_method("winograd2", 2), _method("winograd4", 4))

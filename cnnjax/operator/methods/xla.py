@@ -1,8 +1,8 @@
-"""The convolution that comes with JAX: `jax.lax.conv_general_dilated`, compiled by XLA for each platform.
+"""XLA's convolution, `jax.lax.conv_general_dilated`, with the gradients that JAX derives from it.
 
-Same sum as the definition; its gradients are the transposes that JAX gives it. Cost: that of the vendor's library on
-GPU and TPU (cuDNN, MXU); on a CPU that of Eigen's or oneDNN's for plain convolutions, and slow for grouped ones and
-their gradients (jax issues 13800, 23713, 26266) and inside loops (12868).
+Cost: that of the vendor's library on GPU and TPU (cuDNN, MXU). On a CPU, that of Eigen's or oneDNN's for ordinary
+convolutions; grouped ones and their gradients are slow (jax issues 13800, 23713, 26266), and so is every one inside a
+loop (12868). It serves every convolution.
 """
 
 from __future__ import annotations

@@ -127,3 +127,18 @@ def test_an_undocumented_public_name_fails_the_build(monkeypatch):
     assert undocumented(public, ["cnnjax.f"]) == ["cnnjax.module.g"]
     assert undocumented(public, ["cnnjax.f", "cnnjax.module.g"]) == []
     assert undocumented({"cnnjax.h": types.FunctionType((lambda: 0).__code__, {})}, ["cnnjax.h"]) == ["cnnjax.h"]
+
+
+def test_the_tree_of_the_architecture_page_is_that_of_the_repository():
+    page = (DOCS / "guides" / "architecture.md").read_text()
+    tree, folders, named = page.split("```text\n")[1].split("```")[0], [], set()
+    for line in tree.splitlines():
+        indent = len(line) - len(line.lstrip())
+        name = line.split()[0]
+        folders = [*folders[: indent // 2], name]
+        path = DOCS.parent.joinpath(*folders)
+        assert path.is_dir() if name.endswith("/") else path.is_file(), path
+        named.add(path)
+    package = DOCS.parent / "cnnjax"
+    modules = set(package.glob("[!_]*.py")) | {path.parent for path in package.glob("*/__init__.py")}
+    assert modules <= named

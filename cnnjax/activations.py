@@ -12,6 +12,7 @@ import jax.numpy as jnp
 __all__ = ["ACTIVATIONS", "ActivationName", "scaled_tanh"]
 
 ActivationName = Literal["identity", "scaled_tanh", "tanh", "sigmoid", "relu", "gelu", "silu"]
+"""The names of the activation functions in `ACTIVATIONS`."""
 
 AMPLITUDE = 1.7159
 SLOPE = 2 / 3

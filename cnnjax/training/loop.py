@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
+"""An augmentation: (key, prepared images (N, H, W, C)) -> as many images."""
 
 _LOOK = 100
 """After so many steps at most their results are fetched: seldom enough that no device waits for it."""

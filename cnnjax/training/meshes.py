@@ -18,6 +18,7 @@ from cnnjax._core.messages import describe, type_error, value_error
 __all__ = ["AXES", "batch", "everywhere", "make_mesh", "over_batch", "shardings", "whole"]
 
 AXES = ("data", "model")
+"""The axes of a mesh: images along "data", maps along "model"."""
 
 
 def make_mesh(axes: str | Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:

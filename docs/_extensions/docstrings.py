@@ -104,7 +104,8 @@ def escaped(text: str) -> str:
     parts = _CODE.split(text)
     for i, part in enumerate(parts):
         if i % 2 == 0:
-            parts[i] = re.sub(r"([*|])", r"\\\1", re.sub(r"(?<=\w)_(?!\w)", r"\\_", part))
+            part = re.sub(r"([*|])", r"\\\1", re.sub(r"(?<=\w)_(?!\w)", r"\\_", part))
+            parts[i] = re.sub(r"\bdocs/([\w/]+)\.md\b", r":doc:`/\1`", part)
         elif not part.startswith("``") and not _NAME.fullmatch(part):
             parts[i] = f"`{part}`"
     for i in range(2, len(parts), 2):

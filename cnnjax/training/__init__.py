@@ -1,22 +1,13 @@
-"""Training: the optax loop, checkpoints, and everything else about a run.
+"""Training with optax: the loop, checkpoints and resuming, several devices, mixed precision, augmentation.
 
-The loop itself is here (`fit`, `make_step`, `error_rate`); the rest are modules, each imported with the package.
+The loop and its parts are here (`fit`, `make_step`, `error_rate`); the rest is in modules, imported with the package.
 """
 
 from cnnjax.training import checkpoints, distortions, history, levenberg_marquardt, meshes, online, precision
 from cnnjax.training.checkpoints import Checkpoints
-from cnnjax.training.loop import (
-    Augment,
-    Epoch,
-    TrainState,
-    default_loss,
-    error_rate,
-    fit,
-    make_step,
-    random_shift,
-    sample_order,
-    softmax_cross_entropy,
-)
+from cnnjax.training.distortions import random_shift
+from cnnjax.training.loop import Epoch, error_rate, fit, sample_order
+from cnnjax.training.step import Augment, TrainState, default_loss, make_step, softmax_cross_entropy
 
 __all__ = [
     "Augment",

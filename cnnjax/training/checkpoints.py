@@ -1,22 +1,18 @@
-"""Checkpoints to trust: written beside the training, each file with its sum, the newest sound one restored.
+"""Checkpoints: written in the background, each file with its checksum; the newest valid one is restored.
 
-A checkpoint is a folder named by its step, and is there whole or not at all: Orbax writes it in the background under
-another name and gives it its own name at the end; just before, the SHA-256 sum of each of its files is added. It holds
-the arrays (parameters, optimizer state, step) and, as JSON, the facts: position in the data, configuration, versions.
+A checkpoint is a folder named by its step. Orbax writes it under a temporary name and renames it when it is complete;
+just before the renaming, the SHA-256 sum of each file is added. It contains the arrays (parameters, optimizer state,
+step) and, as JSON, the metadata: the position in the data, the configuration, the versions.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 import logging
 import os
-import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,44 +24,43 @@ import numpy as np
 
 from cnnjax._core.messages import value_error
 from cnnjax.errors import CheckpointError, ConfigurationError, MissingExtraError
+from cnnjax.training import checksums
+from cnnjax.training.configuration import PROGRAM, as_json, differences, versions
 
-__all__ = [
-    "PROGRAM",
-    "Checkpoints",
-    "Restored",
-    "Store",
-    "differences",
-    "versions",
-]
+__all__ = ["Checkpoints", "Restored", "Store"]
 
-PROGRAM = "program of loss, optimizer and augmentation"
-"""The entry of a configuration that is compared only where the same software wrote it."""
-
-_SUMS = "checksums.json"
-_ITEMS = ("arrays", "facts")
+_ITEMS = ("arrays", "metadata")
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often a run saves itself, and what it must agree with to go on from there.
+    """Where and how often `fit` saves a run, and what else identifies the run.
 
-    `fit` saves after every `every` steps and at the end of each epoch, and keeps the newest `keep`. `configuration` is
-    whatever else describes the run (a learning rate, the name of a schedule): with what `fit` knows itself it is saved
-    too, and a folder with another one is refused, the difference named. It holds what JSON can.
+    A checkpoint is saved after every `every` steps and at the end of each epoch.
 
-    Raises ArgumentValueError for numbers below 1.
+    Args:
+        folder: the folder of the checkpoints of one run.
+        every: steps between checkpoints within an epoch.
+        keep: the number of newest checkpoints that are kept.
+        configuration: whatever else describes the run (a learning rate, the name of a schedule), as JSON can hold it.
+            It is saved with what `fit` itself knows of the run; a folder with another configuration is refused, and
+            the error lists the differences.
 
-    >>> Checkpoints("runs/first", configuration={"learning_rate": 0.002}).keep
-    3
+    Raises:
+        ArgumentValueError: for numbers below 1.
+
+    Example:
+        >>> Checkpoints("runs/first", configuration={"learning_rate": 0.002}).keep
+        3
     """
 
     folder: str | os.PathLike[str]
     every: int = 1000
     keep: int = 3
-    configuration: Mapping[str, Any] = field(default_factory=dict)
+    configuration: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        """See that something is saved and kept."""
+        """Check that something is saved and kept."""
         for name in ("every", "keep"):
             if getattr(self, name) < 1:
                 got, fix = f"{getattr(self, name)}", f"use {name}=1 or more"
@@ -73,37 +68,41 @@ class Checkpoints:
 
 
 class Restored(NamedTuple):
-    """What a checkpoint held: its step, the arrays as they were asked for, the facts."""
+    """The contents of a checkpoint: its step, the arrays in the structure of the template, the metadata."""
 
     step: int
     arrays: Any
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 class Store:
     """The checkpoints of one run in their folder, opened for reading and writing; close it, or use `with`.
 
-    Where a run has several processes, each opens the store and calls the same methods at the same step.
+    In a run of several processes, each process opens the store and calls the same methods at the same step.
+
+    Args:
+        settings: the folder, and how many checkpoints are kept.
 
     Raises:
         MissingExtraError: when orbax-checkpoint is not installed.
         CheckpointError: when the folder cannot be made or written.
 
-    >>> import tempfile
-    >>> settings = Checkpoints(tempfile.mkdtemp())
-    >>> with Store(settings) as store:
-    ...     store.save(7, {"w": np.ones(3)}, {"seed": 5}, facts={"epoch": 1})
-    >>> with Store(settings) as store:
-    ...     step, arrays, facts = store.restore({"w": np.zeros(3)}, {"seed": 5})
-    >>> step, arrays["w"].tolist(), facts["epoch"]
-    (7, [1.0, 1.0, 1.0], 1)
+    Example:
+        >>> import tempfile
+        >>> settings = Checkpoints(tempfile.mkdtemp())
+        >>> with Store(settings) as store:
+        ...     store.save(7, {"w": np.ones(3)}, {"seed": 5}, metadata={"epoch": 1})
+        >>> with Store(settings) as store:
+        ...     step, arrays, metadata = store.restore({"w": np.zeros(3)}, {"seed": 5})
+        >>> step, arrays["w"].tolist(), metadata["epoch"]
+        (7, [1.0, 1.0, 1.0], 1)
     """
 
     def __init__(self, settings: Checkpoints) -> None:
-        self._orbax = orbax = _orbax()
+        self._orbax = orbax = _import_orbax()
         self.folder = Path(settings.folder).absolute()
         self._saving: int | None = None
-        logging.getLogger("absl").addFilter(_is_not_of_orbax)
+        logging.getLogger("absl").addFilter(_is_not_from_orbax)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
@@ -112,14 +111,14 @@ class Store:
             raise CheckpointError(
                 f"No checkpoint can be written into {self.folder}: {error.strerror}. Name a folder that you may write."
             ) from error
-        if _is_first():
+        if _is_first_process():
             self._remove_unfinished()
         self._manager = orbax.CheckpointManager(
             self.folder,
             options=orbax.CheckpointManagerOptions(
                 max_to_keep=settings.keep,
                 lightweight_initialize=True,
-                async_options=orbax.AsyncOptions(post_finalization_callback=self._add_sums),
+                async_options=orbax.AsyncOptions(post_finalization_callback=self._add_checksums),
             ),
         )
 
@@ -128,9 +127,9 @@ class Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Finish what is being saved; an error that is on its way already is not replaced by another."""
+        """Finish the save in progress; an error of the run takes precedence over an error of this save."""
         try:
-            with self._named():
+            with self._save_errors():
                 try:
                     self._manager.wait_until_finished()
                 finally:
@@ -139,54 +138,65 @@ class Store:
             if kind is None or kind is GeneratorExit:
                 raise
         finally:
-            logging.getLogger("absl").removeFilter(_is_not_of_orbax)
+            logging.getLogger("absl").removeFilter(_is_not_from_orbax)
 
     def save(
-        self, step: int, arrays: Any, configuration: Mapping[str, Any], *, facts: Mapping[str, Any] | None = None
+        self, step: int, arrays: Any, configuration: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None
     ) -> None:
-        """Copy the arrays, and write them in the background; waits for the save before.
+        """Copy the arrays and write them in the background, after the previous save has finished.
 
-        Raises CheckpointError when this one or the one before cannot be written; what was saved stays.
+        Args:
+            step: the number of the step, which names the checkpoint.
+            arrays: a pytree of arrays.
+            configuration: of the run; `restore` compares it.
+            metadata: anything else, as JSON can hold it.
+
+        Raises:
+            CheckpointError: when this checkpoint or the previous one cannot be written; earlier ones are kept.
         """
-        everything = {**(facts or {}), "configuration": _plain(configuration), "versions": versions()}
-        items = {"arrays": self._orbax.args.StandardSave(arrays), "facts": self._orbax.args.JsonSave(everything)}
+        everything = {**(metadata or {}), "configuration": as_json(configuration), "versions": versions()}
+        items = {"arrays": self._orbax.args.StandardSave(arrays), "metadata": self._orbax.args.JsonSave(everything)}
         self.wait()
         self._saving = step
-        with self._named():
+        with self._save_errors():
             self._manager.save(step, args=self._orbax.args.Composite(**items), force=True)
 
     def wait(self) -> None:
-        """Return when nothing is being saved any more. Raises CheckpointError when it could not be written."""
-        with self._named():
+        """Wait until the save in progress has finished.
+
+        Raises:
+            CheckpointError: when it could not be written.
+        """
+        with self._save_errors():
             self._manager.wait_until_finished()
         self._saving = None
 
     def newest(self) -> int | None:
-        """The step of the newest checkpoint that is there whole, or None."""
+        """Return the step of the newest complete checkpoint, or None."""
         return self._manager.latest_step()
 
     def restore(self, template: Any, configuration: Mapping[str, Any]) -> Restored | None:
-        """Return the newest sound checkpoint, or None where there is none.
+        """Return the newest valid checkpoint, or None if there is none.
 
-        Every file is compared with its sum first. A damaged checkpoint is named in a warning, its folder renamed to
-        `damaged-<step>`, and the one before it taken.
+        Every file is compared with its checksum first. A damaged checkpoint is named in a warning and renamed to
+        `damaged-<step>`, and the previous one is tried.
 
         Args:
-            template: arrays or `jax.ShapeDtypeStruct`s of the shapes, dtypes and shardings that are wanted; those that
-                the checkpoint was written with may have been sharded in another way.
+            template: arrays or `jax.ShapeDtypeStruct`s of the shapes, dtypes and shardings that are wanted; the
+                checkpoint may have been written with other shardings.
             configuration: must be equal to the one that was saved.
 
         Raises:
             ConfigurationError: when it is not; the message lists the differences.
             CheckpointError: when the arrays are not those of the template.
         """
-        step = self._newest_sound()
+        step = self._newest_valid()
         if step is None:
             return None
-        facts = self._read(step, "facts", self._orbax.args.JsonRestore())
-        self._agree(step, facts, configuration)
+        metadata = self._read(step, "metadata", self._orbax.args.JsonRestore())
+        self._check_configuration(step, metadata, configuration)
         wanted = jax.tree.map(self._orbax.utils.to_shape_dtype_struct, template)
-        return Restored(step, self._read(step, "arrays", self._orbax.args.StandardRestore(wanted)), facts)
+        return Restored(step, self._read(step, "arrays", self._orbax.args.StandardRestore(wanted)), metadata)
 
     def _read(self, step: int, item: str, request: Any) -> Any:
         try:
@@ -198,15 +208,15 @@ class Store:
                 "orbax-checkpoint."
             ) from error
 
-    def _agree(self, step: int, facts: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
-        saved, now = facts["configuration"], _plain(configuration)
-        other = differences(facts["versions"], versions())
-        if other:
-            # Another release may compile the same step into another program: neither equal text nor equal bits.
-            saved, now = ({k: v for k, v in of.items() if k != PROGRAM} for of in (saved, now))
+    def _check_configuration(self, step: int, metadata: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
+        saved, now = metadata["configuration"], as_json(configuration)
+        other_versions = differences(metadata["versions"], versions())
+        if other_versions:
+            # Another release may lower the same step to another program: neither equal text nor equal bits.
+            saved, now = ({k: v for k, v in given.items() if k != PROGRAM} for given in (saved, now))
             warnings.warn(
                 f"Checkpoint {self.folder / str(step)} was written by other software or on another machine, so the run "
-                f"may not be bitwise the one that was started: {'; '.join(other)}.",
+                f"may not be bitwise the one that was started: {'; '.join(other_versions)}.",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -217,9 +227,9 @@ class Store:
                 + "\nGo on with the settings that were saved, or name another folder."
             )
 
-    def _newest_sound(self) -> int | None:
-        """Process 0 looks, so that all decide alike."""
-        found = self._look() if _is_first() else None
+    def _newest_valid(self) -> int | None:
+        """Return the step of the newest valid checkpoint; process 0 decides for all."""
+        found = self._find_valid() if _is_first_process() else None
         if jax.process_count() > 1:
             from jax.experimental.multihost_utils import broadcast_one_to_all
 
@@ -228,11 +238,11 @@ class Store:
         self._manager.reload()
         return found
 
-    def _look(self) -> int | None:
+    def _find_valid(self) -> int | None:
         damaged = 0
         for step in sorted(self._manager.all_steps(), reverse=True):
             path = self.folder / str(step)
-            damage = _damage(path)
+            damage = checksums.find_damage(path, _ITEMS)
             if damage is None:
                 return step
             damaged += 1
@@ -249,14 +259,14 @@ class Store:
             _warn(f"Checkpoint {path} was never finished, and is skipped: the run was stopped while it was written.")
             shutil.rmtree(path)
 
-    def _add_sums(self) -> None:
-        """Orbax calls this in its thread when all files of a checkpoint are written, just before it is renamed."""
+    def _add_checksums(self) -> None:
+        """Called by Orbax in its own thread when all files of a checkpoint are written, just before the renaming."""
         (path,) = (found for found in self.folder.iterdir() if found.name.split(".")[0] == f"{self._saving}")
-        (path / _SUMS).write_text(json.dumps(_sums(path), indent=1))
+        checksums.write_checksums(path, _ITEMS)
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Turn whatever stops a save into one sentence."""
+    def _save_errors(self) -> Generator[None, None, None]:
+        """Turn any error of a save into a CheckpointError that says in one sentence what is left."""
         try:
             yield
         except Exception as error:  # of Orbax, TensorStore or the file system
@@ -269,85 +279,12 @@ class Store:
             ) from error
 
 
-def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say where two nested configurations differ, a line for each.
-
-    >>> differences({"seed": 0, "of": {"rate": 0.1}}, {"seed": 0, "of": {"rate": 0.2}, "new": True})
-    ['new: nothing saved, True now', 'of.rate: 0.1 saved, 0.2 now']
-    """
-    before, after = _flat(saved), _flat(now)
-    return [
-        f"{name}: {before.get(name, 'nothing')} saved, {after.get(name, 'nothing')} now"
-        for name in sorted({*before, *after})
-        if before.get(name, "nothing") != after.get(name, "nothing")
-    ]
-
-
-def versions() -> dict[str, str]:
-    """The versions of what computes a run, the kind of device it runs on, and how many cores it may use.
-
-    On a CPU the cores count: XLA and oneDNN cut sums into as many parts, and so round them differently.
-    """
-    packages = ("cnnjax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")
-    device = jax.devices()[0]
-    found = {"python": platform.python_version(), "device": device.device_kind}
-    if device.platform == "cpu":
-        found["cores"] = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
-
-
-def _sums(path: Path) -> dict[str, str]:
-    """The SHA-256 sum of every file of the items; what Orbax adds later beside them holds nothing of the run."""
-    files = (file for item in _ITEMS for file in (path / item).rglob("*") if file.is_file())
-    return {file.relative_to(path).as_posix(): _sum(file) for file in sorted(files)}
-
-
-def _sum(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _damage(path: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, or None."""
-    try:
-        promised = json.loads((path / _SUMS).read_text())
-        found = _sums(path)
-    except (OSError, ValueError) as error:
-        return f"{_SUMS} cannot be read ({type(error).__name__})"
-    for item in _ITEMS:
-        if not any(name.startswith(f"{item}/") for name in promised):
-            return f"{item} was not written"
-    for name, expected in promised.items():
-        if name not in found:
-            return f"{name} is missing"
-        if found[name] != expected:
-            return f"{name} is not what was written"
-    return None
-
-
-def _flat(of: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in of.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": str(value)}
-    return flat
-
-
-def _plain(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from JSON, so that what is saved compares with what is given."""
-    return json.loads(json.dumps(configuration, default=str))
-
-
-def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-    """Orbax logs each error with its traceback before it raises it; here they are raised once, in a sentence."""
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
+    """Orbax logs each error with its traceback before it raises it; here each is raised once, in one sentence."""
     return "orbax" not in record.pathname
 
 
-def _is_first() -> bool:
+def _is_first_process() -> bool:
     return jax.process_index() == 0
 
 
@@ -355,7 +292,7 @@ def _warn(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=5)
 
 
-def _orbax() -> Any:
+def _import_orbax() -> Any:
     try:
         import orbax.checkpoint
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The history of a run as JSON Lines: an object an epoch, the same bytes whether or not the run was interrupted."""
+"""The history of a run as JSON Lines, one object per epoch; an interrupted and resumed run writes the same bytes."""
 
 from __future__ import annotations
 
@@ -12,34 +12,45 @@ __all__ = ["append", "read"]
 
 
 def append(path: str | os.PathLike[str], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Add an epoch's entry to a file, and return all that it holds now.
+    """Append an epoch's entry to a file, and return all of its entries.
 
-    The epoch's own older entry and all later ones are dropped: a run that goes on from a checkpoint lives through them
-    again. The file is replaced whole, so it never ends in half a line. Entries hold what the run determines, no times.
+    An older entry of the same epoch and all later ones are dropped, because a resumed run repeats them. The file is
+    replaced as a whole, so it never ends in an incomplete line.
 
-    Raises OSError when the file cannot be written.
+    Args:
+        path: the file.
+        entry: "epoch", the number, and whatever the run determines. With wall-clock times the file would not be
+            reproducible; keep them in another one.
 
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp(), "history.jsonl")
-    >>> for epoch in (1, 2, 3, 2):
-    ...     _ = append(file, {"epoch": epoch, "loss": 0.5})
-    >>> print(file.read_text(), end="")
-    {"epoch": 1, "loss": 0.5}
-    {"epoch": 2, "loss": 0.5}
+    Raises:
+        OSError: when the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "history.jsonl")
+        >>> for epoch in (1, 2, 3, 2):
+        ...     _ = append(file, {"epoch": epoch, "loss": 0.5})
+        >>> print(file.read_text(), end="")
+        {"epoch": 1, "loss": 0.5}
+        {"epoch": 2, "loss": 0.5}
     """
     file = Path(path)
-    entries = [kept for kept in read(file) if kept["epoch"] < entry["epoch"]] + [dict(entry)]
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.write_text("".join(json.dumps(kept) + "\n" for kept in entries))
-    unfinished.replace(file)
+    entries = [earlier for earlier in read(file) if earlier["epoch"] < entry["epoch"]] + [dict(entry)]
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in entries))
+    temporary.replace(file)
     return entries
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The entries of a file, in order; none where there is no file.
+    """Return the entries of a file, in order; an empty list if there is no file.
 
-    >>> read("no/such/history.jsonl")
-    []
+    Args:
+        path: the file.
+
+    Example:
+        >>> read("no/such/history.jsonl")
+        []
     """
     file = Path(path)
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

@@ -1,14 +1,14 @@
-"""Stochastic diagonal Levenberg-Marquardt: one learning rate a parameter, from an estimate of the curvature there.
+"""Stochastic diagonal Levenberg-Marquardt: one learning rate for each parameter, from an estimate of the curvature.
 
-The estimate is that of the 1998 paper. Second derivatives are propagated back as first derivatives are, with two
-terms left out: those that are not on the diagonal, and those with a second derivative of a squashing function. What
-is left is positive. For a unit i with inputs x_j, weights u_ij, sum a_i and output f(a_i):
+The estimate is that of the 1998 paper. Second derivatives are backpropagated like first derivatives, without two kinds
+of terms: those off the diagonal, and those with a second derivative of an activation function. What is left is
+positive. For a unit i with inputs x_j, weights u_ij, sum a_i and output f(a_i)::
 
     d2E/da_i^2 = f'(a_i)^2 * sum_k u_ki^2 d2E/da_k^2          d2E/du_ij^2 = d2E/da_i^2 * x_j^2
 
 and the curvature h of a parameter is the sum of d2E/du_ij^2 over the connections that share it, averaged over images.
 It equals the diagonal of the Gauss-Newton matrix where no parameter is shared and every unit reaches the loss by one
-path, and costs one backward pass; the exact diagonal costs one for each output.
+path, and costs one backward pass, while the exact diagonal costs one for each output.
 
 Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition", appendix C.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ import optax
 from jax.typing import ArrayLike
 
 from cnnjax._core.messages import describe, type_error, value_error
-from cnnjax.activations import ACTIVATIONS
-from cnnjax.layers import AvgPool2D, Conv2D, Dense, MaxPool2D, Network, Params, Subsample2D
+from cnnjax.layers import AvgPool2D, Conv2D, Dense, Layer, MaxPool2D, Network, Params, Subsample2D
+from cnnjax.layers.base import activation_function
 from cnnjax.losses import Loss
 from cnnjax.pooling import subsample2d
 
@@ -35,32 +35,41 @@ __all__ = ["CurvatureState", "curvature", "levenberg_marquardt", "scale_by_curva
 
 
 class CurvatureState(NamedTuple):
-    """The curvature of every parameter, a pytree like the parameters."""
+    """The state of `scale_by_curvature`.
 
-    curvature: Any
+    Attributes:
+        curvature: h of every parameter, a pytree like the parameters.
+    """
+
+    curvature: optax.Params
 
 
 def levenberg_marquardt(
     learning_rate: optax.ScalarOrSchedule, *, damping: float = 0.02
 ) -> optax.GradientTransformation:
-    """Gradient descent with the step eta / (mu + h) for a parameter of curvature h.
+    """Return the optimizer with the step eta / (mu + h) for a parameter of curvature h::
 
         w <- w - learning_rate / (damping + h) * dE/dw
 
-    `damping` is mu, which bounds the step where the loss is flat. The curvature stays as it is until `with_curvature`
-    puts another one in the state; the paper does so before each pass over the training set. At first it is zero.
+    The curvature is zero at first and does not change until `with_curvature` replaces it in the state; the paper does
+    so before each pass over the training set.
+
+    Args:
+        learning_rate: eta, a number or an optax schedule.
+        damping: mu, which bounds the step where the loss is flat.
 
     Raises:
         ValueError: for a damping that is not positive.
 
-    >>> import cnnjax
-    >>> network = cnnjax.models.lenet5()
-    >>> params = network.init(jax.random.key(0))
-    >>> optimizer = levenberg_marquardt(0.0005)
-    >>> state = optimizer.init(params)
-    >>> images, labels = jnp.zeros((2, 32, 32, 1)), jnp.array([3, 7])
-    >>> state = with_curvature(state, curvature(network, cnnjax.losses.mle_loss, params, images, labels))
-    >>> updates, state = optimizer.update(params, state)
+    Example:
+        >>> import cnnjax
+        >>> network = cnnjax.models.lenet5()
+        >>> params = network.init(jax.random.key(0))
+        >>> optimizer = levenberg_marquardt(0.0005)
+        >>> state = optimizer.init(params)
+        >>> images, labels = jnp.zeros((2, 32, 32, 1)), jnp.array([3, 7])
+        >>> state = with_curvature(state, curvature(network, cnnjax.losses.mle_loss, params, images, labels))
+        >>> updates, state = optimizer.update(params, state)
 
     Source: LeCun et al. 1998, appendix C, equations 20 to 22.
     """
@@ -68,15 +77,19 @@ def levenberg_marquardt(
 
 
 def scale_by_curvature(*, damping: float = 0.02) -> optax.GradientTransformation:
-    """Divide each gradient by damping + h, where h is the curvature in the state; to chain with others of optax.
+    """Return the transformation that divides each gradient by damping + h, to chain with others of optax.
+
+    Args:
+        damping: mu, which bounds the step where the loss is flat; h is the curvature in the state.
 
     Raises:
         ValueError: for a damping that is not positive.
 
-    >>> transformation = scale_by_curvature(damping=0.5)
-    >>> state = with_curvature(transformation.init(jnp.ones(2)), jnp.array([0.0, 1.5]))
-    >>> print(transformation.update(jnp.ones(2), state)[0])
-    [2.  0.5]
+    Example:
+        >>> transformation = scale_by_curvature(damping=0.5)
+        >>> state = with_curvature(transformation.init(jnp.ones(2)), jnp.array([0.0, 1.5]))
+        >>> print(transformation.update(jnp.ones(2), state)[0])
+        [2.  0.5]
 
     Source: LeCun et al. 1998, appendix C, equation 21.
     """
@@ -101,92 +114,102 @@ def scale_by_curvature(*, damping: float = 0.02) -> optax.GradientTransformation
     return optax.GradientTransformation(init, update)
 
 
-def with_curvature(state: optax.OptState, value: Any) -> optax.OptState:
-    """Return the state of an optimizer with another curvature in it.
+def with_curvature(state: optax.OptState, value: optax.Params) -> optax.OptState:
+    """Return the state of an optimizer with another curvature.
+
+    Args:
+        state: of an optimizer that contains `scale_by_curvature`.
+        value: a pytree like the parameters, as `curvature` returns it.
 
     Raises:
         KeyError: by optax, when there is no `CurvatureState` in the state.
 
-    >>> state = levenberg_marquardt(0.1).init(jnp.ones(3))
-    >>> print(with_curvature(state, jnp.array([1.0, 2.0, 3.0]))[0].curvature)
-    [1. 2. 3.]
+    Example:
+        >>> state = levenberg_marquardt(0.1).init(jnp.ones(3))
+        >>> print(with_curvature(state, jnp.array([1.0, 2.0, 3.0]))[0].curvature)
+        [1. 2. 3.]
     """
     return optax.tree.set(state, curvature=value)
 
 
 def curvature(
-    network: Network, loss: Loss, params: Mapping[str, Any], images: ArrayLike, labels: ArrayLike
-) -> dict[str, dict[str, jax.Array]]:
-    """Estimate d2E/dw^2 of each parameter w of a network on a few hundred images; never negative.
+    network: Network, loss: Loss, params: Mapping[str, Params], images: ArrayLike, labels: ArrayLike
+) -> dict[str, Params]:
+    """Estimate h = d2E/dw^2 of each parameter w of a network on a few hundred images, as this module describes.
+
+    The backward pass starts from the diagonal of the second derivative of the loss with respect to the scores. If the
+    last layer computes distances (the smallest output names the class), it starts from the input of that layer, with
+    the second derivative of the loss through the distances.
 
     Args:
-        network: its layers are those of `cnnjax.layers`.
+        network: its layers are those of `cnnjax.layers`, except for a last layer that computes distances.
         loss: (scores (N, classes), labels (N,)) -> the mean over images.
-        params: the parameters at which to estimate it.
+        params: the parameters at which to estimate h.
         images: prepared images (N, H, W, C); the paper takes 500.
         labels: integers (N,).
 
     Returns:
-        `{layer: {"w": ..., "b": ...}}`, arrays like the parameters.
-
-    At the output it starts from the diagonal of the second derivative of the loss by the scores, or, after RBF units,
-    by what they read, where it is that of the whole loss.
+        `{layer: {"w": ..., "b": ...}}`, arrays like the parameters, not negative.
 
     Raises:
-        TypeError: for a layer that is not one of `cnnjax.layers`.
+        TypeError: for any other layer.
 
-    >>> import cnnjax
-    >>> network = cnnjax.models.lenet5()
-    >>> h = curvature(network, cnnjax.losses.mle_loss, network.init(jax.random.key(0)),
-    ...               jnp.ones((2, 32, 32, 1)), jnp.array([3, 7]))
-    >>> print(h["f6"]["b"][0])                     # 2 f'(a)^2
-    2.6...
+    Example:
+        >>> import cnnjax
+        >>> network = cnnjax.models.lenet5()
+        >>> h = curvature(network, cnnjax.losses.mle_loss, network.init(jax.random.key(0)),
+        ...               jnp.ones((2, 32, 32, 1)), jnp.array([3, 7]))
+        >>> print(h["f6"]["b"][0])                     # 2 f'(a)^2
+        2.6...
 
     Source: LeCun et al. 1998, appendix C, equations 23 to 27.
     """
     volumes = network.volumes(params, images)
-    labels = jnp.asarray(labels)
-    layers = list(zip(network.layers, volumes.values(), strict=False))  # each with what it reads
+    classes = jnp.asarray(labels)
+    reads = network.input_names()
+    layers = list(network.layers)
+    outputs, objective = volumes[layers[-1][0]], loss
+    found: dict[str, Params] = {}
+    if network.smallest_wins:  # distances are no sums of products, so the loss is differentiated through them
+        name, last = layers.pop()
+        outputs, own = volumes[reads[name]], dict(params.get(name, {}))
 
-    outputs, objective = volumes[network.layers[-1][0]], loss
-    found: dict[str, dict[str, jax.Array]] = {}
-    name, last = network.layers[-1]
-    if network.smallest_wins:  # distances: no sum of products, so the loss is differentiated through them
-        _, outputs = layers.pop()
-        given = dict(params.get(name, {}))
-        through = lambda given, x, labels: loss(last.apply(given, x), labels)  # noqa: E731
-        objective = partial(through, given)
-        if given:
+        def loss_of_input(params: Params, x: jax.Array, labels: jax.Array) -> jax.Array:
+            return loss(last.apply(params, x), labels)
+
+        objective = partial(loss_of_input, own)
+        if own:
             found[name] = {
-                key: _diagonal(lambda w, key=key: through({**given, key: w}, outputs, labels), value)
-                for key, value in given.items()
+                key: _hessian_diagonal(lambda w, key=key: loss_of_input({**own, key: w}, outputs, classes), value)
+                for key, value in own.items()
             }
 
     # The loss of one image at a time: that of the batch is their mean.
-    one = jax.vmap(lambda x, label: _diagonal(lambda x: objective(x[None], label[None]), x))
-    above = one(outputs, labels) / len(labels)
-    for (name, layer), x in reversed(layers):
-        given, above = _back(name, layer, dict(params.get(name, {})), x, above)
-        if given:
-            found[name] = given
+    per_image = jax.vmap(lambda x, label: _hessian_diagonal(lambda x: objective(x[None], label[None]), x))
+    above = per_image(outputs, classes) / len(classes)
+    for name, layer in reversed(layers):
+        own, above = _backpropagate(name, layer, dict(params.get(name, {})), volumes[reads[name]], above)
+        if own:
+            found[name] = own
     return {name: found[name] for name in params}
 
 
-def _diagonal(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """The diagonal of the second derivative of a scalar function."""
+def _hessian_diagonal(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Return the diagonal of the second derivative of a scalar function."""
     shape, flat = x.shape, x.reshape(-1)
     gradient = jax.grad(lambda v: f(v.reshape(shape)))
-    along = lambda i: jax.jvp(gradient, (flat,), (jnp.zeros_like(flat).at[i].set(1),))[1][i]  # noqa: E731
-    return jax.lax.map(along, jnp.arange(flat.size), batch_size=128).reshape(shape)
+
+    def second_derivative(i: jax.Array) -> jax.Array:
+        return jax.jvp(gradient, (flat,), (jnp.zeros_like(flat).at[i].set(1),))[1][i]
+
+    return jax.lax.map(second_derivative, jnp.arange(flat.size), batch_size=128).reshape(shape)
 
 
-def _back(
-    name: str, layer: Any, params: Params, x: jax.Array, above: jax.Array
-) -> tuple[dict[str, jax.Array], jax.Array]:
-    """From d2E/dy^2 of what a layer gives to those of its parameters and of what it reads.
+def _backpropagate(name: str, layer: Layer, params: Params, x: jax.Array, above: jax.Array) -> tuple[Params, jax.Array]:
+    """Return the second derivatives of a layer's parameters and of its input, from those of its output.
 
-    A sum of products has the squares of its factors as the squares of its derivatives: the rule of the paper is the
-    ordinary backward pass of the same layer on squared inputs and squared weights.
+    The derivatives of a sum of products are its factors, so their squares are the squares of the factors: the rule of
+    the paper is the ordinary backward pass of the same layer on squared inputs and squared weights.
     """
     if not isinstance(layer, (AvgPool2D, Conv2D, Dense, MaxPool2D, Subsample2D)):
         raise type_error(
@@ -198,18 +221,17 @@ def _back(
         )
     linear = dataclasses.replace(layer, activation="identity")
     sums = linear.apply(params, x)
-    squash = ACTIVATIONS[layer.activation] if isinstance(layer.activation, str) else layer.activation
-    _, slope = jax.jvp(squash, (sums,), (jnp.ones_like(sums),))
+    _, slope = jax.jvp(activation_function(layer.activation), (sums,), (jnp.ones_like(sums),))
     above = above * slope**2
     if isinstance(layer, MaxPool2D):
         return {}, jax.vjp(lambda x: linear.apply({}, x), x)[1](above)[0]
     if isinstance(layer, AvgPool2D):
-        add = lambda x: subsample2d(x, jnp.ones(x.shape[-1:], x.dtype), **_windows(layer))  # noqa: E731
-        return {}, jax.vjp(add, x)[1](above / add(jnp.ones_like(x)) ** 2)[0]
+
+        def window_sums(x: jax.Array) -> jax.Array:
+            ones = jnp.ones(x.shape[-1:], x.dtype)
+            return subsample2d(x, ones, window=layer.window, stride=layer.stride, padding=layer.padding)
+
+        return {}, jax.vjp(window_sums, x)[1](above / window_sums(jnp.ones_like(x)) ** 2)[0]
     squares = jax.tree.map(jnp.square, params)
-    given, below = jax.vjp(linear.apply, squares, x**2)[1](above)
-    return given, below
-
-
-def _windows(layer: AvgPool2D) -> dict[str, Any]:
-    return {"window": layer.window, "stride": layer.stride, "padding": layer.padding}
+    of_params, of_input = jax.vjp(linear.apply, squares, x**2)[1](above)
+    return of_params, of_input

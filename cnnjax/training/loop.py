@@ -1,16 +1,11 @@
-"""The training loop: a pure jitted step of optax, epochs in an order fixed by (seed, epoch), error rates.
-
-A run is a function of its arguments, and stays it when it is killed and started again: see `fit` and docs/training.md.
-"""
+"""The training loop: epochs in an order determined by (seed, epoch), saved and resumed, with the error rate of each."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,45 +15,40 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from cnnjax._core.messages import value_error
-from cnnjax.layers import Network
-from cnnjax.losses import Loss, map_loss
+from cnnjax.layers import Network, Params
+from cnnjax.losses import Loss
 from cnnjax.training import meshes
-from cnnjax.training.checkpoints import PROGRAM, Checkpoints
-from cnnjax.training.runs import Bar, Keeper, Position
+from cnnjax.training.checkpoints import Checkpoints
+from cnnjax.training.configuration import run_configuration
+from cnnjax.training.progress import ProgressBar
+from cnnjax.training.runs import Position, RunCheckpointer
+from cnnjax.training.step import (
+    Augment,
+    CheckedStep,
+    StepResult,
+    TrainState,
+    checked_names,
+    default_loss,
+    make_checked_step,
+)
 
-__all__ = [
-    "Epoch",
-    "TrainState",
-    "default_loss",
-    "error_rate",
-    "fit",
-    "make_step",
-    "random_shift",
-    "sample_order",
-    "softmax_cross_entropy",
-]
+__all__ = ["Epoch", "error_rate", "fit", "sample_order"]
 
-Augment = Callable[[jax.Array, jax.Array], jax.Array]
-"""An augmentation: (key, prepared images (N, H, W, C)) -> as many images."""
-
-_LOOK = 100
-"""After so many steps at most their results are fetched: seldom enough that no device waits for it."""
-
-
-class TrainState(NamedTuple):
-    """What a step maps to its successor: parameters, the optimizer's state, and how many steps were made."""
-
-    params: Any
-    optimizer: Any
-    step: jax.Array
+_FETCH_INTERVAL = 100
+"""The results of steps are fetched at least this often (in steps): rarely enough that no device waits for it."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training set. `loss` and `error` (in %) are averages over it, while the weights changed.
+    """One pass over the training set.
 
-    `seconds` and `images_per_second` are of this process: those of an epoch that goes on from a checkpoint count what
-    was left of it.
+    Attributes:
+        number: from 1.
+        state: parameters, optimizer state and step at its end.
+        loss: the mean loss of its steps, while the parameters changed.
+        error: the percentage of its images that were misclassified, while the parameters changed.
+        seconds: what this process spent on it; after a resume, on the rest of it.
+        images_per_second: likewise.
     """
 
     number: int
@@ -67,109 +57,6 @@ class Epoch:
     error: float
     seconds: float
     images_per_second: float
-
-
-def default_loss(network: Network) -> Loss:
-    """The loss of a network's last layer: `map_loss` after RBF units, else the softmax cross-entropy.
-
-    >>> import cnnjax
-    >>> default_loss(cnnjax.models.lenet5()).__name__
-    'map_loss'
-    """
-    return map_loss if network.smallest_wins else softmax_cross_entropy
-
-
-def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return mean_n ( log sum_i exp(logits[n, i]) - logits[n, labels[n]] ), by optax."""
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-
-
-def sample_order(seed: int, epoch: int, samples: int) -> np.ndarray:
-    """The order in which an epoch visits the samples: a permutation that depends on (seed, epoch) alone.
-
-    >>> bool((sample_order(0, 3, 100) == sample_order(0, 3, 100)).all())
-    True
-    """
-    return np.random.default_rng((seed, epoch)).permutation(samples)
-
-
-def random_shift(key: jax.Array, images: jax.Array, pixels: int = 1) -> jax.Array:
-    """Shift each of the images (N, H, W, C) by -pixels .. +pixels rows and columns; its edge is repeated.
-
-    >>> random_shift(jax.random.key(0), jnp.zeros((2, 32, 32, 1))).shape
-    (2, 32, 32, 1)
-    """
-    count, height, width, maps = images.shape
-    wide = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
-    corners = jax.random.randint(key, (count, 2), 0, 2 * pixels + 1)
-    crop = lambda image, corner: jax.lax.dynamic_slice(image, (*corner, 0), (height, width, maps))  # noqa: E731
-    return jax.vmap(crop)(wide, corners)
-
-
-def make_step(
-    network: Network,
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    augment: Augment | None = None,
-    mesh: Mesh | None = None,
-) -> jax.stages.Wrapped:
-    """Return the jitted step (state, images, labels, key) -> (state, loss, number of errors).
-
-    images are uint8 (N, h, w), labels integers (N,). `augment(key, images)` maps the prepared images (N, H, W, C) to
-    as many others; the key of a step is `fold_in(key, state.step)`. On a mesh the state stays spread as
-    `meshes.shardings` says, and the images come as `meshes.batch` spreads them.
-    """
-    step = _step(network, loss, optimizer, augment, mesh)
-    return jax.jit(lambda state, images, labels, key: step(state, images, labels, key)[:3])
-
-
-def _step(
-    network: Network,
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    augment: Augment | None,
-    mesh: Mesh | None,
-) -> Callable[..., tuple[TrainState, jax.Array, jax.Array, jax.Array]]:
-    """The step of `make_step`, which says besides whether each of `_watched` is finite."""
-    apply = network.apply if mesh is None else meshes.over_batch(network.apply, mesh)
-
-    def step(
-        state: TrainState, images: ArrayLike, labels: ArrayLike, key: jax.Array
-    ) -> tuple[TrainState, jax.Array, jax.Array, jax.Array]:
-        x = network.input.prepare(images)
-        if augment is not None:
-            x = augment(jax.random.fold_in(key, state.step), x)
-
-        def objective(params: Any) -> tuple[jax.Array, jax.Array]:
-            scores = apply(params, x)
-            return loss(scores, jnp.asarray(labels)), scores
-
-        (value, scores), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
-        errors = jnp.sum(network.winners(scores) != labels)
-        watched = (value, *jax.tree.leaves(() if _skips(optimizer_state) else gradient), *jax.tree.leaves(params))
-        finite = jnp.stack([jnp.all(jnp.isfinite(of)) for of in watched])
-        result = TrainState(params, optimizer_state, state.step + 1), value, errors, finite
-        if mesh is None:
-            return result
-        whole = meshes.everywhere(mesh)
-        return jax.lax.with_sharding_constraint(result, (meshes.shardings(result[0], mesh), whole, whole, whole))
-
-    return step
-
-
-def _watched(state: TrainState) -> list[str]:
-    paths = jax.tree.leaves_with_path(state.params)
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-    gradients = [] if _skips(state.optimizer) else [f"the gradient of {name}" for name in names]
-    return ["the loss", *gradients, *names]
-
-
-def _skips(optimizer_state: Any) -> bool:
-    """Whether the optimizer leaves out steps whose gradient is not finite: then such a gradient ends no run."""
-    of_skipping = lambda part: isinstance(part, optax.ApplyIfFiniteState)  # noqa: E731
-    return any(map(of_skipping, jax.tree.leaves(optimizer_state, is_leaf=of_skipping)))
 
 
 def fit(
@@ -186,106 +73,202 @@ def fit(
     mesh: Mesh | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[Epoch]:
-    """Train a network from its initialisation, or from where the run was when it was stopped; yield after each epoch.
+    """Train a network, or resume its training; yield after each epoch.
 
-    The run is a function of its arguments: the seed fixes the initial parameters, the order of each epoch and the
-    augmentation. On a terminal a progress bar shows images a second, the time left and the loss; in a log there is
-    none. When batch_size does not divide the number of samples, the last samples of each epoch's order are left out,
-    others every time.
+    A run is a function of its arguments: the seed determines the initial parameters, the order of each epoch and the
+    augmentation. When batch_size does not divide the number of samples, the last samples in the order of each epoch
+    are left out, different ones every time. On a terminal a progress bar shows images per second, the time left and
+    the loss.
 
-    With `checkpoints` the same call goes on from the newest sound checkpoint in that folder, in the middle of an epoch
-    too, and ends with the bits of a run that never stopped. The first epoch it yields may have been yielded before:
-    `history.append` keeps each once. Ctrl-C and SIGTERM save and then end the run.
+    With `checkpoints`, the same call resumes from the newest valid checkpoint in the folder, also in the middle of an
+    epoch, and its results are bit-identical to those of an uninterrupted run. The first epoch that it yields may have
+    been yielded before; `history.append` keeps each epoch once. Ctrl-C and SIGTERM first save, then end the run.
 
     Args:
         network: what to train.
-        images: uint8 (N, h, w); scaled and centred by `network.input.prepare` in the step.
+        images: uint8 (N, h, w), which the step scales and centres by `network.input.prepare`.
         labels: integers (N,).
         optimizer: an optax transformation.
-        epochs, batch_size, seed: integers.
+        epochs: the number of passes over the training set, those before a resume included.
+        batch_size: the images of a step.
+        seed: of the run.
         loss: (scores, labels) -> scalar; `default_loss(network)` if None.
-        augment: (key, prepared images) -> images, on the fly; none if None.
-        mesh: devices to share the work, from `meshes.make_mesh`; the first device alone if None. It changes the
-            result by no more than rounding, so a checkpoint of one mesh goes on on another.
-        checkpoints: where the run saves itself and goes on from; nowhere if None.
+        augment: (key, prepared images) -> images, applied in each step; none if None.
+        mesh: devices that share the work, from `meshes.make_mesh`; the default device if None. It changes the results
+            by no more than rounding, so a checkpoint from one mesh can be resumed on another.
+        checkpoints: where the run is saved and resumed from; nowhere if None.
+
+    Yields:
+        An `Epoch` after each pass.
 
     Raises:
-        ValueError: for images and labels of different number, fewer than a batch, or a batch that the mesh cannot
-            share out.
-        DivergedError: when the loss, a gradient or a parameter is NaN or infinite; names the first step, the tensor and
-            the last checkpoint, which is from before. Gradients are not watched where the optimizer skips such steps
-            (`optax.apply_if_finite`, `precision.scale_loss`).
+        ValueError: when the numbers of images and labels differ, for fewer images than a batch, or a batch_size that
+            the devices of the mesh cannot share equally.
+        DivergedError: when the loss, a gradient or a parameter is NaN or infinite; it names the first such step, the
+            tensor and the last checkpoint, which was saved before. Gradients are not checked if the optimizer skips
+            such steps (`optax.apply_if_finite`, `precision.scale_loss`).
         ConfigurationError, CheckpointError, MissingExtraError: as `checkpoints.Store`.
 
-    >>> import cnnjax
-    >>> images, labels = np.zeros((8, 28, 28), np.uint8), np.zeros(8, np.uint8)
-    >>> network = cnnjax.models.four_to_six()
-    >>> [epoch.number for epoch in fit(network, images, labels, optimizer=optax.sgd(0.1), epochs=2, batch_size=4)]
-    [1, 2]
+    Example:
+        >>> import cnnjax
+        >>> images, labels = np.zeros((8, 28, 28), np.uint8), np.zeros(8, np.uint8)
+        >>> network = cnnjax.models.four_to_six()
+        >>> [epoch.number for epoch in fit(network, images, labels, optimizer=optax.sgd(0.1), epochs=2, batch_size=4)]
+        [1, 2]
     """
-    samples = len(images)
-    _check_data(samples, len(labels), batch_size, mesh)
+    _check_data(len(images), len(labels), batch_size, mesh)
     loss = loss or default_loss(network)
-    step = _step(network, loss, optimizer, augment, mesh)
 
-    def begin() -> tuple[TrainState, jax.Array]:
+    def init() -> tuple[TrainState, jax.Array]:
         init_key, augment_key = jax.random.split(jax.random.key(seed))
         params = network.init(init_key)
         return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32)), augment_key
 
-    def configure() -> dict[str, Any]:
-        state, key = jax.eval_shape(begin)
-        alone = _step(network, loss, optimizer, augment, None)  # the program of any mesh is another
-        program = jax.jit(alone).lower(state, images[:batch_size], labels[:batch_size], key).as_text()
-        return {
-            "network": _described(network),
-            "data": _sum(images, labels),
-            "batch_size": batch_size,
-            "seed": seed,
-            # Whatever is not in words, such as the learning rate, is in the program of a step.
-            PROGRAM: hashlib.sha256(program.encode()).hexdigest()[:16],
-        }
+    def configuration() -> dict[str, Any]:
+        state, key = jax.eval_shape(init)
+        step = make_checked_step(network, loss, optimizer, augment, None)  # every mesh lowers to another program
+        program = jax.jit(step).lower(state, images[:batch_size], labels[:batch_size], key).as_text()
+        return run_configuration(network, images, labels, batch_size=batch_size, seed=seed, program=program)
 
     if mesh is None:
-        state, key = begin()
+        state, key = init()
     else:
-        state, key = jax.jit(begin, out_shardings=meshes.shardings(jax.eval_shape(begin), mesh))()
-    run = jax.jit(step)
-    watched = _watched(state)
-    batches = samples // batch_size
+        state, key = jax.jit(init, out_shardings=meshes.shardings(jax.eval_shape(init), mesh))()
+    batches = _Batches(images, labels, batch_size, seed, mesh)
+    step = jax.jit(make_checked_step(network, loss, optimizer, augment, mesh))
 
-    with Keeper(checkpoints, configure) as keeper:
-        state, position = keeper.restore(state)
-        done = (position.epoch - 1) * batches + len(position.losses)
-        with Bar(epochs * batches * batch_size, done * batch_size) as bar:
-            for number in range(position.epoch, epochs + 1):
-                bar.title(f"epoch {number}/{epochs}")
-                start = time.perf_counter()
-                order = sample_order(seed, number, samples)[: batches * batch_size].reshape(batches, batch_size)
-                made = []
-                left = order[len(position.losses) :]
-                for rows in left:
-                    data = (images[rows], labels[rows]) if mesh is None else meshes.batch(mesh, rows, images, labels)
-                    state, *values = run(state, *data, key)
-                    made.append(values)
-                    done += 1
-                    bar.advance(batch_size)
-                    stopped = keeper.stopped(done)
-                    due = stopped or keeper.due(done) or done == number * batches
-                    if due or len(made) == _LOOK:
-                        position.take(made, done, watched, keeper.last)
-                        bar.loss(position.losses[-1])
-                        made = []
-                    if due:
-                        keeper.save(done, state, position)
-                    if stopped:
-                        bar.hide()
-                        keeper.stop(done)
-                bar.hide()
-                seconds = time.perf_counter() - start
-                mean_loss, error = float(np.mean(position.losses)), 100 * sum(position.errors) / order.size
-                yield Epoch(number, state, mean_loss, error, seconds, left.size / seconds)
-                position = Position(number + 1)
+    with RunCheckpointer(checkpoints, configuration) as checkpointer:
+        names = checked_names(state)
+        state, position = checkpointer.restore(state)
+        steps_done = (position.epoch - 1) * batches.per_epoch + len(position.losses)
+        with ProgressBar(epochs * batches.per_epoch * batch_size, steps_done * batch_size) as bar:
+            run = _Run(batches, step, key, names, checkpointer, bar, state, position)
+            del state  # the run replaces it at each step
+            while run.position.epoch <= epochs:
+                bar.set_title(f"epoch {run.position.epoch}/{epochs}")
+                yield run.train_epoch()
+                run.position = Position(run.position.epoch + 1)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The training set, in batches whose order is determined by the seed and the epoch."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    size: int
+    seed: int
+    mesh: Mesh | None
+
+    @property
+    def per_epoch(self) -> int:
+        """The number of batches in an epoch."""
+        return len(self.images) // self.size
+
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        """Return the samples of each batch of an epoch, integers (batches, size)."""
+        order = sample_order(self.seed, epoch, len(self.images))
+        return order[: self.per_epoch * self.size].reshape(self.per_epoch, self.size)
+
+    def load(self, samples: np.ndarray) -> tuple[ArrayLike, ArrayLike]:
+        """Return the images and labels of these samples, sharded over the mesh if there is one."""
+        if self.mesh is None:
+            return self.images[samples], self.labels[samples]
+        images, labels = meshes.shard_batch(self.mesh, samples, self.images, self.labels)
+        return images, labels
+
+
+@dataclass
+class _Run:
+    """A run in progress: `state` and `position` change, the rest stays."""
+
+    batches: _Batches
+    step: CheckedStep
+    key: jax.Array
+    names: Sequence[str]
+    checkpointer: RunCheckpointer
+    bar: ProgressBar
+    state: TrainState
+    position: Position
+
+    def train_epoch(self) -> Epoch:
+        """Make the remaining steps of the current epoch: record their results, save when due, stop on a signal."""
+        start = time.perf_counter()
+        epoch, done = self.position.epoch, len(self.position.losses)
+        remaining = self.batches.of_epoch(epoch)[done:]
+        first = (epoch - 1) * self.batches.per_epoch + done + 1
+        results: list[StepResult] = []
+        for number, samples in enumerate(remaining, first):
+            self.state, result = self.step(self.state, *self.batches.load(samples), self.key)
+            results.append(result)
+            self.bar.advance(self.batches.size)
+            stop = self.checkpointer.should_stop(number)
+            save = stop or self.checkpointer.should_save(number) or number == epoch * self.batches.per_epoch
+            if save or len(results) == _FETCH_INTERVAL:
+                self.position.record(results, number, self.names, self.checkpointer.describe_last)
+                self.bar.show_loss(self.position.losses[-1])
+                results = []
+            if save:
+                self.checkpointer.save(number, self.state, self.position)
+            if stop:
+                self.bar.hide()
+                self.checkpointer.stop(number)
+        self.bar.hide()
+        seconds = time.perf_counter() - start
+        losses, errors = self.position.losses, self.position.errors
+        error = 100 * sum(errors) / (self.batches.per_epoch * self.batches.size)
+        return Epoch(epoch, self.state, float(np.mean(losses)), error, seconds, remaining.size / seconds)
+
+
+def sample_order(seed: int, epoch: int, samples: int) -> np.ndarray:
+    """Return the order in which an epoch visits the samples: a permutation determined by (seed, epoch).
+
+    Args:
+        seed: of the run.
+        epoch: its number.
+        samples: how many there are.
+
+    Returns:
+        Integers (samples,).
+
+    Example:
+        >>> bool((sample_order(0, 3, 100) == sample_order(0, 3, 100)).all())
+        True
+    """
+    return np.random.default_rng((seed, epoch)).permutation(samples)
+
+
+def error_rate(
+    network: Network, params: dict[str, Params], images: np.ndarray, labels: np.ndarray, batch_size: int = 500
+) -> float:
+    """Return the percentage of images that a network misclassifies::
+
+        100 / N * sum_n [classify(images[n]) != labels[n]]
+
+    Args:
+        network: the network.
+        params: its parameters.
+        images: uint8 (N, h, w).
+        labels: integers (N,).
+        batch_size: how many images are classified at a time.
+
+    Example:
+        >>> import cnnjax
+        >>> network = cnnjax.models.lenet_tutorial()
+        >>> params = network.init(jax.random.key(0))                       # all logits are zero: class 0 for all
+        >>> error_rate(network, params, np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 2, 3]))
+        75.0
+    """
+    wrong = [
+        int(np.sum(np.asarray(_classify(network, params, images[i : i + batch_size])) != labels[i : i + batch_size]))
+        for i in range(0, len(images), batch_size)
+    ]
+    return 100 * sum(wrong) / len(images)
+
+
+@jax.jit(static_argnums=0)
+def _classify(network: Network, params: dict[str, Params], images: np.ndarray) -> jax.Array:
+    return network.classify(params, network.input.prepare(images))
 
 
 def _check_data(samples: int, labels: int, batch_size: int, mesh: Mesh | None) -> None:
@@ -306,39 +289,3 @@ def _check_data(samples: int, labels: int, batch_size: int, mesh: Mesh | None) -
             expected=f'a multiple of {parts}, the devices along the mesh\'s axis "data"',
             fix=f"use batch_size={parts * max(batch_size // parts, 1)}",
         )
-
-
-def _described(network: Network) -> dict[str, str]:
-    """A network in words that are the same in every process."""
-    parts = {"input": network.input, **dict(network.layers)}
-    return {name: re.sub(r" at 0x[0-9a-f]+", "", repr(part)) for name, part in parts.items()}
-
-
-def _sum(*arrays: np.ndarray) -> str:
-    """The SHA-256 sum of arrays with their shapes and dtypes."""
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.shape} {array.dtype}".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()[:16]
-
-
-def error_rate(network: Network, params: Any, images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> float:
-    """The percentage of uint8 images (N, h, w) that a network puts in another class than their label.
-
-    >>> import cnnjax
-    >>> network = cnnjax.models.lenet_tutorial()
-    >>> params = network.init(jax.random.key(0))                        # all logits are zero: class 0 for all
-    >>> error_rate(network, params, np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 2, 3]))
-    75.0
-    """
-    wrong = [
-        int(np.sum(np.asarray(_classify(network, params, images[i : i + batch_size])) != labels[i : i + batch_size]))
-        for i in range(0, len(images), batch_size)
-    ]
-    return 100 * sum(wrong) / len(images)
-
-
-@jax.jit(static_argnums=0)
-def _classify(network: Network, params: Any, images: np.ndarray) -> jax.Array:
-    return network.classify(params, network.input.prepare(images))

@@ -1,6 +1,6 @@
-"""A pass over the training set as one compiled program, down to one image a step: what the papers of the 1990s did.
+"""A pass over the training set as one compiled program: online training, one image in each step.
 
-A step of one image takes less time than Python needs to call it. Here the steps run inside `jax.lax.scan`, so that a
+A step of one image takes less time than its dispatch from Python. Here the steps run inside `jax.lax.scan`, so that a
 million of them take minutes.
 """
 
@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from cnnjax.layers import Network
 from cnnjax.losses import Loss
-from cnnjax.training.loop import Augment, TrainState, make_step
+from cnnjax.training.step import Augment, TrainState, make_step
 
 __all__ = ["make_pass"]
 
@@ -23,26 +23,34 @@ __all__ = ["make_pass"]
 def make_pass(
     network: Network, loss: Loss, optimizer: optax.GradientTransformation, augment: Augment | None = None
 ) -> Callable[[TrainState, ArrayLike, ArrayLike, ArrayLike, jax.Array], tuple[TrainState, jax.Array, jax.Array]]:
-    """Return the jitted pass (state, images, labels, order, key) -> (state, mean loss, share of errors).
+    """Return the jitted pass (state, images, labels, order, key) -> (state, mean loss, fraction of errors).
 
-    images are uint8 (S, h, w), labels integers (S,). `order`, integers (steps, batch), names the images of each step;
-    with batch 1 the weights change after every image. `augment(key, images)` maps the prepared images (batch, H, W, C)
-    to as many others. Loss and errors are averages over the pass, while the weights changed. The steps are those of
-    `cnnjax.training.make_step`.
+    Its steps are those of `cnnjax.training.make_step`; loss and errors are averages over the pass, while the
+    parameters changed.
 
-    >>> import cnnjax
-    >>> network, optimizer = cnnjax.models.lenet5(), optax.sgd(1e-3)
-    >>> params = network.init(jax.random.key(0))
-    >>> state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
-    >>> images, labels = jnp.zeros((3, 28, 28), jnp.uint8), jnp.array([3, 1, 4])
-    >>> one_pass = make_pass(network, cnnjax.losses.map_loss, optimizer)
-    >>> state, value, errors = one_pass(state, images, labels, jnp.array([[2], [0], [1]]), jax.random.key(1))
-    >>> int(state.step)
-    3
+    Args:
+        network: what to train.
+        loss: (scores (N, classes), labels (N,)) -> scalar.
+        optimizer: an optax transformation.
+        augment: maps (key, prepared images (batch, H, W, C)) to as many images.
 
-    Source: one image a step in a constant random order is how LeCun et al. 1998, section III.B, train LeNet-5.
+    Returns:
+        The pass. Its images are uint8 (S, h, w), its labels integers (S,); `order`, integers (steps, batch), has the
+        samples of each step. With a batch of 1 the parameters change after every image.
+
+    Example:
+        >>> import cnnjax
+        >>> network, optimizer = cnnjax.models.lenet5(), optax.sgd(1e-3)
+        >>> params = network.init(jax.random.key(0))
+        >>> state = TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+        >>> images, labels = jnp.zeros((3, 28, 28), jnp.uint8), jnp.array([3, 1, 4])
+        >>> one_pass = make_pass(network, cnnjax.losses.map_loss, optimizer)
+        >>> state, value, errors = one_pass(state, images, labels, jnp.array([[2], [0], [1]]), jax.random.key(1))
+        >>> int(state.step)
+        3
+
+    Source: LeCun et al. 1998, section III.B, train LeNet-5 on one image in each step, in a constant random order.
     """
-
     step = make_step(network, loss, optimizer, augment)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""Compute in 16 bits, keep the weights in 32: a network that rounds what it is given, and the loss scaled to match."""
+"""Mixed precision: compute in 16 bits with the parameters in float32, and loss scaling for float16."""
 
 from __future__ import annotations
 
@@ -17,25 +17,30 @@ from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax.layers import Network, Params
 from cnnjax.losses import Loss
 
-__all__ = ["computing_in", "scale_loss"]
+__all__ = ["scale_loss", "with_compute_dtype"]
 
 
-def computing_in(network: Network, dtype: DTypeLike) -> Network:
-    """Return the network that rounds parameters and images to a dtype, computes in it, and gives back their dtype.
+def with_compute_dtype(network: Network, dtype: DTypeLike) -> Network:
+    """Return the network that casts parameters and images to a dtype, computes in it, and casts the result back::
 
         apply(params, x) = cast(network.apply(cast(params, dtype), cast(x, dtype)), x.dtype)
 
-    Parameters stay as they are drawn, usually float32, and so do their gradients and the optimizer's state: an update
-    too small for 16 bits is not lost. Sums of products are kept in float32 by every convolution and rounded once.
+    The parameters, their gradients and the optimizer state keep their dtype, usually float32, so that updates too
+    small for 16 bits are not lost. Every convolution accumulates in float32 and rounds once.
+
+    Args:
+        network: the network.
+        dtype: a floating dtype, such as "bfloat16".
 
     Raises:
         TypeError: for a dtype that is not floating.
 
-    >>> import cnnjax
-    >>> network = computing_in(cnnjax.models.lenet5(), "bfloat16")
-    >>> params = network.init(jax.random.key(0))
-    >>> params["c1"]["w"].dtype, network.apply(params, jnp.zeros((2, 32, 32, 1))).dtype
-    (dtype('float32'), dtype('float32'))
+    Example:
+        >>> import cnnjax
+        >>> network = with_compute_dtype(cnnjax.models.lenet5(), "bfloat16")
+        >>> params = network.init(jax.random.key(0))
+        >>> params["c1"]["w"].dtype, network.apply(params, jnp.zeros((2, 32, 32, 1))).dtype
+        (dtype('float32'), dtype('float32'))
 
     Source: Micikevicius et al. 2018, "Mixed precision training", section 3.1.
     """
@@ -45,42 +50,56 @@ def computing_in(network: Network, dtype: DTypeLike) -> Network:
         found = None
     if found is None or not jnp.issubdtype(found, jnp.floating):
         raise type_error(
-            "computing_in", "dtype", got=describe(dtype), expected="a floating dtype", fix='use "bfloat16" or "float16"'
+            "with_compute_dtype",
+            "dtype",
+            got=describe(dtype),
+            expected="a floating dtype",
+            fix='use "bfloat16" or "float16"',
         )
-    return _Rounding(**{field.name: getattr(network, field.name) for field in fields(Network)}, dtype=found)
+    return _MixedPrecision(**{field.name: getattr(network, field.name) for field in fields(Network)}, dtype=found)
 
 
 @dataclass(frozen=True)
-class _Rounding(Network):
+class _MixedPrecision(Network):
     dtype: np.dtype[Any] = np.dtype("float32")
 
     def volumes(self, params: Mapping[str, Params], images: ArrayLike) -> dict[str, jax.Array]:
-        """Every volume, computed in `dtype`."""
+        """Return every volume, computed in `dtype` and cast back."""
         self.check_inputs(params, images)
         images = jnp.asarray(images)
-        rounded = jax.tree.map(lambda a: a.astype(self.dtype), dict(params))
-        volumes = super().volumes(rounded, images.astype(self.dtype))
+        cast = jax.tree.map(lambda a: a.astype(self.dtype), dict(params))
+        volumes = super().volumes(cast, images.astype(self.dtype))
         return {name: volume.astype(images.dtype) for name, volume in volumes.items()}
 
 
 def scale_loss(
     loss: Loss, optimizer: optax.GradientTransformation, scale: float = 1024.0
 ) -> tuple[Loss, optax.GradientTransformation]:
-    """Return a loss whose gradient is `scale` times as large, and an optimizer that divides by it and skips overflows.
+    """Return a loss with a gradient `scale` times as large, and an optimizer that divides by it and skips overflows.
 
-    In float16 numbers below 6e-8 are zero. What is propagated back is mostly small; times a power of two it stays
-    above that, and dividing the float32 gradient of the parameters undoes it without rounding. The value of the loss
-    is what it was. Up to 100 steps in a row whose gradient is infinite or NaN change nothing, and `training.fit` does
-    not take them for a diverging run. bfloat16 has the range of float32 and does not need it.
+    In float16, numbers below 6e-8 underflow to zero, and the cotangents of a network are mostly small. Scaled by a
+    power of two they stay above that, and dividing the float32 gradient of the parameters undoes the scaling without
+    rounding. The value of the loss does not change. Up to 100 consecutive steps with an infinite or NaN gradient are
+    skipped, and `training.fit` does not take them for divergence. bfloat16 has the range of float32 and needs no
+    scaling.
+
+    Args:
+        loss: (scores, labels) -> scalar.
+        optimizer: an optax transformation.
+        scale: positive, best a power of two.
+
+    Returns:
+        The loss and the optimizer to train with.
 
     Raises:
         ValueError: for a scale that is not positive.
 
-    >>> loss, optimizer = scale_loss(lambda scores, labels: jnp.mean(scores), optax.sgd(1.0), scale=8.0)
-    >>> params = jnp.ones(4)
-    >>> value, gradient = jax.value_and_grad(lambda p: loss(p, None))(params)
-    >>> print(value, gradient, optimizer.update(gradient, optimizer.init(params))[0])
-    1.0 [2. 2. 2. 2.] [-0.25 -0.25 -0.25 -0.25]
+    Example:
+        >>> loss, optimizer = scale_loss(lambda scores, labels: jnp.mean(scores), optax.sgd(1.0), scale=8.0)
+        >>> params = jnp.ones(4)
+        >>> value, gradient = jax.value_and_grad(lambda p: loss(p, None))(params)
+        >>> print(value, gradient, optimizer.update(gradient, optimizer.init(params))[0])
+        1.0 [2. 2. 2. 2.] [-0.25 -0.25 -0.25 -0.25]
 
     Source: Micikevicius et al. 2018, section 3.2.
     """
@@ -89,9 +108,9 @@ def scale_loss(
             "scale_loss", "scale", got=describe(scale), expected="a positive number", fix="use a power of two"
         )
 
-    def steeper(scores: jax.Array, labels: jax.Array) -> jax.Array:
-        held = lax.stop_gradient(scores)
-        return loss(held + scale * (scores - held), labels)
+    def scaled_loss(scores: jax.Array, labels: jax.Array) -> jax.Array:
+        constant = lax.stop_gradient(scores)  # equal in value; only the gradient is scaled
+        return loss(constant + scale * (scores - constant), labels)
 
     skipping = optax.apply_if_finite(optax.chain(optax.scale(1 / scale), optimizer), max_consecutive_errors=100)
-    return steeper, skipping
+    return scaled_loss, skipping

@@ -1,10 +1,11 @@
-"""What a run keeps while it goes on: its position, what it saves of itself, and the bar that shows it."""
+"""The state of a run beside its arrays: its position, and how it is saved, restored and stopped."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -13,88 +14,103 @@ import numpy as np
 from cnnjax.errors import DivergedError
 from cnnjax.training.checkpoints import Checkpoints, Store
 from cnnjax.training.interrupts import Interrupts
+from cnnjax.training.step import StepResult, TrainState
 
-__all__ = ["Bar", "Keeper", "Position"]
-
-Result = tuple[jax.Array, jax.Array, jax.Array]
+__all__ = ["Position", "RunCheckpointer"]
 
 
 @dataclass
 class Position:
-    """Where a run is: its epoch, from 1, and what each step of it that was made gave."""
+    """Where a run is.
+
+    Attributes:
+        epoch: the number of the epoch, from 1.
+        losses: the loss of each step of the epoch so far.
+        errors: the number of misclassified images of each of these steps.
+    """
 
     epoch: int = 1
-    losses: list[float] = field(default_factory=list)
-    errors: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list[float])
+    errors: list[int] = field(default_factory=list[int])
 
-    def take(self, made: Sequence[Result], step: int, watched: Sequence[str], last: Callable[[], str]) -> None:
-        """Add what the steps up to a number gave: loss, errors, and whether each of `watched` is finite.
+    def record(
+        self, results: Sequence[StepResult], step: int, names: Sequence[str], describe_last: Callable[[], str]
+    ) -> None:
+        """Fetch and add the results of the latest steps, up to number `step`.
 
-        Raises DivergedError for the first step where one is not; `last` says what was saved before it.
+        Args:
+            results: of consecutive steps.
+            step: the number of the last of them.
+            names: what `StepResult.finite` is about.
+            describe_last: names the last checkpoint, for the error.
+
+        Raises:
+            DivergedError: for the first step with a value that is not finite.
         """
-        for number, (value, errors, finite) in enumerate(jax.device_get(list(made)), step - len(made) + 1):
+        for number, (loss, errors, finite) in enumerate(jax.device_get(list(results)), step - len(results) + 1):
             if not finite.all():
-                name = watched[int(np.flatnonzero(~finite)[0])]
+                name = names[int(np.flatnonzero(~finite)[0])]
                 raise DivergedError(
-                    f"fit: {name} became {value if name == 'the loss' else 'NaN or infinite'} in step {number}, epoch "
-                    f"{self.epoch}, batch {len(self.losses)}; try a smaller learning rate. {last()}"
+                    f"fit: {name} became {loss if name == 'the loss' else 'NaN or infinite'} in step {number}, epoch "
+                    f"{self.epoch}, batch {len(self.losses)}; try a smaller learning rate. {describe_last()}"
                 )
-            self.losses.append(float(value))
+            self.losses.append(float(loss))
             self.errors.append(int(errors))
 
 
-class Keeper:
-    """Saves a run and brings it back, and holds signals until it is saved. Without `checkpoints` it does none of it."""
+class RunCheckpointer:
+    """Saves and restores a run, and defers signals until it is saved; without `checkpoints` it does nothing."""
 
-    def __init__(self, checkpoints: Checkpoints | None, configure: Callable[[], Mapping[str, Any]]) -> None:
-        self._store = self._interrupts = None
-        self._every, self._configuration = 0, {}
+    def __init__(self, checkpoints: Checkpoints | None, configuration: Callable[[], Mapping[str, Any]]) -> None:
+        self._store: Store | None = None
+        self._interrupts: Interrupts | None = None
+        self._every, self._configuration = 0, dict[str, Any]()
         if checkpoints is not None:
-            self._configuration = {**configure(), **checkpoints.configuration}
+            self._configuration = {**configuration(), **checkpoints.configuration}
             self._every = checkpoints.every
             self._store = Store(checkpoints)
             self._interrupts = Interrupts()
 
-    def __enter__(self) -> Keeper:
-        """Take signals over."""
+    def __enter__(self) -> RunCheckpointer:
+        """Start deferring signals."""
         if self._interrupts:
             self._interrupts.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        """Finish what is being saved, and give signals back."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop deferring signals, and finish the save in progress."""
         if self._store and self._interrupts:
-            self._interrupts.__exit__(*error)
-            self._store.__exit__(*error)
+            self._interrupts.__exit__(kind, error, at)
+            self._store.__exit__(kind, error, at)
 
-    def restore(self, state: Any) -> tuple[Any, Position]:
-        """The state and position of the newest sound checkpoint, else those of the beginning."""
+    def restore(self, state: TrainState) -> tuple[TrainState, Position]:
+        """Return the state and position of the newest valid checkpoint; without one, `state` and the beginning."""
         saved = self._store.restore(state, self._configuration) if self._store else None
-        return (state, Position()) if saved is None else (saved.arrays, Position(**saved.facts["position"]))
+        return (state, Position()) if saved is None else (saved.arrays, Position(**saved.metadata["position"]))
 
-    def stopped(self, step: int) -> bool:
-        """Whether a signal asks the run to stop after this step."""
-        return self._interrupts is not None and self._interrupts.at(step)
+    def should_stop(self, step: int) -> bool:
+        """Return whether a signal asks the run to stop after this step."""
+        return self._interrupts is not None and self._interrupts.should_stop(step)
 
-    def due(self, step: int) -> bool:
-        """Whether to save after this step."""
+    def should_save(self, step: int) -> bool:
+        """Return whether to save after this step."""
         return self._every > 0 and step % self._every == 0
 
-    def save(self, step: int, state: Any, position: Position) -> None:
+    def save(self, step: int, state: TrainState, position: Position) -> None:
         """Save in the background."""
         if self._store:
-            self._store.save(step, state, self._configuration, facts={"position": asdict(position)})
+            self._store.save(step, state, self._configuration, metadata={"position": asdict(position)})
 
     def stop(self, step: int) -> None:
-        """Do what the signal asks for, when all is saved; a second one does not wait for that."""
+        """Carry out the signal once everything is saved; a second signal takes effect at once."""
         if self._store and self._interrupts:
             self._interrupts.__exit__()
             self._store.wait()
             if jax.process_index() == 0:
                 print(f"Stopped by a signal, saved after step {step}: the same run goes on there.", file=sys.stderr)
-            self._interrupts.stop()
+            self._interrupts.reraise()
 
-    def last(self) -> str:
+    def describe_last(self) -> str:
         """Name the last checkpoint in a sentence."""
         if self._store is None:
             return "No checkpoints were kept."
@@ -105,46 +121,3 @@ class Keeper:
             if step is None
             else f"The last good checkpoint is {self._store.folder / str(step)}."
         )
-
-
-class Bar:
-    """A progress bar over the images of a run; none without a terminal or tqdm, or where another process shows it."""
-
-    def __init__(self, images: int, done: int) -> None:
-        self._bar: Any = None
-        if not sys.stderr.isatty() or jax.process_index():
-            return
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return
-        self._bar = tqdm(total=images, initial=done, unit=" images", unit_scale=True, leave=False)
-
-    def __enter__(self) -> Bar:
-        """Return the bar."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take it away."""
-        if self._bar:
-            self._bar.close()
-
-    def title(self, text: str) -> None:
-        """Write before the bar."""
-        if self._bar:
-            self._bar.set_description(text)
-
-    def advance(self, images: int) -> None:
-        """Count images."""
-        if self._bar:
-            self._bar.update(images)
-
-    def loss(self, value: float) -> None:
-        """Show a loss behind the bar."""
-        if self._bar:
-            self._bar.set_postfix(loss=f"{value:.4f}", refresh=False)
-
-    def hide(self) -> None:
-        """Make way for what others print; it comes back when it advances."""
-        if self._bar:
-            self._bar.clear()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from cnnjax.training.distortions import affine, random_affine
+from cnnjax.training.distortions import affine, random_affine, random_shift
 
 
 def some_images(count=3, height=9, width=12):
@@ -115,3 +115,15 @@ def test_an_amount_that_cannot_be_is_named(name, amount):
 def test_images_that_do_not_fit_are_named(images, error, words):
     with pytest.raises(error, match=words):
         random_affine(jax.random.key(0), images)
+
+
+def test_random_shift_moves_each_image_by_whole_pixels_and_repeats_the_edge():
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(40, 6, 5, 2)))
+    moved = np.asarray(random_shift(jax.random.key(1), images, pixels=2))
+    wide = np.pad(np.asarray(images), ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+    shifts = set()
+    for image, result in zip(wide, moved, strict=True):
+        places = [(r, c) for r in range(5) for c in range(5) if np.array_equal(image[r : r + 6, c : c + 5], result)]
+        assert len(places) == 1
+        shifts.add(places[0])
+    assert len(shifts) > 10

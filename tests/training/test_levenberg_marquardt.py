@@ -11,11 +11,11 @@ import pytest
 
 import cnnjax
 from cnnjax.init import LeCunUniform
-from cnnjax.layers import RBF, AvgPool2D, Conv2D, Dense, Input, MaxPool2D, Network, Subsample2D
+from cnnjax.layers import RBF, AvgPool2D, Conv2D, Counts, Dense, Input, MaxPool2D, Network, Subsample2D
 from cnnjax.losses import map_loss, mle_loss
 from cnnjax.training.levenberg_marquardt import curvature, levenberg_marquardt, scale_by_curvature, with_curvature
 
-SQUASHED = {"activation": "scaled_tanh", "weight_init": LeCunUniform(), "bias_init": LeCunUniform()}
+TANH = {"activation": "scaled_tanh", "weight_init": LeCunUniform(), "bias_init": LeCunUniform()}
 CODES = RBF(tuple(map(tuple, np.random.default_rng(0).choice([-1, 1], (3, 5)).tolist())))
 
 
@@ -39,10 +39,10 @@ def made(*layers, shape=(8, 8, 2), images=4):
 
 
 def gauss_newton(network, loss, params, x, labels):
-    """The diagonal of mean_n J_n' H_n J_n, every matrix written out; H is that of the loss by what RBF units read."""
+    """The diagonal of mean_n J_n' H_n J_n, every matrix written out; H is that of the loss by what distances read."""
     *body, (_, last) = network.layers
     outputs, head = network, lambda z: z
-    if isinstance(last, RBF):
+    if network.smallest_wins:
         outputs, head = dataclasses.replace(network, layers=tuple(body)), lambda z: last.apply({}, z)
     flat, whole = jax.flatten_util.ravel_pytree(params)
 
@@ -69,12 +69,12 @@ def close(found, expected):
 @pytest.mark.parametrize(
     ("layers", "loss"),
     [
-        ([Dense(5, **SQUASHED), CODES], mle_loss),
-        ([Dense(5, **SQUASHED), CODES], map_loss),
+        ([Dense(5, **TANH), CODES], mle_loss),
+        ([Dense(5, **TANH), CODES], map_loss),
         ([Dense(3)], cross_entropy),
         ([MaxPool2D(2), Dense(3, activation="sigmoid")], cross_entropy),
         # C1 of one position, then a unit of its own for each map: nothing is shared, and there is one path.
-        ([Conv2D(5, 8, **SQUASHED), Subsample2D(1, **SQUASHED), CODES], map_loss),
+        ([Conv2D(5, 8, **TANH), Subsample2D(1, **TANH), CODES], map_loss),
     ],
 )
 def test_it_is_the_gauss_newton_diagonal_without_sharing_and_with_one_path(layers, loss):
@@ -82,10 +82,38 @@ def test_it_is_the_gauss_newton_diagonal_without_sharing_and_with_one_path(layer
     close(curved(case, loss), gauss_newton(network, loss, *rest))
 
 
+@dataclasses.dataclass(frozen=True)
+class Distances:
+    """A last layer of somebody else's, whose smallest output names the class: sums of fourth powers."""
+
+    smallest_wins = True
+
+    def init(self, key, shape, dtype):
+        return {}
+
+    def apply(self, params, x):
+        return jnp.sum((x[:, None] - jnp.asarray(CODES.codes, x.dtype)[None]) ** 4, axis=-1)
+
+    def output_shape(self, shape):
+        return (len(CODES.codes),)
+
+    def counts(self, shape):
+        return Counts()
+
+    def geometry(self, shape):
+        return None
+
+
+@pytest.mark.parametrize("loss", [mle_loss, map_loss])
+def test_any_last_layer_whose_smallest_output_wins_is_differentiated_through(loss):
+    case = network, *rest = made(Dense(5, **TANH), Distances())
+    close(curved(case, loss), gauss_newton(network, loss, *rest))
+
+
 def test_what_is_shared_is_summed_over_its_connections():
     """A convolution is a locally connected layer whose kernels are equal: the sum of their Gauss-Newton diagonals."""
     codes = RBF(tuple(map(tuple, np.random.default_rng(1).choice([-1, 1], (3, 9 * 2)).tolist())))
-    case = made(Conv2D(2, 3, **SQUASHED), codes, shape=(5, 5, 2))
+    case = made(Conv2D(2, 3, **TANH), codes, shape=(5, 5, 2))
     _, params, x, _ = case
     local = jnp.broadcast_to(params["layer0"]["w"], (3, 3, 3, 3, 2, 2))
     bias = jnp.broadcast_to(params["layer0"]["b"], (3, 3, 2))
@@ -142,11 +170,15 @@ def written_out(network, params, x, top):
     return found
 
 
-@pytest.mark.parametrize("pool", [Subsample2D(2, **SQUASHED), MaxPool2D(2), AvgPool2D(2), AvgPool2D(3, padding="SAME")])
+@pytest.mark.parametrize("pool", [Subsample2D(2, **TANH), MaxPool2D(2), AvgPool2D(2), AvgPool2D(3, padding="SAME")])
 def test_it_is_propagated_back_as_the_paper_says(pool):
     table = cnnjax.connections.from_rows([[0, 1], [1], [0, 1]], 2)
     case = made(
-        Conv2D(2, 3, **SQUASHED), pool, Conv2D(3, 2, connections=table, **SQUASHED), Dense(5, **SQUASHED), CODES
+        Conv2D(2, 3, **TANH),
+        pool,
+        Conv2D(3, 2, connections=table, **TANH),
+        Dense(5, **TANH),
+        CODES,
     )
     network, params, x, _ = case
     body = dataclasses.replace(network, layers=network.layers[:-1])
@@ -157,7 +189,7 @@ def test_it_is_propagated_back_as_the_paper_says(pool):
 
 
 def test_trained_codes_have_one_too():
-    case = made(Dense(5, **SQUASHED), RBF(CODES.codes, trainable=True))
+    case = made(Dense(5, **TANH), RBF(CODES.codes, trainable=True))
     *_, labels = case
     h = curved(case, mle_loss)["layer1"]["w"]
     share = np.bincount(np.asarray(labels), minlength=3) / len(labels)

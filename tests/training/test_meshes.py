@@ -34,7 +34,7 @@ def train(axes, epochs, folder=None):
                         checkpoints=Checkpoints(folder, every=3) if folder else None)
 
 def told(epochs):
-    flat = [np.ravel(leaf) for leaf in jax.tree.leaves(meshes.whole(epochs[-1].state.params))]
+    flat = [np.ravel(leaf) for leaf in jax.tree.leaves(meshes.gather_to_host(epochs[-1].state.params))]
     return {"numbers": [epoch.number for epoch in epochs], "losses": [epoch.loss for epoch in epochs],
             "errors": [epoch.error for epoch in epochs], "params": np.concatenate(flat).tolist()}
 """

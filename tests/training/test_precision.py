@@ -11,7 +11,7 @@ from cnnjax.errors import DivergedError
 from cnnjax.layers import RBF, Conv2D, Dense, Input, Network
 from cnnjax.losses import map_loss
 from cnnjax.training import fit
-from cnnjax.training.precision import computing_in, scale_loss
+from cnnjax.training.precision import scale_loss, with_compute_dtype
 
 DTYPES = ("bfloat16", "float16")
 
@@ -32,7 +32,7 @@ SMALL = Network(
 
 
 def case(dtype):
-    network = computing_in(SMALL, dtype)
+    network = with_compute_dtype(SMALL, dtype)
     return network, network.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 8, 8, 1)), jnp.arange(2)
 
 
@@ -104,6 +104,6 @@ def test_a_run_goes_on_after_a_step_that_overflows_and_ends_when_the_loss_does()
 
 def test_mistakes_are_named():
     with pytest.raises(TypeError, match=r"`dtype` is .*expected a floating dtype"):
-        computing_in(SMALL, "int8")
+        with_compute_dtype(SMALL, "int8")
     with pytest.raises(ValueError, match="`scale` is 0; expected a positive number"):
         scale_loss(map_loss, optax.sgd(1.0), scale=0)

@@ -15,6 +15,7 @@ version = release = next(
 
 extensions = [
     "docstrings",
+    "gallery",
     "myst_parser",
     "public_names",
     "sphinx.ext.autodoc",
@@ -66,6 +67,7 @@ add_module_names = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+highlight_language = "text"
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 html_theme = "furo"
@@ -84,14 +86,23 @@ html_theme_options = {
 
 
 def setup(app: Any) -> None:
-    """Drop the empty line with which a doctest in Markdown ends."""
+    """Correct what the extensions leave behind."""
     app.connect("doctree-read", _strip_code)
+    app.connect("env-check-consistency", _drop_modules_without_source)
 
 
 def _strip_code(app: Any, doctree: Any) -> None:
+    """Drop the empty line with which a doctest in Markdown ends."""
     from docutils import nodes
 
     for block in doctree.findall(nodes.literal_block):
         if len(block.children) == 1 and block.rawsource == block.astext():
             block.rawsource = block.rawsource.rstrip()
             block[:] = [nodes.Text(block.rawsource)]
+
+
+def _drop_modules_without_source(app: Any, env: Any) -> None:
+    """Keep viewcode's index from linking to builtins, where the type aliases come from."""
+    pages = env._viewcode_modules
+    for name in [name for name, source in pages.items() if not source]:
+        del pages[name]

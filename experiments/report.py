@@ -1,4 +1,4 @@
-"""A finished run as one page that any browser opens: no other file, nothing loaded from elsewhere."""
+"""A finished run as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ img { max-width: 100% }
 
 
 def write(path: Path, title: str, question: str, facts: dict[str, Any], pictures: dict[str, Figure]) -> None:
-    """Write the page: a title, the question, a table of facts, and the pictures inside it."""
+    """Write the page: a title, the question, a table of facts, and the figures, embedded."""
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(question)}</p>", table(facts)]
     for caption, figure in pictures.items():
         parts.append(f'<h2>{escape(caption)}</h2><img alt="{escape(caption)}" src="{picture(figure)}">')
@@ -32,13 +32,13 @@ def write(path: Path, title: str, question: str, facts: dict[str, Any], pictures
 
 
 def table(facts: dict[str, Any]) -> str:
-    """Names and values, a row each."""
+    """Names and values, one pair a row."""
     rows = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
     return f"<table>{''.join(rows)}</table>"
 
 
 def picture(figure: Figure) -> str:
-    """A figure as the address of a PNG that is its own content."""
+    """A figure as a PNG data URL."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

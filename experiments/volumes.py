@@ -1,8 +1,8 @@
-"""What happens to one image on its way through a network, volume by volume and map by map?
+"""What happens to one image in a network, from one volume (activation tensor) to the next, map by map?
 
-Expected: the shape of every volume; what one unit of each volume sees of the image; and, for one map of a convolution,
-what each input map contributes, their sum, the bias and the squashed map, which equal what `apply` computes.
-Run time on two cores: a quarter of a minute; --quick, without training: a few seconds.
+Expected: the shape of every volume; the receptive field of one unit of each; and, for one map of a convolution, the
+contribution of each input map, their sum, the bias and the activated map, which equal what `apply` computes.
+Run time on two cores: 15 seconds; --quick, without training: a few seconds.
 
     python experiments/volumes.py && cp results/volumes/figures/{receptive_fields,sum_over_maps}.png docs/figures/
     python experiments/volumes.py --network lenet_tutorial --layer c3 --map 7 --digit 4
@@ -24,7 +24,7 @@ import optax
 from drawing import ACCENT, bare, new_figure, panel, save, sign
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from record import environment, make_folders, save_json
+from record import configuration, environment, make_folders, save_json
 
 import cnnjax
 from cnnjax import Network, figures, training
@@ -36,7 +36,7 @@ NETWORKS = ("lenet5", "lenet_tutorial", "four_to_six")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Send one image through a network and draw what happens; return the exit status."""
+    """Apply a network to one image and draw every step; return the exit status."""
     options = parse(arguments)
     folders = make_folders(options.out)
     network = getattr(cnnjax.models, options.network)()
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = table(network)
     print("\n".join(f"{row['volume']:<8} {row['shape']!s:<14} {row['sees']}" for row in rows))
     reads = parts.table.rows[options.map]
-    print(f"\n{layer} map {options.map} reads the maps {', '.join(map(str, reads))} of the volume before it")
+    print(f"\n{layer} map {options.map} reads the maps {', '.join(map(str, reads))} of its input")
     save(
         {
             "volumes": figures.feature_maps(network, params, image, label),
@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
         folders.figures,
     )
-    config = {name: str(value) for name, value in vars(options).items()}
-    content = {"question": QUESTION, "environment": environment(), "config": config, "volumes": rows}
+    content = {"question": QUESTION, "environment": environment(), "config": configuration(options), "volumes": rows}
     save_json(folders.records / "volumes.json", content)
     return 0
 
@@ -71,19 +70,23 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--network", choices=NETWORKS, default="lenet5", help="one of cnnjax.models (lenet5)")
-    parser.add_argument("--layer", help="the convolution to take apart (the second)")
+    parser.add_argument("--layer", help="the convolution to decompose (the second)")
     parser.add_argument("--map", type=int, default=0, help="which of its output maps (0)")
-    parser.add_argument("--digit", type=int, default=3, choices=range(10), help="the first such digit held out (3)")
-    parser.add_argument("--image", type=Path, help="a picture instead, at most as large as the network's input")
-    parser.add_argument("--epochs", type=int, default=5, help="passes over 4,000 digits beforehand (5)")
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the order (0)")
-    parser.add_argument("--out", type=Path, default=Path("results/volumes"), help="folder for records/ and figures/")
-    parser.add_argument("--quick", action="store_true", help="do not train: the weights are random")
+    parser.add_argument(
+        "--digit", type=int, default=3, choices=range(10), help="class of the image: its first test digit (3)"
+    )
+    parser.add_argument(
+        "--image", type=Path, help="picture to use instead, at most as large as the input of the network"
+    )
+    parser.add_argument("--epochs", type=int, default=5, help="training epochs on 4,000 digits (5)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of initial weights and order (0)")
+    parser.add_argument("--out", type=Path, default=Path("results/volumes"), help="folder of the results")
+    parser.add_argument("--quick", action="store_true", help="do not train; use random weights")
     return parser.parse_args(arguments)
 
 
 def trained(network: Network, options: argparse.Namespace) -> tuple[Any, np.ndarray, int | None]:
-    """Parameters, the prepared image, and its class where it is known."""
+    """Parameters, the prepared image, and its class where known."""
     data = cnnjax.datasets.mnist()
     params = network.init(jax.random.key(options.seed))
     if not options.quick:
@@ -103,7 +106,7 @@ def trained(network: Network, options: argparse.Namespace) -> tuple[Any, np.ndar
 
 
 def read(path: Path) -> np.ndarray:
-    """A picture as uint8, ink 255 on 0: the grey of a PNG, inverted where its edge is bright."""
+    """A picture as uint8 with ink 255 on a background of 0, inverted if its border is bright."""
     try:
         values = matplotlib.image.imread(path)
     except (OSError, ValueError) as error:
@@ -119,7 +122,7 @@ def middle(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def table(network: Network) -> list[dict[str, Any]]:
-    """For each volume its shape, and the pixels that its middle unit sees."""
+    """The shape of each volume and the receptive field of its middle unit."""
     rows = []
     for name, shape in network.shapes().items():
         down, across = receptive_field(network, name, middle(shape))
@@ -129,9 +132,9 @@ def table(network: Network) -> list[dict[str, Any]]:
 
 
 def fields(network: Network, image: np.ndarray) -> Figure:
-    """The image once for each volume, with what the middle unit of the volume sees of it."""
+    """The image once per volume, with the receptive field of the middle unit of the volume."""
     volumes = list(network.shapes().items())[1:]
-    figure = new_figure(1.35 * len(volumes), 2.2, f"{network.name}: what one unit of each volume sees of the image")
+    figure = new_figure(1.35 * len(volumes), 2.2, f"{network.name}: receptive field of the middle unit of each volume")
     for axes, (name, shape) in zip(figure.subplots(1, len(volumes)), volumes, strict=True):
         axes.imshow(image.mean(axis=-1), cmap="gray_r")
         down, across = receptive_field(network, name, middle(shape))
@@ -143,19 +146,21 @@ def fields(network: Network, image: np.ndarray) -> Figure:
 
 
 def sum_over_maps(network: Network, params: Any, image: np.ndarray, layer: str, o: int) -> Figure:
-    """One map of a convolution taken apart: input maps, slices, partial responses; their sum, the bias, the squash."""
+    """One map of a convolution decomposed: input maps, slices, partial responses, sum, bias, activation function."""
     parts = take_apart(network, params, image, layer)
     reads = parts.table.rows[o]
     shown = reads[:8]
-    more = "" if len(reads) == len(shown) else f" (the first {len(shown)} of {len(reads)} are drawn)"
+    more = "" if len(reads) == len(shown) else f" (the first {len(shown)} of {len(reads)} input maps)"
     columns = len(shown) + 1
-    figure = new_figure(1.25 * columns + 3.4, 4.6, f"{network.name}, {layer.upper()} map {o}: the sum{more}")
+    figure = new_figure(
+        1.25 * columns + 3.4, 4.6, f"{network.name}, {layer.upper()} map {o}: the sum over its input maps{more}"
+    )
     halves: Any = figure.subfigures(1, 2, width_ratios=[columns, 2.6])
     left, right = halves
     grid = left.subplots(3, columns, width_ratios=[0.62, *[1] * len(shown)])
     weights, partial = np.asarray(parts.weights[..., o]), np.asarray(parts.partial[..., o])
     scales = (float(np.abs(weights).max()) or 1.0, float(np.abs(partial).max()) or 1.0)
-    for axes, text in zip(grid[:, 0], ("reads", "times\nits slice", "gives"), strict=True):
+    for axes, text in zip(grid[:, 0], ("input", "kernel\nslice", "response"), strict=True):
         sign(axes, text)
         axes.texts[0].set_fontsize(9)
     for column, c in enumerate(shown, 1):
@@ -164,18 +169,18 @@ def sum_over_maps(network: Network, params: Any, image: np.ndarray, layer: str, 
         panel(grid[2, column], partial[..., c], scale=scales[1])
     last = right.subplots(2, 1)
     bias = float(parts.bias[o])
-    total, squashed = np.asarray(parts.total[..., o]), np.asarray(parts.output[..., o])
+    total, activated = np.asarray(parts.total[..., o]), np.asarray(parts.output[..., o])
     row, column = np.unravel_index(np.abs(total).argmax(), total.shape)
-    panel(last[0], total, f"their sum; the bias is {bias:+.3f}")
+    panel(last[0], total, f"sum of the responses; bias {bias:+.3f}")
     convolution: Any = dict(network.layers)[layer]
-    panel(last[1], squashed, f"squashed: {convolution.activation}")
+    panel(last[1], activated, f"after {convolution.activation}")
     for axes in last:
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="none", edgecolor="black", linewidth=1.5))
     terms = " + ".join(f"({float(partial[row, column, c]):.2f})" for c in reads[:4])
     rest = " + ..." if len(reads) > 4 else ""
     last[1].set_xlabel(
-        f"in the frame, row {row}, column {column}:\n{terms}{rest} = {total[row, column]:.2f}\n"
-        f"with the bias {total[row, column] + bias:.2f}, squashed {squashed[row, column]:.2f}",
+        f"framed unit, row {row}, column {column}:\n{terms}{rest} = {total[row, column]:.2f}\n"
+        f"with bias {total[row, column] + bias:.2f}, activated {activated[row, column]:.2f}",
         fontsize=8,
     )
     return figure

@@ -1,7 +1,7 @@
 "use strict";
-// How the value at the chosen place comes about: what is read, what each map contributes, their sum, bias, squashing.
+// How the value at the chosen place is computed: what is read, what each map contributes, sum, bias, activation.
 
-/** Show all of part 3 for the place that is chosen. */
+/** Show all of part 3 for the chosen place. */
 function showExplanation() {
   const at = place();
   const volume = volumes.get(at.layer);
@@ -83,7 +83,7 @@ function showParts(at, derivation) {
   shown[kind]?.(at, derivation, d3.select(`#parts > [data-kind=${kind}]`));
 }
 
-/** The maps of one row of a sum, as canvases with captions and the signs between them. */
+/** The terms of a sum in one row: canvases with captions, and the signs between them. */
 function showStrip(row, items) {
   const cells = row
     .selectAll(".item")
@@ -109,7 +109,7 @@ function showStrip(row, items) {
   });
 }
 
-/** One map of a volume as a volume of its own. */
+/** One map of a volume, as a volume. */
 function single(volume, map) {
   const values = Float64Array.from(
     { length: volume.height * volume.width },
@@ -128,14 +128,14 @@ function showSlices(at, derivation, box) {
   const responses = responseLimit(derivation);
   const onePosition = parts[0].response.values.length === 1;
   const several =
-    parts.length > 1 ? `Each of the ${parts.length} maps that are read has a kernel slice of its own. ` : "";
+    parts.length > 1 ? `Each of the ${parts.length} maps that are read has its own kernel slice. ` : "";
   const same = data.schemes[chosen.scheme].name === "replicated" && at.layer === "c3";
   box
     .select("p")
     .text(
       (same ? `All ${parts.length} maps are read through the same kernel. ` : several) +
-        `Lay it over the ${k} × ${k} pixels in the frame, multiply each pixel with the weight on it, and add the ` +
-        `${k * k} products up. ${onePosition ? "There is one position only." : "Done at every position, this gives a response map."}`,
+        `Lay it over the ${k} × ${k} pixels in the frame, multiply each pixel by the weight on it, and add up ` +
+        `the ${k * k} products. ${onePosition ? "There is only one position." : "At every position, this gives a response map."}`,
     );
   const rows = box
     .selectAll(".part")
@@ -180,7 +180,7 @@ function showSlices(at, derivation, box) {
   });
 }
 
-/** The largest modulus among the response maps of a convolution, their sum and the biased sum: their common scale. */
+/** The largest magnitude in the response maps of a convolution, their sum and the sum with bias: their common scale. */
 function responseLimit({ parts, bias }) {
   const sum = sumOfResponses(parts);
   return largest(
@@ -215,7 +215,7 @@ function showWindow(at, { layer, source, parts }, box) {
   box
     .select("p")
     .text(
-      `The ${k * k} values in the frame on ${reads} map ${at.map} are added up; the sum is multiplied with one weight.`,
+      `The ${k * k} values in the frame on ${reads} map ${at.map} are added up, and the sum is multiplied by one weight.`,
     );
   showStrip(box.select(".strip"), [
     { name: "source", volume: single(source, at.map), limit: RANGE, field, caption: `${reads} map ${at.map}` },
@@ -236,7 +236,7 @@ function showProducts(at, { layer, parts, sum }, box) {
   box
     .select("p")
     .text(
-      `All ${parts.length} values of ${reads} are multiplied with a weight each, and the products added up. The largest are:`,
+      `All ${parts.length} values of ${reads} are multiplied by one weight each, and the products are added up. The largest are:`,
     );
   const line = ({ from, x, weight, amount }) => [
     `${reads} value ${from}`,
@@ -268,7 +268,7 @@ function showDifferences(at, { parts }, box) {
   box
     .select("p")
     .text(
-      `F6 is compared with the printed ${at.map}, value by value. The 84 differences are squared and added up: a distance.`,
+      `F6 is compared with the printed ${at.map}, value by value. The 84 squared differences are added up to a distance.`,
     );
   showStrip(box.select(".strip"), [
     { name: "source", volume: bitmap(({ x }) => x), limit: RANGE, caption: "F6" },
@@ -278,7 +278,7 @@ function showDifferences(at, { parts }, box) {
   ]);
 }
 
-/** Sum, bias, squashing: three lines, with the maps that go with them. */
+/** Sum, bias, activation function: three lines, with the maps that belong to them. */
 function showTotal(at, derivation) {
   const total = d3.select("#total").attr("hidden", derivation && derivation.layer.kind !== "rbf" ? null : "");
   if (!derivation || derivation.layer.kind === "rbf") return;
@@ -288,13 +288,13 @@ function showTotal(at, derivation) {
   const lines = {
     sum: conv && parts.length > 1 ? `${amounts.join(" + ")} = ${number(sum)}` : `The sum is ${number(sum)}`,
     bias: `${number(sum)} + ${term(bias)} = ${number(preactivation)}`,
-    squash: `${RANGE} · tanh(⅔ · ${term(preactivation)}) = ${number(value)}`,
+    activation: `${RANGE} · tanh(⅔ · ${term(preactivation)}) = ${number(value)}`,
   };
   const own = layer.kind === "dense" ? "this value" : "the whole map";
   const texts = {
-    sum: conv && parts.length > 1 ? `Add the ${parts.length} responses up, position by position.` : "",
+    sum: conv && parts.length > 1 ? `Add up the ${parts.length} responses, position by position.` : "",
     bias: `Add the bias: one number for ${own}, ${number(bias)}.`,
-    squash: "Squash: a smooth curve keeps every value between −1.716 and 1.716.",
+    activation: "Apply the activation function, a scaled tanh, which keeps every value between −1.716 and 1.716.",
   };
   const hasMaps = conv && parts[0].response.values.length > 1;
   const pixel = onePixel(at.row, at.column);
@@ -303,9 +303,9 @@ function showTotal(at, derivation) {
   const maps = {
     sum: summed && [summed, limit],
     bias: summed && [{ ...summed, values: summed.values.map((a) => a + bias) }, limit],
-    squash: summed && [single(volumes.get(at.layer), at.map), RANGE],
+    activation: summed && [single(volumes.get(at.layer), at.map), RANGE],
   };
-  for (const name of ["sum", "bias", "squash"]) {
+  for (const name of ["sum", "bias", "activation"]) {
     const row = total.select(`[data-step=${name}]`);
     row.select(".text").text(texts[name]);
     row.select(".sum").text(lines[name]);
@@ -318,7 +318,7 @@ function showTotal(at, derivation) {
   showCurve(preactivation, value);
 }
 
-/** The squashing function, with a dot at the value. */
+/** The activation function, with a dot at the value. */
 function showCurve(a, y) {
   const [width, height, margin] = [190, 120, 26];
   const svg = d3.select("#curve").attr("viewBox", `0 0 ${width} ${height}`);
@@ -332,7 +332,7 @@ function showCurve(a, y) {
   svg.select(".up").attr("transform", `translate(${margin} 0)`).call(d3.axisLeft(up).ticks(5).tickSize(3));
   const line = d3.line(
     (x) => across(x),
-    (x) => up(network().squash(x)),
+    (x) => up(network().activation(x)),
   );
   svg.select("path.curve").attr("d", line(d3.range(-reach, reach, reach / 60)));
   svg.select("path.guide").attr("d", `M${across(a)} ${up(-2)}V${up(y)}H${across(-reach)}`);

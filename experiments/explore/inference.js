@@ -1,5 +1,5 @@
 "use strict";
-// The arithmetic of the network, in plain loops and 64-bit floats. Nothing here knows of the page.
+// The arithmetic of the network, in plain loops and float64, independent of the page.
 //
 // A volume is {height, width, maps, values}; the value of a map at a row and a column is
 // values[(row * width + column) * maps + map], the order in which cnnjax keeps it. A vector is a volume of one pixel.
@@ -16,12 +16,12 @@ function decodeBytes(text) {
 }
 
 /** A network ready to run, from the description that explore.py writes. */
-function decodeNetwork(scheme, input, squash) {
+function decodeNetwork(scheme, input, activation) {
   const arrays = ["w", "b", "codes"];
   const decoded = ([key, value]) => [key, arrays.includes(key) ? decodeFloats(value) : value];
   return {
     input,
-    squash: (a) => squash.amplitude * Math.tanh(squash.slope * a),
+    activation: (a) => activation.amplitude * Math.tanh(activation.slope * a),
     layers: scheme.layers.map((layer) => Object.fromEntries(Object.entries(layer).map(decoded))),
   };
 }
@@ -49,37 +49,37 @@ function prepare(input, pixels) {
   return volume;
 }
 
-/** Every volume on the way of one image, by name, from "input" to the last layer. */
+/** Every volume (activation tensor) of one image, by name, from "input" to the last layer. */
 function forward(network, pixels) {
   let volume = prepare(network.input, pixels);
   const volumes = new Map([["input", volume]]);
   for (const layer of network.layers) {
-    volume = COMPUTE[layer.kind](layer, volume, network.squash);
+    volume = COMPUTE[layer.kind](layer, volume, network.activation);
     volumes.set(layer.name, volume);
   }
   return volumes;
 }
 
 const COMPUTE = {
-  conv(layer, source, squash) {
+  conv(layer, source, activation) {
     const result = emptyVolume(...positions(layer, source), layer.reads.length);
     eachValue(result, (map, row, column) => {
       const partials = layer.reads[map].map((from) => partialResponse(layer, source, from, map, row, column));
-      return squash(d3.sum(partials) + layer.b[map]);
+      return activation(d3.sum(partials) + layer.b[map]);
     });
     return result;
   },
-  subsample(layer, source, squash) {
+  subsample(layer, source, activation) {
     const result = emptyVolume(source.height / layer.window, source.width / layer.window, source.maps);
     eachValue(result, (map, row, column) =>
-      squash(layer.w[map] * d3.sum(windowOf(layer, source, map, row, column)) + layer.b[map]),
+      activation(layer.w[map] * d3.sum(windowOf(layer, source, map, row, column)) + layer.b[map]),
     );
     return result;
   },
-  dense(layer, source, squash) {
+  dense(layer, source, activation) {
     const result = emptyVolume(1, 1, layer.units);
     eachValue(result, (unit) =>
-      squash(d3.sum(source.values, (x, i) => x * layer.w[i * layer.units + unit]) + layer.b[unit]),
+      activation(d3.sum(source.values, (x, i) => x * layer.w[i * layer.units + unit]) + layer.b[unit]),
     );
     return result;
   },
@@ -141,7 +141,7 @@ function sourceOf(network, name) {
 }
 
 /**
- * How the value at a place comes about: `parts` whose amounts add up to `sum`, then `bias` and `preactivation`, then
+ * How the value at a place is computed: `parts` whose amounts add up to `sum`, then `bias` and `preactivation`, then
  * `value`. In a convolution a part is what one source map contributes: its patch, kernel slice and whole response map.
  */
 function derive(network, volumes, place) {
@@ -189,7 +189,7 @@ const DERIVE = {
 };
 
 /**
- * What a place sees of every volume before it: by name, the set of its maps and the first and last row and column.
+ * The receptive field of a place in every volume before it: by name, the set of its maps and the first and last row and column.
  */
 function receptiveFields(network, volumes, place) {
   const fields = new Map();

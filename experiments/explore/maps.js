@@ -6,18 +6,18 @@ const short = d3.format(".1f");
 /** A number as it stands inside a sum: a negative one in parentheses. */
 const term = (value) => (value < 0 ? `(${number(value)})` : number(value));
 
-// One scale for everything: dark below zero, grey at zero, light above it. Its lightness rises all the way, so that it
-// is read without telling hues apart (cividis, by Nuñez, Anderton and Renslow 2018).
+// One colour scale for everything: dark below zero, grey at zero, light above it. Its lightness is monotonic, so that it
+// is readable without colour vision (cividis, by Nuñez, Anderton and Renslow 2018).
 const PALETTE = d3.quantize(d3.interpolateCividis, 255).map((text) => d3.rgb(text));
 const colourOf = (value, limit) => PALETTE[Math.round((Math.max(-1, Math.min(1, value / limit)) + 1) * 127)];
 
-/** Black or white, whichever is read better on a colour; one of them always has a contrast of 4.5 or more. */
+/** Black or white, whichever has more contrast on a colour; the contrast is always 4.5 or more. */
 function inkOn({ r, g, b }) {
   const linear = (c) => (c <= 10 ? c / 3294 : ((c / 255 + 0.055) / 1.055) ** 2.4);
   return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b) > 0.179 ? "#000" : "#fff";
 }
 
-/** The largest modulus in some lists of numbers; 1 where all are zero. */
+/** The largest magnitude in some lists of numbers; 1 where all are zero. */
 const largest = (...lists) => d3.max(lists, (list) => d3.max(list, Math.abs)) || 1;
 
 /** Paint numbers on a canvas, one pixel each, row by row. */
@@ -36,7 +36,7 @@ function paintMap(canvas, volume, map, limit) {
   paint(canvas, volume.height, volume.width, (i) => volume.values[i * volume.maps + map], limit);
 }
 
-/** Put a frame around rows and columns of what an element shows; take it away where there is no field. */
+/** Put a frame around rows and columns of what an element shows, or remove it if there is no field. */
 function frame(element, { height, width }, field) {
   d3.select(element)
     .selectAll(".frame")

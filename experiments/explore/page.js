@@ -1,9 +1,9 @@
 "use strict";
-// What is seen: the pictures, the volumes, and how the value at the chosen place comes about.
+// The page: the pictures, the volumes, and how the value at the chosen place is computed.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const networks = data.schemes.map((scheme) => decodeNetwork(scheme, data.input, data.squash));
-const RANGE = data.squash.amplitude; // of every volume but the last: full light, and with a minus full dark
+const networks = data.schemes.map((scheme) => decodeNetwork(scheme, data.input, data.activation));
+const RANGE = data.activation.amplitude; // of every volume but the last: the lightest colour, and its negative the darkest
 
 const LAYERS = [
   {
@@ -37,7 +37,7 @@ const LAYERS = [
 ];
 const LAYER = new Map(LAYERS.map((layer) => [layer.name, layer]));
 
-// What is shown first: on the 3, this value adds up contributions of both signs, and is not at an end of the curve.
+// What is shown first: on the 3, this value sums contributions of both signs and is not saturated.
 const START = { layer: "c3", map: 6, row: 2, column: 4 };
 const chosen = { scheme: 0, digit: 3, pixels: decodeBytes(data.digits[3].pixels) };
 let volumes; // of the chosen picture, in the network of the chosen scheme
@@ -58,7 +58,7 @@ function nameOf({ layer, map }) {
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const listed = (items) => (items.length > 1 ? `${items.slice(0, -1).join(", ")} and ${items.at(-1)}` : `${items[0]}`);
 
-// --- what a person does
+// --- what the user does
 
 function choosePicture(pixels, digit) {
   Object.assign(chosen, { pixels, digit });
@@ -101,7 +101,7 @@ function offer(element, placeAt) {
   element.addEventListener("click", (event) => pin(placeAt(event)));
 }
 
-/** Move over all positions of the map that is pinned, one after the other; stop where it moves already. */
+/** Move over all positions of the pinned map, one after the other; stop if it is already moving. */
 function slide() {
   if (sliding) return pin(pinned);
   const { height, width } = volumes.get(pinned.layer);
@@ -148,7 +148,7 @@ function showPicture() {
   const label = chosen.digit === null ? null : data.digits[chosen.digit].label;
   const verdict = label === null ? "" : label === first ? " That is right." : ` That is wrong: it is a ${label}.`;
   find("#answer").innerHTML = d3.some(chosen.pixels, (grey) => grey > 0)
-    ? `The network reads <strong>${first}</strong>.${verdict} <span class="soft">What it makes of the picture is at distance ` +
+    ? `The network reads <strong>${first}</strong>.${verdict} <span class="soft">Its output is at distance ` +
       `${short(distances[first])} from a printed ${first}; next is ${second}, at ${short(distances[second])}.</span>`
     : "The pad is empty.";
 }
@@ -173,7 +173,7 @@ function showScheme() {
   find("#scheme-text").textContent =
     `${sentence} C3 has ${count(counts.num_weights)} weights + ${counts.num_biases} biases = ` +
     `${count(counts.num_weights + counts.num_biases)} parameters and ${count(counts.num_connections)} connections. ` +
-    `Trained so, the network gets ${short(testError)}\u00a0% of the test digits wrong.`;
+    `The network trained with it has a test error of ${short(testError)}\u00a0%.`;
 }
 
 function buildVolumes() {
@@ -220,7 +220,7 @@ function buildMaps(parent, layer) {
     const picture = this.querySelector(".map");
     offer(this, (event) => {
       const volume = volumes.get(name);
-      const byKeyboard = event.type === "click" && event.detail === 0; // then the pixel stays, where the map has it
+      const byKeyboard = event.type === "click" && event.detail === 0; // then the pixel stays the same, if the map has it
       const stays = [Math.min(pinned.row, volume.height - 1), Math.min(pinned.column, volume.width - 1)];
       const [row, column] = byKeyboard ? stays : pixelUnder(event, picture, volume);
       return { layer: name, map, row, column };
@@ -264,7 +264,7 @@ function buildLegend() {
   legend
     .append("p")
     .text(
-      "Dark: below zero; grey: zero; light: above zero. Kernels and responses use the same colours, up to their own largest number.",
+      "Dark: below zero; grey: zero; light: above zero. Kernels and responses use the same colours, scaled to their own largest magnitude.",
     );
 }
 
@@ -289,7 +289,7 @@ function showBars(parent, distances) {
   buttons.select(".visually-hidden").text((map) => (map === winner ? "the smallest" : ""));
 }
 
-/** Mark what is chosen, what is read and what is seen in all volumes. */
+/** Mark in all volumes what is chosen, what it reads, and its receptive field. */
 function showMarks() {
   const at = place();
   const fields = receptiveFields(network(), volumes, at);

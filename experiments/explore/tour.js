@@ -1,5 +1,5 @@
 "use strict";
-// The tour: follow one value of C3 from the picture to the number, a step at a time; what a step is about stands out.
+// The tour: follow one value of C3 from the picture to the number, step by step, with its parts highlighted.
 
 const tourSteps = [
   {
@@ -11,12 +11,12 @@ const tourSteps = [
     spots: [".layer[data-layer=c1]"],
     text: () =>
       "C1 looks for small patterns. Each of its six maps slides one 5 × 5 grid of weights, its kernel, over the picture. " +
-      "Where the picture resembles the kernel the map gets light, where it resembles the opposite, dark.",
+      "Where the picture resembles the kernel the map is light, where it resembles the negative of the kernel, dark.",
   },
   {
     spots: [".layer[data-layer=s2]"],
     text: () =>
-      "S2 makes each map half as high and wide: four neighbours become one value. Exact places matter less now.",
+      "S2 halves the height and width of each map: four neighbours become one value. Exact positions now matter less.",
   },
   {
     spots: ["#connections", ".layer[data-layer=c3]", ".layer[data-layer=s2]"],
@@ -28,8 +28,8 @@ const tourSteps = [
     spots: ["#parts .part:first-of-type", ".layer[data-layer=s2]"],
     text: ({ at, parts: [part] }) =>
       `Take S2 map ${part.from}. C3 map ${at.map} has a 5 × 5 kernel slice for it. Lay the slice over the frame ` +
-      `(rows ${at.row} to ${at.row + 4}, columns ${at.column} to ${at.column + 4}), multiply each of the 25 pixels with ` +
-      `the weight on it, add the products up: ${number(part.amount)}. Open “The 25 products” to check.`,
+      `(rows ${at.row} to ${at.row + 4}, columns ${at.column} to ${at.column + 4}), multiply each of the 25 pixels by ` +
+      `the weight on it, and add up the products: ${number(part.amount)}. Open “The 25 products” to check.`,
   },
   {
     spots: ["#parts .part", "#total [data-step=sum]"],
@@ -40,16 +40,16 @@ const tourSteps = [
         : "No other map is read here, so there is nothing to add.",
   },
   {
-    spots: ["#total [data-step=bias]", "#total [data-step=squash]"],
+    spots: ["#total [data-step=bias]", "#total [data-step=activation]"],
     text: ({ bias, preactivation, value }) =>
-      `Add the bias, ${number(bias)}, the same one for the whole map: ${number(preactivation)}. The squashing curve ` +
-      `turns that into ${number(value)}.`,
+      `Add the bias, ${number(bias)}, the same one for the whole map: ${number(preactivation)}. The activation ` +
+      `function turns that into ${number(value)}.`,
   },
   {
     spots: ["#headline", ".layer[data-layer=c3]"],
     text: ({ at, value }) =>
       `${number(value)} is the value of C3 map ${at.map} at row ${at.row}, column ${at.column}. All 100 values of the map ` +
-      "are made with the same weights. Now point at another one, or change how S2 and C3 are connected.",
+      "use the same weights. Now point at another one, or change how S2 and C3 are connected.",
   },
 ];
 
@@ -67,7 +67,7 @@ function turnTour(by) {
   if (tourStep !== null) scrollToSpots();
 }
 
-/** Bring what a step is about into view; the first of its spots comes last, so that it is seen in any case. */
+/** Scroll the spots of a step into view; the first comes last, so that it is visible in any case. */
 function scrollToSpots() {
   const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
   for (const spot of tourSteps[tourStep].spots.toReversed()) find(spot).scrollIntoView({ block: "nearest", behavior });
@@ -89,7 +89,7 @@ function showTour() {
   find("#tour-next").textContent = tourStep === tourSteps.length - 1 ? "Done" : "Next";
 }
 
-/** What the steps speak of: the place that is kept, also while the mouse is on another one. */
+/** What the steps describe: the pinned place, even while the mouse is on another one. */
 function tourFacts() {
   const derivation = derive(network(), volumes, pinned);
   return { ...derivation, at: pinned, reads: derivation.layer.reads[pinned.map] };

@@ -13,12 +13,22 @@ def schemes(experiment):
     return experiment("connection_schemes")
 
 
+@pytest.fixture
+def networks(experiment):
+    return experiment("connection_schemes_networks")
+
+
+@pytest.fixture
+def pages(experiment):
+    return experiment("connection_schemes_page")
+
+
 def normal(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def test_the_replicated_kernel_is_the_convolution_with_one_slice_for_all_maps(schemes):
-    layer = schemes.Replicated2D(4, 5, activation="tanh")
+def test_the_replicated_kernel_is_the_convolution_with_one_slice_for_all_maps(networks):
+    layer = networks.Replicated2D(4, 5, activation="tanh")
     params = layer.init(jax.random.key(0), (8, 8, 6), jnp.float32)
     x, dense = normal(0, 2, 8, 8, 6), jnp.repeat(params["w"], 6, axis=2)
     np.testing.assert_allclose(layer.apply(params, x), jnp.tanh(cnnjax.conv2d(x, dense, params["b"])), atol=1e-5)
@@ -26,8 +36,8 @@ def test_the_replicated_kernel_is_the_convolution_with_one_slice_for_all_maps(sc
     assert (counts.num_weights, counts.num_biases, counts.num_connections) == (4 * 25, 4, 4 * 16 * 151)
 
 
-def test_the_kernel_that_slides_along_the_maps_is_a_three_dimensional_convolution(schemes):
-    layer = schemes.OverMaps3D(8, 5, activation="identity")
+def test_the_kernel_that_slides_along_the_maps_is_a_three_dimensional_convolution(networks):
+    layer = networks.OverMaps3D(8, 5, activation="identity")
     params = layer.init(jax.random.key(0), (8, 8, 6), jnp.float32)
     assert params["w"].shape == (5, 5, 3, 2)
     x = normal(1, 2, 8, 8, 6)
@@ -38,19 +48,19 @@ def test_the_kernel_that_slides_along_the_maps_is_a_three_dimensional_convolutio
     assert layer.counts((8, 8, 6)).num_weights == 5 * 5 * 3 * 2
 
 
-def test_equal_width_and_equal_parameters_are_what_they_say(schemes):
-    for scheme in schemes.SCHEMES:
-        wide, budget = (schemes.build(scheme, name, seed=0) for name in schemes.BUDGETS)
+def test_equal_width_and_equal_parameters_are_what_they_say(networks):
+    for scheme in networks.SCHEMES:
+        wide, budget = (networks.build(scheme, name, seed=0) for name in networks.BUDGETS)
         assert wide.shapes()["c3"][-1] == 16
         assert dict(wide.layers)["c5"].maps == 120
-        assert schemes.c3_counts(budget).num_parameters == pytest.approx(1516, rel=0.02)
+        assert networks.c3_counts(budget).num_parameters == pytest.approx(1516, rel=0.02)
         assert cnnjax.summary(budget).num_parameters == pytest.approx(60_838, rel=0.02)
-    table = schemes.c3_counts(schemes.build("Table I", "width", 0))
+    table = networks.c3_counts(networks.build("Table I", "width", 0))
     assert (table.num_parameters, table.num_connections, table.num_macs) == (1516, 151_600, 150_000)
 
 
-def test_random_tables_have_sixty_links_and_differ_by_seed(schemes):
-    tables = [schemes.random_table(16, seed) for seed in range(5)]
+def test_random_tables_have_sixty_links_and_differ_by_seed(networks):
+    tables = [networks.random_table(16, seed) for seed in range(5)]
     assert {table.num_links for table in tables} == {60}
     assert min(min(table.fan_in) for table in tables) >= 1
     assert len(set(tables)) == 5
@@ -67,10 +77,11 @@ def test_no_weights_tell_the_six_images_of_a_bar_apart_by_a_replicated_kernel(sc
 
 
 @pytest.fixture
-def few(schemes, monkeypatch):
+def few(schemes, networks, pages, monkeypatch):
     """Three schemes only."""
-    kept = {name: schemes.SCHEMES[name] for name in ("full", "Table I", "2-D, replicated")}
-    monkeypatch.setattr(schemes, "SCHEMES", kept)
+    kept = {name: networks.SCHEMES[name] for name in ("full", "Table I", "2-D, replicated")}
+    for module in (networks, pages):
+        monkeypatch.setattr(module, "SCHEMES", kept)
     return schemes
 
 
@@ -102,7 +113,7 @@ def test_a_quick_run_learns_goes_on_where_it_stopped_and_writes_the_page(few, tm
     assert max(run["test_error"] for run in runs if run["scheme"] != "2-D, replicated") < 20
 
 
-def test_the_comparison_is_that_of_scipy_in_pairs(schemes):
+def test_the_comparison_is_that_of_scipy_in_pairs(pages):
     errors = {
         "full": (1.0, 1.2, 1.1, 1.0, 1.3),
         "Table I": (1.1, 1.2, 1.3, 0.9, 1.2),
@@ -113,23 +124,23 @@ def test_the_comparison_is_that_of_scipy_in_pairs(schemes):
         for scheme, values in errors.items()
         for seed, error in enumerate(values)
     ]
-    rows = {row.scheme: row for row in schemes.compare(runs, "t", "width")}
+    rows = {row.scheme: row for row in pages.compare(runs, "t", "width")}
     gap = np.subtract(errors["2-D, replicated"], errors["full"])
     assert rows["2-D, replicated"].difference == pytest.approx(gap.mean())
     half = 2.776445 * gap.std(ddof=1) / np.sqrt(5)  # Student's t, four degrees of freedom
     assert rows["2-D, replicated"].high == pytest.approx(gap.mean() + half, rel=1e-5)
     assert np.isnan(rows["full"].p)
-    words = schemes.findings(runs)
+    words = pages.findings(runs)
     assert "worse than full: 2-D, replicated" in words
-    assert "not told apart from full: Table I" in words
-    assert "4 of 5 seeds, so nothing was tested" in schemes.findings([run for run in runs if run["seed"] < 4])
+    assert "No significant difference from full: Table I" in words
+    assert "4 of 5 seeds, so nothing was tested" in pages.findings([run for run in runs if run["seed"] < 4])
 
 
-def test_a_page_without_all_planned_runs_says_so_first(schemes):
+def test_a_page_without_all_planned_runs_says_so_first(pages):
     fields = ("scheme", "budget", "seed", "task")
-    runs = [dict(zip(fields, choice, strict=True)) for choice in schemes.wanted(schemes.PLANNED, schemes.ENOUGH)]
-    assert schemes.unfinished(runs) == []
-    (sentence,) = schemes.unfinished(runs[:9])
+    runs = [dict(zip(fields, choice, strict=True)) for choice in pages.planned(pages.TASKS, pages.SEEDS_FOR_A_TEST)]
+    assert pages.unfinished(runs) == []
+    (sentence,) = pages.unfinished(runs[:9])
     assert "not complete: 9 of the 180 planned runs" in sentence
     assert "MNIST, equal width: 9 of 40" in sentence
 
@@ -147,3 +158,10 @@ def test_a_report_without_runs_is_refused(schemes, tmp_path):
         schemes.main(["--report", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="which does not exist"):
         schemes.main(["--data", "no/such/folder", "--out", str(tmp_path)])
+
+
+def test_what_was_committed_is_what_the_page_says(schemes, pages):
+    docs = schemes.Path(schemes.__file__).parents[1] / "docs"
+    found = schemes.read_lines(docs / "records" / "connection_schemes.jsonl")
+    runs = [line for line in found if "scheme" in line]
+    assert (docs / "results" / "connection_schemes.md").read_text() == pages.page(runs, found[0]["environment"])

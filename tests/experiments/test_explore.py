@@ -32,7 +32,7 @@ def explore():
 
 @pytest.fixture(scope="module")
 def trained(explore):
-    """Random weights, large enough that the squashing bends."""
+    """Random weights, large enough that the activation function is not linear."""
     draw = np.random.default_rng(0)
 
     def weights(shaped):
@@ -210,7 +210,7 @@ def test_a_value_of_c3_from_pixels_to_number(opened, trained, digits):
         assert number(text(page, "[data-step=bias] .text")) == pytest.approx(float(params["b"][unit]), abs=ROUNDED)
         assert number(text(page, "[data-step=bias] .sum")) == pytest.approx(preactivation, abs=ROUNDED)
         value = volumes["c3"][row, column, unit]
-        assert number(text(page, "[data-step=squash] .sum")) == pytest.approx(value, abs=ROUNDED)
+        assert number(text(page, "[data-step=activation] .sum")) == pytest.approx(value, abs=ROUNDED)
         assert number(text(page, "#value")) == pytest.approx(value, abs=ROUNDED)
 
 

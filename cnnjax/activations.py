@@ -1,4 +1,4 @@
-"""Squashing functions by name, as layers hold them; LeNet-5's scaled hyperbolic tangent."""
+"""Activation functions by name, and LeNet-5's scaled hyperbolic tangent."""
 
 from __future__ import annotations
 
@@ -19,13 +19,22 @@ SLOPE = 2 / 3
 
 
 def scaled_tanh(a: jax.Array) -> jax.Array:
-    """Return A tanh(S a) with A = 1.7159 and S = 2/3, elementwise: the squashing function of LeNet-5.
+    """Return the activation function of LeNet-5, which the paper calls its squashing function, elementwise::
 
-    A and S are such that f(1) = 1 and f(-1) = -1 (to 3e-6, by the rounding of A), so that the targets +1 and -1 are
-    where the curve bends most and not where it is flat.
+        f(a) = A tanh(S a),   A = 1.7159,  S = 2/3
 
-    >>> print(scaled_tanh(jnp.array([-1.0, 0.0, 1.0])).round(4))
-    [-1.  0.  1.]
+    With these constants f(1) = 1 and f(-1) = -1 (to 3e-6, by the rounding of A), so that the targets +1 and -1 are
+    at the largest second derivative and not where the function saturates.
+
+    Args:
+        a: the sums, of any shape.
+
+    Returns:
+        f(a), of the same shape.
+
+    Example:
+        >>> print(scaled_tanh(jnp.array([-1.0, 0.0, 1.0])).round(4))
+        [-1.  0.  1.]
 
     Source: LeCun et al. 1998, section II.B and appendix A.
     """

@@ -349,7 +349,8 @@ def _place(figure: Figure, left: float, top: float, width: float, height: float)
 def _write(figure: Figure, left: float, top: float, text: str, size: float = 8, **style: Any) -> None:
     """Write text at a position given in inches from the top left corner, centred by default."""
     across, down = figure.get_size_inches()
-    figure.text(left / across, 1 - top / down, text, fontsize=size, **{"ha": "center", "va": "baseline", **style})
+    options: dict[str, Any] = {"ha": "center", "va": "baseline", "fontsize": size, **style}
+    figure.text(left / across, 1 - top / down, text, **options)
 
 
 def _title(figure: Figure, text: str) -> None:

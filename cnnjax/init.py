@@ -1,8 +1,8 @@
-"""Initialisers of weights: values that are called with a key, a shape and the fans, each with its paper.
+"""Initialisers of weights, each with its paper.
 
-An initialiser is called as `initialiser(key, shape, fan_in, fan_out, dtype)`. The last axis of `shape` is that of the
-output maps or units; `fan_in`, the number of inputs of a unit without its bias, may differ from one output map to the
-next (C3 of LeNet-5: 75, 100 and 150), and is then an array over that axis.
+An initialiser is a value that is called as `initialiser(key, shape, fan_in, fan_out, dtype)`. The last axis of `shape`
+is that of the output maps or units. `fan_in`, the number of inputs of a unit without its bias, may differ between
+output maps (C3 of LeNet-5: 75, 100 and 150) and is then an array over that axis.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Constant", "GlorotUniform", "HeNormal", "Initialiser", "LeCunUniform
 
 
 class Initialiser(Protocol):
-    """What layers call to draw their weights."""
+    """A function of (key, shape, fan_in, fan_out, dtype) by which layers draw their weights."""
 
     def __call__(
         self, key: jax.Array, shape: tuple[int, ...], fan_in: ArrayLike, fan_out: ArrayLike, dtype: DTypeLike
@@ -29,13 +29,20 @@ class Initialiser(Protocol):
 
 @dataclass(frozen=True)
 class LeCunUniform:
-    """Uniform in [-bound / fan_in, +bound / fan_in]: the rule of 1998.
+    """The initialiser of 1998, uniform with a bound inverse to the fan-in::
 
-    It scales by 1 / fan_in, not by its root, because the inputs of a unit are assumed to be highly correlated.
+        w ~ U(-bound / fan_in, bound / fan_in)
 
-    >>> w = LeCunUniform()(jax.random.key(0), (5, 5, 1, 6), 25, 150, jnp.float32)
-    >>> bool(abs(w).max() <= 2.4 / 25)
-    True
+    It scales by 1 / fan_in instead of its square root, because it assumes that the inputs of a unit are highly
+    correlated.
+
+    Args:
+        bound: 2.4 in the paper.
+
+    Example:
+        >>> w = LeCunUniform()(jax.random.key(0), (5, 5, 1, 6), 25, 150, jnp.float32)
+        >>> bool(abs(w).max() <= 2.4 / 25)
+        True
 
     Source: LeCun et al. 1998, section III.B and appendix A.
     """
@@ -52,14 +59,18 @@ class LeCunUniform:
 
 @dataclass(frozen=True)
 class GlorotUniform:
-    """Uniform in +-sqrt(6 / (fan_in + fan_out // pool_area)).
+    """Uniform, with the variance of Glorot and Bengio::
 
-    `pool_area` is the number of pixels of the pool that follows, through which only one in pool_area units passes a
-    gradient on, as the deeplearning.net tutorial counts; 1 is the rule of the paper.
+        w ~ U(-r, r),   r = sqrt(6 / (fan_in + fan_out // pool_area))
 
-    >>> w = GlorotUniform()(jax.random.key(0), (800, 500), 800, 500, jnp.float32)
-    >>> bool(abs(w).max() <= (6 / 1300) ** 0.5)
-    True
+    Args:
+        pool_area: the pixels in a window of the max-pooling that follows, where one unit in pool_area receives a
+            gradient; the deeplearning.net tutorial divides the fan-out by it. 1 is the rule of the paper.
+
+    Example:
+        >>> w = GlorotUniform()(jax.random.key(0), (800, 500), 800, 500, jnp.float32)
+        >>> bool(abs(w).max() <= (6 / 1300) ** 0.5)
+        True
 
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
     equation 16.
@@ -78,11 +89,14 @@ class GlorotUniform:
 
 @dataclass(frozen=True)
 class HeNormal:
-    """Normal with standard deviation sqrt(2 / fan_in), for layers followed by a rectifier.
+    """Normal, for layers followed by a rectifier::
 
-    >>> w = HeNormal()(jax.random.key(0), (3, 3, 64, 64), 576, 576, jnp.float32)
-    >>> print(round(float(w.std()), 3))
-    0.059
+        w ~ N(0, 2 / fan_in)
+
+    Example:
+        >>> w = HeNormal()(jax.random.key(0), (3, 3, 64, 64), 576, 576, jnp.float32)
+        >>> print(round(float(w.std()), 3))
+        0.059
 
     Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", equation 10.
     """
@@ -97,10 +111,14 @@ class HeNormal:
 
 @dataclass(frozen=True)
 class Constant:
-    """Every entry the same value, zero by default.
+    """Every entry has the same value.
 
-    >>> print(Constant(0.5)(jax.random.key(0), (3,), 1, 1, jnp.float32))
-    [0.5 0.5 0.5]
+    Args:
+        value: zero by default.
+
+    Example:
+        >>> print(Constant(0.5)(jax.random.key(0), (3,), 1, 1, jnp.float32))
+        [0.5 0.5 0.5]
     """
 
     value: float = 0.0

@@ -1,4 +1,4 @@
-"""The losses of LeNet-5's radial basis function output, stable in float32."""
+"""The losses of LeNet-5's radial basis function units, stable in float32."""
 
 from __future__ import annotations
 
@@ -21,67 +21,75 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def mle_loss(distances: ArrayLike, labels: ArrayLike) -> jax.Array:
-    """Return the mean distance to the code of the right class.
+    """Return the mean distance to the code of the true class::
 
         E = mean_n distances[n, labels[n]]
 
-    With codes that are trained too it has a trivial minimum, all codes equal; with fixed codes it ignores the wrong
-    classes.
+    If the codes are trained too, it has a trivial minimum where all codes are equal; with fixed codes it ignores the
+    other classes.
 
     Args:
         distances: squared distances (N, classes), the output of `RBF` units.
         labels: integers (N,) in 0 .. classes - 1.
 
+    Returns:
+        E, a scalar.
+
     Raises:
-        TypeError: for no arrays, or labels that are not integers.
+        TypeError: for values that are not arrays, or labels that are not integers.
         ValueError: for other shapes.
 
-    >>> print(mle_loss(jnp.array([[1.0, 84.0]]), jnp.array([0])))
-    1.0
+    Example:
+        >>> print(mle_loss(jnp.array([[1.0, 84.0]]), jnp.array([0])))
+        1.0
 
     Source: LeCun et al. 1998, equation 8.
     """
-    distances, labels = _checked("mle_loss", distances, labels)
-    return jnp.mean(_of_label(distances, labels))
+    distances, labels = _check_arguments("mle_loss", distances, labels)
+    return jnp.mean(_true_class(distances, labels))
 
 
 def map_loss(distances: ArrayLike, labels: ArrayLike, *, rubbish: float = 1.0) -> jax.Array:
-    """Return the maximum a posteriori loss: the right distance, and a competition that pushes the wrong ones away.
+    """Return the maximum a posteriori loss: the distance of the true class, in competition with the others::
 
         E = mean_n ( y[n, labels[n]] + log(exp(-j) + sum_i exp(-y[n, i])) ),   j = rubbish > 0
 
-    exp(-j) is the share of a "rubbish" class that wins when every distance is large; the paper gives no value for j.
-    It is positive. At the start of training the distances are near 84, where exp(-y) is below the smallest float32;
-    the sum is therefore taken as the log-sum-exp of {-j, -y[n, i]}.
+    exp(-j) belongs to a "rubbish" class that wins when every distance is large. E is positive. At the start of
+    training the distances are near 84, where exp(-y) underflows in float32; the second term is therefore computed as
+    the log-sum-exp of {-j, -y[n, i]}.
 
     Args:
         distances: squared distances (N, classes), the output of `RBF` units.
         labels: integers (N,) in 0 .. classes - 1.
-        rubbish: j, positive.
+        rubbish: j, positive; the paper gives no value.
+
+    Returns:
+        E, a scalar.
 
     Raises:
-        TypeError: for no arrays, or labels that are not integers.
+        TypeError: for values that are not arrays, or labels that are not integers.
         ValueError: for other shapes, or a rubbish that is not positive.
 
-    >>> print(map_loss(jnp.full((1, 10), 200.0), jnp.array([3]), rubbish=1.0))
-    199.0
+    Example:
+        >>> print(map_loss(jnp.full((1, 10), 200.0), jnp.array([3]), rubbish=1.0))
+        199.0
 
     Source: LeCun et al. 1998, equation 9.
     """
     caller = "map_loss"
     if not isinstance(rubbish, (int, float)) or not rubbish > 0:
         raise value_error(caller, "rubbish", got=describe(rubbish), expected="a positive number", fix="use rubbish=1.0")
-    distances, labels = _checked(caller, distances, labels)
+    distances, labels = _check_arguments(caller, distances, labels)
     constant = jnp.full((distances.shape[0], 1), -rubbish, distances.dtype)
     competition = logsumexp(jnp.concatenate([constant, -distances], axis=1), axis=1)
-    return jnp.mean(_of_label(distances, labels) + competition)
+    return jnp.mean(_true_class(distances, labels) + competition)
 
 
-def _of_label(distances: jax.Array, labels: jax.Array) -> jax.Array:
+def _true_class(distances: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.take_along_axis(distances, labels[:, None].astype(jnp.int32), axis=1)[:, 0]
 
 
-def _checked(caller: str, distances: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
+def _check_arguments(caller: str, distances: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
     distances = array(caller, "distances", distances)
     check_rank(caller, "distances", distances, ("N", "classes"))
     if not (hasattr(labels, "dtype") and np.issubdtype(labels.dtype, np.integer)):

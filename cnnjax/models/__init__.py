@@ -1,4 +1,4 @@
-"""Networks from the sources, one file an architecture."""
+"""Published architectures, one file each."""
 
 from cnnjax.models.four_to_six import four_to_six
 from cnnjax.models.lenet5 import DIGIT_CODES, lenet5

@@ -1,17 +1,17 @@
-"""LeNet-5 as it was published in 1998: 60,000 trainable parameters, 340,908 connections."""
+"""LeNet-5 as published in 1998: 60,000 trainable parameters, 340,908 connections."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from cnnjax.connections import LENET5_C3
-from cnnjax.init import LeCunUniform
-from cnnjax.layers import RBF, Conv2D, Dense, Input, Network, Subsample2D
+from cnnjax.layers import RBF, Conv2D, Dense, Network, Subsample2D
+from cnnjax.models.conventions import LECUN_UNITS, lecun_input
 
 __all__ = ["DIGIT_CODES", "lenet5"]
 
-# Figure 3 of the paper: twelve rows of seven pixels for each digit, a row in two hexadecimal places, leftmost pixel
-# the highest of seven bits. The bar over 0, 2, 4 and 5 is in the figure.
+# Figure 3 of the paper: twelve rows of seven pixels for each digit, two hexadecimal digits for a row, the leftmost
+# pixel in the highest of seven bits. The bar over 0, 2, 4 and 5 is in the figure.
 _BITMAP_ROWS = (
     "3e001c3663636363361c0000",
     "0c1c3c0c0c0c0c0c0c3f0000",
@@ -36,39 +36,39 @@ DIGIT_CODES.setflags(write=False)
 
 
 def lenet5(trainable_codes: bool = False) -> Network:
-    """Build LeNet-5 of 1998: 32 x 32 pixels, C1, S2, C3 by Table I, S4, C5, F6, and ten RBF units.
+    """Build the LeNet-5 of 1998: C1, S2, C3 with the connections of Table I, S4, C5, F6, and ten RBF units::
 
         32x32 -C1-> 6@28x28 -S2-> 6@14x14 -C3-> 16@10x10 -S4-> 16@5x5 -C5-> 120@1x1 -F6-> 84 -output-> 10
 
-    Every unit up to F6 is squashed by 1.7159 tanh(2/3 a). The output is the squared distance of F6 to the bitmap of
-    each digit; the smallest wins. Pixels are -0.1 for the background and 1.175 for ink. Weights and biases start
-    uniform in +-2.4 / fan-in (the bias is the weight of a constant input; it is not counted in the fan-in).
+    The activation of every unit up to F6 is 1.7159 tanh(2/3 a). The output is the squared distance of F6 to the bitmap
+    of each digit; the smallest names the class. Pixels are -0.1 for the background and 1.175 for ink. Weights and
+    biases start uniform in +-2.4 / fan-in (a bias is the weight of a constant input, not counted in the fan-in).
+
+    Where the paper contradicts itself, sub-sampling units sum their window (section II.B) instead of averaging it
+    (II.A), and C3 has 151,600 connections, which is consistent with the total of 340,908.
 
     Args:
-        trainable_codes: whether the 840 codes of the output units are trained too (60,840 parameters); the paper
-            keeps them fixed, "at least initially".
+        trainable_codes: whether the 840 numbers of the codes of the output units are trained too (60,840 parameters);
+            the paper keeps them fixed, "at least initially".
 
-    Where the paper says two things: sub-sampling units take the sum of their window (section II.B), not the average
-    (II.A); C3 has 151,600 connections, the number with which the total of 340,908 closes.
-
-    >>> network = lenet5()
-    >>> network.shapes()["c3"]
-    (10, 10, 16)
+    Example:
+        >>> network = lenet5()
+        >>> network.shapes()["c3"]
+        (10, 10, 16)
 
     Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition",
     Proceedings of the IEEE 86(11), section II.B and appendix A.
     """
-    squashed = {"activation": "scaled_tanh", "weight_init": LeCunUniform(), "bias_init": LeCunUniform()}
     return Network(
         "LeNet-5",
-        Input((32, 32, 1), background=-0.1, foreground=1.175),
+        lecun_input(32, 32),
         (
-            ("c1", Conv2D(6, 5, **squashed)),
-            ("s2", Subsample2D(2, **squashed)),
-            ("c3", Conv2D(16, 5, connections=LENET5_C3, **squashed)),
-            ("s4", Subsample2D(2, **squashed)),
-            ("c5", Conv2D(120, 5, **squashed)),
-            ("f6", Dense(84, **squashed)),
+            ("c1", Conv2D(6, 5, **LECUN_UNITS)),
+            ("s2", Subsample2D(2, **LECUN_UNITS)),
+            ("c3", Conv2D(16, 5, connections=LENET5_C3, **LECUN_UNITS)),
+            ("s4", Subsample2D(2, **LECUN_UNITS)),
+            ("c5", Conv2D(120, 5, **LECUN_UNITS)),
+            ("f6", Dense(84, **LECUN_UNITS)),
             ("output", RBF(tuple(map(tuple, DIGIT_CODES.tolist())), trainable=trainable_codes)),
         ),
     )

@@ -9,16 +9,18 @@ __all__ = ["lenet_tutorial"]
 
 
 def lenet_tutorial() -> Network:
-    """Build the tutorial's network: two convolutions with max-pooling, a hidden layer of 500, ten logits.
+    """Build the tutorial's network: two convolutions with max-pooling, a hidden layer of 500, ten logits::
 
         28x28 -c1-> 20@24x24 -s2-> 20@12x12 -c3-> 50@8x8 -s4-> 50@4x4 -hidden-> 500 -output-> 10
 
     It is not LeNet-5: every map of c3 reads every map of s2, pooling takes the maximum and has no parameters, and the
-    output is a softmax regression. The tutorial adds the bias and squashes after the pool; adding it before, as here,
-    is the same function, because a maximum commutes with both a constant and an increasing function.
+    output is a softmax regression. The tutorial adds the bias after the pool; adding it before, as here, is the same
+    function, because a maximum commutes with the addition of a constant.
 
-    >>> sum(w.size for layer in lenet_tutorial().init(__import__("jax").random.key(0)).values() for w in layer.values())
-    431080
+    Example:
+        >>> import cnnjax
+        >>> cnnjax.summary(lenet_tutorial()).num_parameters
+        431080
 
     Source: LISA lab, "Deep Learning Tutorials", chapter "Convolutional Neural Networks (LeNet)", code
     convolutional_mlp.py.

@@ -119,8 +119,9 @@ class ConnectionTable:
             kernel: its size along each axis; one integer means a square.
             bias: whether each output map has a bias.
 
-        >>> LENET5_C3.num_parameters(kernel=5)
-        1516
+        Example:
+            >>> LENET5_C3.num_parameters(kernel=5)
+            1516
         """
         return self.num_weights(kernel) + (self.c_out if bias else 0)
 
@@ -132,8 +133,9 @@ class ConnectionTable:
             output: the size of the output maps along each axis; one integer means a square.
             bias: whether each output map has a bias.
 
-        >>> LENET5_C3.num_connections(kernel=5, output=10)
-        151600
+        Example:
+            >>> LENET5_C3.num_connections(kernel=5, output=10)
+            151600
         """
         return self.num_parameters(kernel, bias) * math.prod(_sides("num_connections", "output", output))
 
@@ -235,8 +237,9 @@ def grouped(c_in: int, c_out: int, groups: int) -> ConnectionTable:
         TypeError: for a number that is not an integer.
         ValueError: unless `groups` divides both numbers of maps.
 
-    >>> grouped(4, 6, 2).rows
-    ((0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3))
+    Example:
+        >>> grouped(4, 6, 2).rows
+        ((0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3))
 
     Source: Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep convolutional neural networks",
     section 3.5.
@@ -272,8 +275,9 @@ def from_rows(rows: Iterable[Iterable[int]], c_in: int) -> ConnectionTable:
         TypeError: for an input map that is not an integer.
         ValueError: for one that is not in 0 .. c_in - 1, or is named twice for one output map.
 
-    >>> from_rows([[0, 1], [1, 2], [0, 2]], c_in=3).fan_out
-    (2, 2, 2)
+    Example:
+        >>> from_rows([[0, 1], [1, 2], [0, 2]], c_in=3).fan_out
+        (2, 2, 2)
     """
     c_in = _count("from_rows", "c_in", c_in)
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from cnnjax._core.arguments import array, check_rank
+from cnnjax._core.arguments import as_array, check_rank
 from cnnjax._core.messages import describe, type_error, value_error
 
 __all__ = ["Loss", "map_loss", "mle_loss"]
@@ -90,7 +90,7 @@ def _true_class(distances: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _check_arguments(caller: str, distances: Any, labels: Any) -> tuple[jax.Array, jax.Array]:
-    distances = array(caller, "distances", distances)
+    distances = as_array(caller, "distances", distances)
     check_rank(caller, "distances", distances, ("N", "classes"))
     if not (hasattr(labels, "dtype") and np.issubdtype(labels.dtype, np.integer)):
         raise type_error(

@@ -13,7 +13,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from cnnjax._core.arguments import array, check_bias, check_rank, check_real, check_same_dtype, image, optional_array
+from cnnjax._core.arguments import (
+    as_array,
+    as_images,
+    as_optional_array,
+    check_bias,
+    check_rank,
+    check_real,
+    check_same_dtype,
+)
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import Geometry, Padding, conv_geometry, integers
 from cnnjax._core.windows import accumulation_dtype, pad_boundary, pad_constant, tap_views
@@ -57,7 +65,7 @@ def max_pool2d(
     Source: Ranzato, Huang, Boureau and LeCun 2007, "Unsupervised learning of invariant feature hierarchies".
     """
     caller = "max_pool2d"
-    x, batched = image(caller, "x", x, ("H", "W", "C"))
+    x, batched = as_images(caller, "x", x, ("H", "W", "C"))
     fix = "pool jnp.abs(x), or the real and imaginary parts"
     check_real(caller, "x", x, expected="a real dtype, because complex numbers have no order", fix=fix)
     pixels, taps, _ = _windows(caller, x, window, stride, padding, beyond=-jnp.inf)
@@ -96,8 +104,9 @@ def avg_pool2d(
 
     Source: LeCun et al. 1998, section II.A ("local averaging").
     """
-    x, batched = image("avg_pool2d", "x", x, ("H", "W", "C"))
-    pixels, taps, geometry = _windows("avg_pool2d", x, window, stride, padding, beyond=0)
+    caller = "avg_pool2d"
+    x, batched = as_images(caller, "x", x, ("H", "W", "C"))
+    pixels, taps, geometry = _windows(caller, x, window, stride, padding, beyond=0)
     on_image = pad_constant(jnp.ones((1, *geometry.size, 1), pixels.dtype), geometry)
     count = sum(ones for _, ones in tap_views(on_image, geometry))
     y = (jnp.sum(pixels, axis=taps) / count).astype(x.dtype)
@@ -142,7 +151,7 @@ def lp_pool2d(
     classification", section 2.2.
     """
     caller = "lp_pool2d"
-    x, batched = image(caller, "x", x, ("H", "W", "C"))
+    x, batched = as_images(caller, "x", x, ("H", "W", "C"))
     check_real(caller, "x", x, fix="pass jnp.abs(x), which has the same norm")
     _check_exponent(caller, p)
     # |x|: for p = 1 with slope 0 at zero; for p > 1 with slope 1 there, without which |0|^p would lose its curvature.
@@ -196,10 +205,10 @@ def subsample2d(
     Source: LeCun et al. 1998, section II.B, layer S2.
     """
     caller = "subsample2d"
-    x, batched = image(caller, "x", x, ("H", "W", "C"))
-    w = array(caller, "w", w)
+    x, batched = as_images(caller, "x", x, ("H", "W", "C"))
+    w = as_array(caller, "w", w)
     check_rank(caller, "w", w, ("C",))
-    b = optional_array(caller, "b", b)
+    b = as_optional_array(caller, "b", b)
     check_same_dtype(caller, x=x, w=w, b=b)
     maps = x.shape[-1:]
     if w.shape != maps:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = [
     "avg_pool",
@@ -26,9 +27,13 @@ __all__ = [
 
 Index = tuple[int, ...]
 """The index of an element of an array."""
+Along = int | Sequence[int]
+"""One integer, or one for each spatial axis."""
+Padding = str | int | Sequence[int | Sequence[int]]
+"""A named padding, or the zeros on both sides or before and after, for all axes or each."""
 
 
-def convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
+def convolve(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, **settings: Any) -> np.ndarray:
     """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out), in plain loops.
 
     For all positions p and output maps o::
@@ -44,9 +49,10 @@ def convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
     Returns:
         y in float64, or in complex128 for complex arrays.
 
-    >>> convolve(np.ones((1, 3, 3, 2)), np.ones((2, 2, 2, 1)))[0, :, :, 0]
-    array([[8., 8.],
-           [8., 8.]])
+    Example:
+        >>> convolve(np.ones((1, 3, 3, 2)), np.ones((2, 2, 2, 1)))[0, :, :, 0]
+        array([[8., 8.],
+               [8., 8.]])
     """
     x, w = _wide(x), _wide(w)
     _, output = _pixels_read(x.shape[1:-1], w.shape[:-2], **_spatial(settings))
@@ -56,7 +62,7 @@ def convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
     return y if b is None else y + _wide(b)
 
 
-def input_gradient(x_shape: Sequence[int], w: Any, y: Any, **settings: Any) -> np.ndarray:
+def input_gradient(x_shape: Sequence[int], w: ArrayLike, y: ArrayLike, **settings: Any) -> np.ndarray:
     """Return the derivative of T(x, w, y) with respect to x, (N, *size, C_in): the adjoint of `convolve` in x."""
     w, y = _wide(w), _wide(y)
     x = np.zeros(tuple(x_shape), np.result_type(w, y))
@@ -65,7 +71,7 @@ def input_gradient(x_shape: Sequence[int], w: Any, y: Any, **settings: Any) -> n
     return x
 
 
-def weight_gradient(x: Any, w_shape: Sequence[int], y: Any, **settings: Any) -> np.ndarray:
+def weight_gradient(x: ArrayLike, w_shape: Sequence[int], y: ArrayLike, **settings: Any) -> np.ndarray:
     """Return the derivative of T(x, w, y) with respect to w, (*kernel, C_in / groups, C_out): the adjoint in w."""
     x, y = _wide(x), _wide(y)
     w = np.zeros(tuple(w_shape), np.result_type(x, y))
@@ -78,11 +84,11 @@ def terms(
     x_shape: Sequence[int],
     w_shape: Sequence[int],
     *,
-    stride: Any = 1,
-    padding: Any = "VALID",
-    dilation: Any = 1,
+    stride: Along = 1,
+    padding: Padding = "VALID",
+    dilation: Along = 1,
     groups: int = 1,
-    connections: Any = None,
+    connections: np.ndarray | None = None,
 ) -> Iterator[tuple[Index, Index, Index]]:
     """Yield (index into x, index into w, index into y) for every product of a convolution.
 
@@ -113,7 +119,7 @@ def terms(
                 yield (image, *pixel, c), (*tap, slice_, o), (image, *position, o)
 
 
-def local_convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray:
+def local_convolve(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, **settings: Any) -> np.ndarray:
     """Convolve x (N, *size, C_in) with a kernel for each position, w (*output, *kernel, C_in, C_out)."""
     x, w = _wide(x), _wide(w)
     axes = x.ndim - 2
@@ -124,27 +130,27 @@ def local_convolve(x: Any, w: Any, b: Any = None, **settings: Any) -> np.ndarray
     return y if b is None else y + _wide(b)
 
 
-def max_pool(x: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
+def max_pool(x: ArrayLike, window: Sequence[int], **settings: Any) -> np.ndarray:
     """Return the maximum of the pixels of x (N, *size, C) in each window."""
     return _pool(x, window, np.max, **settings)
 
 
-def avg_pool(x: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
+def avg_pool(x: ArrayLike, window: Sequence[int], **settings: Any) -> np.ndarray:
     """Return the mean of the pixels of x (N, *size, C) in each window; padding does not count."""
     return _pool(x, window, np.mean, **settings)
 
 
-def lp_pool(x: Any, window: Sequence[int], p: float, **settings: Any) -> np.ndarray:
+def lp_pool(x: ArrayLike, window: Sequence[int], p: float, **settings: Any) -> np.ndarray:
     """Return the p-norm of the pixels of x (N, *size, C) in each window."""
     return _pool(x, window, lambda pixels: np.sum(np.abs(pixels) ** p) ** (1 / p), **settings)
 
 
-def subsample(x: Any, w: Any, b: Any, window: Sequence[int], **settings: Any) -> np.ndarray:
+def subsample(x: ArrayLike, w: ArrayLike, b: ArrayLike, window: Sequence[int], **settings: Any) -> np.ndarray:
     """Sub-sample x (N, *size, C) as LeNet-5 does: w[c] times the sum of each window of map c, plus b[c]."""
     return _pool(x, window, np.sum, **settings) * _wide(w) + _wide(b)
 
 
-def _pool(x: Any, window: Sequence[int], reduce: Callable[[np.ndarray], Any], **settings: Any) -> np.ndarray:
+def _pool(x: ArrayLike, window: Sequence[int], reduce: Callable[[np.ndarray], Any], **settings: Any) -> np.ndarray:
     x = _wide(x)
     source, output = _pixels_read(x.shape[1:-1], window, **settings)
     y = np.zeros((x.shape[0], *output, x.shape[-1]), x.dtype)
@@ -156,7 +162,7 @@ def _pool(x: Any, window: Sequence[int], reduce: Callable[[np.ndarray], Any], **
 
 
 def _pixels_read(
-    size: Sequence[int], kernel: Sequence[int], *, stride: Any = 1, padding: Any = "VALID", dilation: Any = 1
+    size: Sequence[int], kernel: Sequence[int], *, stride: Along = 1, padding: Padding = "VALID", dilation: Along = 1
 ) -> tuple[list[list[list[int | None]]], tuple[int, ...]]:
     """Return source[axis][position][tap], the pixel that a tap reads (None for a zero), and the output size."""
     axes = len(size)
@@ -172,7 +178,7 @@ def _pixels_read(
     return source, tuple(output)
 
 
-def _pads(padding: Any, axis: int, n: int, extent: int, stride: int) -> tuple[int, int]:
+def _pads(padding: Padding, axis: int, n: int, extent: int, stride: int) -> tuple[int, int]:
     """Return the (before, after) pads of an axis of n pixels."""
     if padding == "VALID":
         return 0, 0
@@ -185,11 +191,14 @@ def _pads(padding: Any, axis: int, n: int, extent: int, stride: int) -> tuple[in
         total = max(0, (positions - 1) * stride + extent - n)
         less, more = total // 2, total - total // 2
         return (less, more) if padding == "SAME" else (more, less)
+    if isinstance(padding, str):
+        raise ValueError(f"no padding is named {padding!r}")
     entry = padding if isinstance(padding, int) else padding[axis]
-    return (entry, entry) if isinstance(entry, int) else tuple(entry)
+    before, after = (entry, entry) if isinstance(entry, int) else entry
+    return before, after
 
 
-def _pixel(i: int, n: int, padding: Any) -> int | None:
+def _pixel(i: int, n: int, padding: Padding) -> int | None:
     """Return the pixel at index i of an axis of n, where i may lie beyond it; None for a zero."""
     if 0 <= i < n:
         return i
@@ -208,10 +217,10 @@ def _indices(sizes: Sequence[int]) -> Iterator[Index]:
     return itertools.product(*map(range, sizes))
 
 
-def _each(value: Any, axes: int) -> Sequence[int]:
+def _each(value: Along, axes: int) -> Sequence[int]:
     return (value,) * axes if isinstance(value, int) else value
 
 
-def _wide(values: Any) -> np.ndarray:
+def _wide(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values)
     return values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)

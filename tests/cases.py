@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import cnnjax
@@ -145,6 +146,58 @@ CASES = (
     Case("volume, pairs, no batch", (2, 3, 3, 1), (3, 2, 2, 1, 1), {"padding": ((1, 0), 0, (0, 1))}, None, False),
 )
 BY_NAME = {case.name: case for case in CASES}
+SMALL = ("reflect, stride, dilation", "causal, dilated", "sequence, table", "volume, circular, groups")
+"""Cases whose definition, written out, compiles quickly even when it is differentiated several times."""
+FEW = (
+    "same, unequal stride",
+    "circular, even kernel, stride 2",
+    "reflect, stride, dilation",
+    "groups, stride, same",
+    "table, unequal",
+    "causal, dilated",
+    "volume, circular, groups",
+)
+WRITTEN_OUT = 20  # the traced definition has a product for each tap and input map; differentiated, it compiles slowly
+SPATIAL = [
+    {"stride": stride, "padding": padding, "dilation": dilation}
+    for padding in ("VALID", "SAME", "CIRCULAR", ((1, 0), (0, 1)))
+    for stride, dilation in ((1, (1, 2)), ((2, 1), 1))
+]
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+each_method = pytest.mark.parametrize("method", GENERAL)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_case_and_method = pytest.mark.parametrize(
+    ("case", "method"),
+    [
+        pytest.param(case, method, id=f"{case.name}-{method}")
+        for case in CASES
+        for method in GENERAL
+        if method != "definition" or np.prod(case.w[:-1]) <= WRITTEN_OUT
+    ],
+)
+each_small = pytest.mark.parametrize("case", [BY_NAME[name] for name in SMALL], ids=SMALL)
+each_of_few_and_method = pytest.mark.parametrize(
+    ("case", "method"),
+    [
+        pytest.param(BY_NAME[name], method, id=f"{name}-{method}")
+        for method in GENERAL
+        for name in (SMALL if method == "definition" else FEW)
+    ],
+)
+TABLES = {
+    "full": tables.full(4, 4),
+    "one to one": tables.one_to_one(4),
+    "grouped": tables.grouped(4, 6, 2),
+    "depthwise": tables.depthwise(4, 2),
+    "unequal, with an output that reads nothing": tables.from_rows([[0], [0, 1, 3], [], [1, 2]], 4),
+    "only one link": tables.from_rows([[], [2], []], 4),
+    "blocks out of order, with a gap": tables.from_rows([[1, 3], [0, 2], [3], [2, 0], [3, 1], [0]], 4),
+}
+
+
+def jitted(case, method):
+    return jax.jit(lambda x, w, b=None: case.convolve(x, w, b, method=method))
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Pools against the oracle, PyTorch and the derivatives that one can write down."""
 
+import inspect
 import itertools
 
 import jax
@@ -114,6 +115,18 @@ def test_subsampling_is_the_mean_times_the_area(padding):
     ours = cnnjax.subsample2d(x, w, b, window=(2, 4), padding=padding)
     np.testing.assert_array_equal(ours, w[None, None, None] * 8 * mean + b[None, None, None])
     np.testing.assert_array_equal(cnnjax.subsample2d(x, w, window=(2, 4), padding=padding), ours - b[None, None, None])
+
+
+@pytest.mark.parametrize("pool", [cnnjax.max_pool2d, cnnjax.avg_pool2d, cnnjax.lp_pool2d, cnnjax.subsample2d])
+def test_the_window_follows_the_arrays_and_the_rest_is_by_name(pool):
+    parameters = inspect.signature(pool).parameters.values()
+    positional = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    assert positional == (["x", "w", "b", "window"] if pool is cnnjax.subsample2d else ["x", "window"])
+    assert {"stride", "padding"} <= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    x, arrays = integers((6, 4, 3), "x"), (integers((3,), "w"), integers((3,), "b"))
+    arrays = arrays if pool is cnnjax.subsample2d else ()
+    np.testing.assert_array_equal(pool(x, *arrays, (2, 4)), pool(x, *arrays, window=(2, 4)))
+    np.testing.assert_array_equal(pool(x, *arrays), pool(x, *arrays, 2))
 
 
 def test_the_zeros_beyond_the_edge_never_win():

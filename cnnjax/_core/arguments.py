@@ -13,18 +13,18 @@ from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import check_not_empty
 
 __all__ = [
-    "array",
+    "as_array",
+    "as_images",
+    "as_optional_array",
     "check_bias",
     "check_rank",
     "check_real",
     "check_same_dtype",
     "dtype_or_none",
-    "image",
-    "optional_array",
 ]
 
 
-def array(caller: str, argument: str, value: Any) -> jax.Array:
+def as_array(caller: str, argument: str, value: Any) -> jax.Array:
     """Return `value` as a JAX array of a floating or complex dtype, or raise ArgumentTypeError."""
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         fix = f"pass jnp.asarray({argument})" if isinstance(value, (list, tuple, float, int)) else "pass an array"
@@ -50,9 +50,9 @@ def array(caller: str, argument: str, value: Any) -> jax.Array:
     return result
 
 
-def optional_array(caller: str, argument: str, value: Any) -> jax.Array | None:
-    """Return None for None, else `array(caller, argument, value)`."""
-    return None if value is None else array(caller, argument, value)
+def as_optional_array(caller: str, argument: str, value: Any) -> jax.Array | None:
+    """Return None for None, else `as_array(caller, argument, value)`."""
+    return None if value is None else as_array(caller, argument, value)
 
 
 def check_rank(caller: str, argument: str, value: jax.Array, axes: Sequence[str]) -> None:
@@ -67,9 +67,9 @@ def check_rank(caller: str, argument: str, value: jax.Array, axes: Sequence[str]
         )
 
 
-def image(caller: str, argument: str, value: Any, axes: Sequence[str]) -> tuple[jax.Array, bool]:
+def as_images(caller: str, argument: str, value: Any, axes: Sequence[str]) -> tuple[jax.Array, bool]:
     """Return one image (*axes) or a batch (N, *axes) as a batch, and whether it was one."""
-    result = array(caller, argument, value)
+    result = as_array(caller, argument, value)
     if result.ndim in (len(axes), len(axes) + 1):
         check_not_empty(caller, argument, result.shape[-len(axes) :], describe(value))
         batched = result.ndim > len(axes)

@@ -10,7 +10,15 @@ import numpy as np
 from jax import lax
 
 from cnnjax import operator
-from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, dtype_or_none, image, optional_array
+from cnnjax._core.arguments import (
+    as_array,
+    as_images,
+    as_optional_array,
+    check_bias,
+    check_rank,
+    check_same_dtype,
+    dtype_or_none,
+)
 from cnnjax._core.messages import describe, type_error
 from cnnjax._core.shapes import AXES, check_maps, kernel_axes
 from cnnjax._core.windows import pad_boundary
@@ -27,10 +35,10 @@ def convolve(
 
     Raises TypeError and ValueError as `conv2d` documents.
     """
-    x, batched = image(caller, "x", x, (*AXES[spatial_axes], "C_in"))
-    w = array(caller, "w", w)
+    x, batched = as_images(caller, "x", x, (*AXES[spatial_axes], "C_in"))
+    w = as_array(caller, "w", w)
     check_rank(caller, "w", w, (*kernel_axes(spatial_axes), "C_in / groups", "C_out"))
-    b = optional_array(caller, "b", b)
+    b = as_optional_array(caller, "b", b)
     check_same_dtype(caller, x=x, w=w, b=b)
     groups = check_maps(caller, x.shape if batched else x.shape[1:], w.shape, settings.groups)
     if b is not None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
-from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, image, optional_array
+from cnnjax._core.arguments import as_array, as_images, as_optional_array, check_bias, check_rank, check_same_dtype
 from cnnjax._core.messages import describe, value_error
 from cnnjax._core.shapes import Padding, check_maps, conv_geometry
 from cnnjax._core.windows import accumulation_dtype, pad_boundary, pad_constant, tap_views
@@ -54,10 +54,10 @@ def local_conv2d(
     on parameter sharing.
     """
     caller = "local_conv2d"
-    x, batched = image(caller, "x", x, ("H", "W", "C_in"))
-    w = array(caller, "w", w)
+    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"))
+    w = as_array(caller, "w", w)
     check_rank(caller, "w", w, ("H_out", "W_out", "k_h", "k_w", "C_in", "C_out"))
-    b = optional_array(caller, "b", b)
+    b = as_optional_array(caller, "b", b)
     check_same_dtype(caller, x=x, w=w, b=b)
     if w.shape[-2] != x.shape[-1]:
         raise value_error(

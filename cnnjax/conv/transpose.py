@@ -6,7 +6,7 @@ import jax
 from jax.lax import PrecisionLike
 from jax.typing import ArrayLike
 
-from cnnjax._core.arguments import array, check_bias, check_rank, check_same_dtype, image, optional_array
+from cnnjax._core.arguments import as_array, as_images, as_optional_array, check_bias, check_rank, check_same_dtype
 from cnnjax._core.messages import describe, value_error
 from cnnjax._core.shapes import Padding, check_maps, integers, transposed_geometry
 from cnnjax.conv.convolve import add_bias, convolve
@@ -63,10 +63,10 @@ def conv2d_transpose(
     Source: Dumoulin and Visin 2016, section 4; Zeiler, Krishnan, Taylor and Fergus 2010, "Deconvolutional networks".
     """
     caller = "conv2d_transpose"
-    y, batched = image(caller, "y", y, ("H", "W", "C_out"))
-    w = array(caller, "w", w)
+    y, batched = as_images(caller, "y", y, ("H", "W", "C_out"))
+    w = as_array(caller, "w", w)
     check_rank(caller, "w", w, ("k_h", "k_w", "C_in / groups", "C_out"))
-    b = optional_array(caller, "b", b)
+    b = as_optional_array(caller, "b", b)
     check_same_dtype(caller, y=y, w=w, b=b)
     if y.shape[-1] != w.shape[-1]:
         raise value_error(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from cnnjax._core.arguments import array, check_rank, check_same_dtype, image
+from cnnjax._core.arguments import as_array, as_images, check_rank, check_same_dtype
 from cnnjax._core.messages import describe, value_error
 from cnnjax._core.shapes import Geometry, Padding, check_maps, integers
 from cnnjax.connections import ConnectionTable
@@ -20,7 +20,7 @@ from cnnjax.layers.base import Params
 from cnnjax.layers.convolution import Conv2D
 from cnnjax.layers.network import Network
 
-__all__ = ["Parts", "find_convolution", "partial_responses", "receptive_field", "take_apart"]
+__all__ = ["Parts", "partial_responses", "receptive_field", "take_apart"]
 
 
 def partial_responses(
@@ -63,8 +63,8 @@ def partial_responses(
     Source: LeCun et al. 1998, section II.B.
     """
     caller = "partial_responses"
-    x, batched = image(caller, "x", x, ("H", "W", "C_in"))
-    w = array(caller, "w", w)
+    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"))
+    w = as_array(caller, "w", w)
     check_rank(caller, "w", w, ("k_h", "k_w", "C_in / groups", "C_out"))
     check_same_dtype(caller, x=x, w=w)
     (groups,) = integers(caller, "groups", groups, 1, least=1)

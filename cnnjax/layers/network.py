@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from cnnjax._core.arguments import array
+from cnnjax._core.arguments import as_array
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import integers
 from cnnjax.layers.base import Layer, Params, Shape
@@ -215,7 +215,7 @@ class Network:
         if getattr(images, "dtype", None) == np.uint8:
             fix = "pass network.input.prepare(images), which scales and centres them"
             raise type_error(caller, "images", got=describe(images), expected="a floating dtype", fix=fix)
-        x = array(caller, "images", images)
+        x = as_array(caller, "images", images)
         batched = x.ndim == len(self.input.shape) + 1
         if x.shape[-len(self.input.shape) :] != self.input.shape or not (batched or x.shape == self.input.shape):
             raise value_error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from cnnjax._core.arguments import array, check_rank
+from cnnjax._core.arguments import as_array, check_rank
 from cnnjax._core.messages import describe, value_error
 
 __all__ = ["affine", "random_affine", "random_shift"]
@@ -152,6 +152,6 @@ def _interpolation_weights(position: jax.Array, size: int) -> jax.Array:
 
 
 def _check_images(caller: str, images: jax.Array) -> jax.Array:
-    images = array(caller, "images", images)
+    images = as_array(caller, "images", images)
     check_rank(caller, "images", images, ("N", "H", "W", "C"))
     return images

@@ -411,6 +411,41 @@ BAD = {
     "transpose, mirror beyond the image": Bad(
         ct, (ones(1, 1, 4), W), V, ("`padding` is 'REFLECT'", "1 mirrored pixels"), {"padding": "REFLECT"}
     ),
+    "transpose, table of another size": Bad(
+        ct,
+        (Y, W),
+        V,
+        ("`connections` is a table of shape (6, 16)", "(C_in, C_out) = (3, 4), as w (3, 3, 3, 4) has", "resize it"),
+        {"connections": tables.LENET5_C3},
+    ),
+    "transpose, table the other way round": Bad(
+        ct,
+        (Y, W),
+        V,
+        ("`connections` is a table of shape (4, 3)", "(C_in, C_out) = (3, 4)", "transpose the table"),
+        {"connections": ones(4, 3, dtype=bool)},
+    ),
+    "transpose, float table": Bad(
+        ct, (Y, W), T, ("`connections` is", "float64", "a boolean array", "pass table > 0"), {"connections": ones(3, 4)}
+    ),
+    "transpose, table and groups": Bad(
+        ct,
+        (Y, ones(3, 3, 2, 4)),
+        V,
+        ("`connections` is given together with groups=2", "one of the two", "connections.grouped"),
+        {"groups": 2, "connections": tables.grouped(4, 4, 2)},
+    ),
+    "transpose, unknown method": Bad(
+        ct, (Y, W), V, ("`method` is 'fastest'", '"auto", "definition", "lax"', 'method="auto"'), {"method": "fastest"}
+    ),
+    "transpose, method none": Bad(ct, (Y, W), T, ("`method` is None", '"auto"'), {"method": None}),
+    "transpose, method that does not serve": Bad(
+        ct,
+        (Y, W),
+        V,
+        ("`method` is 'depthwise', which does not serve this call", '"definition", "lax"', 'use method="auto"'),
+        {"method": "depthwise"},
+    ),
     # depthwise, separable, local
     "depthwise, maps": Bad(
         dw,

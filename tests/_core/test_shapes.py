@@ -129,6 +129,11 @@ def test_after_padding_the_same_positions_are_read(padding):
     assert padded.boundary == "zero"
 
 
+def test_taps_are_in_the_order_of_the_weights():
+    geometry = conv_geometry("conv2d", (6, 7), (3, 2))
+    assert list(geometry.taps) == list(np.ndindex(3, 2))
+
+
 def test_a_geometry_is_a_value():
     one, other = (conv_geometry("conv2d", (6, 7), [3, 2], padding=[[1, 0], 2]) for _ in range(2))
     assert one == other

@@ -1,11 +1,12 @@
+"""The rule behind method="auto": which method it chooses on which platform."""
+
 import pytest
 
-import cnnjax
-from cnnjax import CnnjaxError, explain
+from cnnjax import explain
 from cnnjax.operator._onednn import unavailable
 from cnnjax.operator.spec import DIRECTIONS
 
-# x, w, settings, what every CPU has, and what one CPU device of this process has where the library is there
+# x, w, settings, the methods on "any cpu", and those on "cpu" where oneDNN is available
 CHOICES = [
     (
         (8, 56, 56, 128),
@@ -73,36 +74,6 @@ def test_what_is_chosen_serves_and_is_never_one_that_loses_precision():
         assert not names & {"winograd2", "winograd4", "fft"}
 
 
-def test_what_is_asked_for_is_taken():
+def test_a_method_by_name_is_taken():
     explanation = explain((1, 8, 8, 4), (3, 3, 4, 4), method="winograd4")
     assert set(explanation.chosen.values()) == {("winograd4", "asked for")}
-
-
-def test_it_prints_who_serves_and_why_the_others_do_not():
-    printed = str(explain((8, 56, 56, 128), (3, 3, 1, 128), groups=128, platform="any cpu"))
-    assert "on any cpu:" in printed
-    assert "weight gradient depthwise" in printed
-    assert "would serve too: definition, lax, gathered, grouped, block_diagonal" in printed
-    assert "does not serve: winograd4, because it is for one group and 3 x 3 kernels" in printed
-
-
-@pytest.mark.parametrize(
-    ("arguments", "settings", "error", "words"),
-    [
-        ((None, (3, 3, 1, 1)), {}, TypeError, "`x_shape` is None"),
-        (((8, 8, 1), (3, 3, 1, 1)), {}, ValueError, "give x_shape its batch axis"),
-        (((1, 8, 8, 1), (3, 3, 2, 1)), {}, ValueError, "2 input maps"),
-        (((1, 8, 8, 1), (3, 3, 1, 1)), {"method": "fastest"}, ValueError, "'fastest'"),
-        (((1, 8, 8, 1), (9, 9, 1, 1)), {}, ValueError, "9 pixels along H"),
-        (((1, 8, 8, 1), (3, 3, 1, 1)), {"method": "matmul"}, ValueError, "does not serve this call"),
-    ],
-)
-def test_wrong_arguments_are_named(arguments, settings, error, words):
-    with pytest.raises(error, match="explain: ") as caught:
-        explain(*arguments, **settings)
-    assert isinstance(caught.value, CnnjaxError)
-    assert words in str(caught.value)
-
-
-def test_explain_is_public():
-    assert "explain" in cnnjax.__all__

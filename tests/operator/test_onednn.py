@@ -1,4 +1,4 @@
-"""The library's convolution: where it is used, where not, and that many calls at once neither hang nor differ."""
+"""oneDNN's convolution: where it is used and where not, and that concurrent calls neither hang nor differ."""
 
 import functools
 import os

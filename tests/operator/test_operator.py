@@ -1,4 +1,4 @@
-"""The list of methods and the choice among them."""
+"""The operator: its list of methods, and the check of the argument `method`."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def test_every_other_name_does_not(method, error):
 
 
 @pytest.mark.parametrize("method", ["auto", "lax", "definition", "grouped", "block_diagonal", "sparse"])
-def test_the_operator_gives_the_dtype_it_is_asked_for(method):
+def test_the_operator_returns_the_requested_dtype(method):
     x, w = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((3, 3, 1, 4), jnp.bfloat16)
     geometry = conv_geometry("conv2d", (4, 4), (3, 3))
     y = operator.convolve("conv2d", x, w, geometry, 2, method, jnp.dtype("float32"), None)

@@ -174,7 +174,7 @@ def test_every_direction_under_vmap_is_the_loop(direction, axes):
         if name not in ("depthwise", "grouped", "block_diagonal", "onednn", "space_to_depth")
     ],
 )
-def test_a_batch_of_weights_is_served_whatever_was_asked_for(method):
+def test_a_batch_of_weights_is_served_whatever_method_was_requested(method):
     size = (3, 3) if method == "matmul" else (5, 4)
     x, w = RANDOM.normal(size=(2, 1, *size, 2)), RANDOM.normal(size=(2, 3, 3, 2, 2))
     together = jax.jit(jax.vmap(lambda x, w: cnnjax.conv2d(x, w, method=method)))(x, w)

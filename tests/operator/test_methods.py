@@ -27,7 +27,7 @@ LOSES = {"winograd2": 8, "winograd4": 200, "fft": 20}
 PLAIN = [case for case in CASES if case.table is None and case.settings.get("padding") not in ("CIRCULAR", "REFLECT")]
 
 
-def call_of(case, dtype="float64"):
+def spec_of(case, dtype="float64"):
     where = {name: value for name, value in case.settings.items() if name != "groups"}
     geometry = conv_geometry("test", case.batched_x[1:-1], case.w[:-2], **where)
     maps = case.batched_x[-1], case.w[-1], case.settings.get("groups", 1)
@@ -40,7 +40,7 @@ def dtype_of(method):
 
 
 def serving(method):
-    return [case for case in PLAIN if METHOD[method].refuses(call_of(case, dtype_of(method))) is None]
+    return [case for case in PLAIN if METHOD[method].refuses(spec_of(case, dtype_of(method))) is None]
 
 
 def skip_without_onednn(method):
@@ -59,9 +59,9 @@ def test_three_directions_equal_the_oracle_on_every_case_they_serve(method):
     def all_directions(arrays):
         compute = [METHOD[method].direction(name) for name in DIRECTIONS]
         operands = [((x, w), (w, y), (x, y)) for x, w, y in arrays]
-        calls = [call_of(case, dtype) for case in cases]
-        return [[f(a, b, call) for f, (a, b) in zip(compute, pairs, strict=True)]
-                for pairs, call in zip(operands, calls, strict=True)]  # fmt: skip
+        specs = [spec_of(case, dtype) for case in cases]
+        return [[f(a, b, spec) for f, (a, b) in zip(compute, pairs, strict=True)]
+                for pairs, spec in zip(operands, specs, strict=True)]  # fmt: skip
 
     room = LOSES.get(method, 1)
     for case, (x, w, y), (ours, by_x, by_w) in zip(cases, arrays, all_directions(arrays), strict=True):
@@ -84,7 +84,7 @@ def scale_of(method, bound):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_that_does_not_serve_a_call_says_why_and_who_does(method):
-    refused = [(case, why) for case in CASES if (why := METHOD[method].refuses(call_of_zero_padded(case)))]
+    refused = [(case, why) for case in CASES if (why := METHOD[method].refuses(spec_of_zero_padded(case)))]
     assert bool(refused) is (method not in ("definition", "lax", "gathered", "sparse"))  # the library refuses float64
     for case, why in refused[:2]:
         x, w = case.one(case.draw("x")), case.draw("w")
@@ -94,8 +94,8 @@ def test_a_method_that_does_not_serve_a_call_says_why_and_who_does(method):
         assert '"definition", "lax"' in str(caught.value)
 
 
-def call_of_zero_padded(case):
-    return call_of(case) if case in PLAIN else call_of(BY_NAME["1x1 mixes maps"])
+def spec_of_zero_padded(case):
+    return spec_of(case) if case in PLAIN else spec_of(BY_NAME["1x1 mixes maps"])
 
 
 def test_an_explanation_of_more_than_four_million_products_is_refused():
@@ -132,12 +132,12 @@ def test_the_sparse_matrix_has_an_entry_for_each_product_and_the_weights_again_a
 @pytest.mark.parametrize("gathered", [False, True])
 def test_weight_gradients_by_parts_are_those_of_the_whole(size, kernel, maps, groups, settings, gathered):
     geometry = conv_geometry("test", size, kernel, **settings)
-    call = ConvSpec(geometry, 23 if size == (20, 20) else 2, *maps, groups, dtype=np.dtype("float64"))
-    x, y = normal(call.x_shape, "x"), normal(call.y_shape, "y")
+    spec = ConvSpec(geometry, 23 if size == (20, 20) else 2, *maps, groups, dtype=np.dtype("float64"))
+    x, y = normal(spec.x_shape, "x"), normal(spec.y_shape, "y")
     by_parts = METHOD["gathered" if gathered else "im2col" if groups == 1 else "block_diagonal"].weight_gradient
     np.testing.assert_allclose(
-        jax.jit(lambda x, y: by_parts(x, y, call))(x, y),
-        jax.jit(lambda x, y: METHOD["lax"].weight_gradient(x, y, call))(x, y),
+        jax.jit(lambda x, y: by_parts(x, y, spec))(x, y),
+        jax.jit(lambda x, y: METHOD["lax"].weight_gradient(x, y, spec))(x, y),
         rtol=1e-9,
         atol=1e-9,
     )
@@ -145,19 +145,19 @@ def test_weight_gradients_by_parts_are_those_of_the_whole(size, kernel, maps, gr
 
 def test_a_tap_that_is_always_on_padding_has_no_gradient():
     geometry = conv_geometry("test", (3, 4), (3, 2), padding=((0, 0), (6, 0)), dilation=(1, 6))
-    call = ConvSpec(geometry, 2, 3, 4, dtype=np.dtype("float64"))
-    x, y = normal(call.x_shape, "x"), normal(call.y_shape, "y")
-    exact = METHOD["lax"].weight_gradient(x, y, call)
+    spec = ConvSpec(geometry, 2, 3, 4, dtype=np.dtype("float64"))
+    x, y = normal(spec.x_shape, "x"), normal(spec.y_shape, "y")
+    exact = METHOD["lax"].weight_gradient(x, y, spec)
     assert not np.any(exact[:, 0])
     assert np.all(exact[:, 1])
-    np.testing.assert_allclose(METHOD["shift"].weight_gradient(x, y, call), exact, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(METHOD["shift"].weight_gradient(x, y, spec), exact, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("gathered", [False, True])
 @pytest.mark.parametrize(("maps", "groups"), [(16, 1), (3, 1), (16, 4)])
 def test_a_batch_of_no_images_has_a_weight_gradient_of_zero(maps, groups, gathered):
-    call = ConvSpec(conv_geometry("test", (8, 8), (3, 3)), 0, maps, 4, groups, dtype=np.dtype("float64"))
+    spec = ConvSpec(conv_geometry("test", (8, 8), (3, 3)), 0, maps, 4, groups, dtype=np.dtype("float64"))
     by_parts = METHOD["gathered" if gathered else "im2col" if groups == 1 else "block_diagonal"].weight_gradient
     np.testing.assert_array_equal(
-        by_parts(np.zeros(call.x_shape), np.zeros(call.y_shape), call), np.zeros(call.w_shape)
+        by_parts(np.zeros(spec.x_shape), np.zeros(spec.y_shape), spec), np.zeros(spec.w_shape)
     )

@@ -1,4 +1,4 @@
-"""oneDNN's convolution: where it is used and where not, and that concurrent calls neither hang nor differ."""
+"""oneDNN's convolution: where it is used and where not, and that concurrent convolutions neither hang nor differ."""
 
 import functools
 import os
@@ -24,7 +24,7 @@ GEOMETRY = conv_geometry("test", (9, 9), (3, 3))
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("spec", "words"),
     [
         (ConvSpec(GEOMETRY, 2, 8, 8, dtype=np.dtype("float64")), "float32 alone"),
         (ConvSpec(GEOMETRY, 0, 8, 8), "empty"),
@@ -34,8 +34,8 @@ GEOMETRY = conv_geometry("test", (9, 9), (3, 3))
         (ConvSpec(conv_geometry("test", (9, 9), (3, 3), padding=3), 2, 8, 8), "as wide as the kernel"),
     ],
 )
-def test_what_it_does_not_serve_it_refuses(call, words):
-    assert words in METHOD.refuses(call)
+def test_what_it_does_not_serve_it_refuses(spec, words):
+    assert words in METHOD.refuses(spec)
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_one_device_has_it_and_an_exported_program_has_not():
 @functools.cache
 def directions():
     """Every direction of an ordinary, a grouped, a depthwise and a strided convolution, in one program."""
-    calls = [
+    specs = [
         ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 24),
         ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=4),
         ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=32),
         ConvSpec(conv_geometry("test", (20, 20), (3, 3), stride=2), 4, 16, 32),
     ]
-    arrays = [[jnp.asarray(normal(s, str(s), "float32")) for s in (c.x_shape, c.w_shape, c.y_shape)] for c in calls]
+    arrays = [[jnp.asarray(normal(s, str(s), "float32")) for s in (c.x_shape, c.w_shape, c.y_shape)] for c in specs]
 
     @jax.jit
     def all_of_them(arrays):
         return [
-            (primitives.forward(x, w, call, jnp.float32), primitives.input_gradient(w, y, call, jnp.float32))
-            for (x, w, y), call in zip(arrays, calls, strict=True)
+            (primitives.forward(x, w, spec, jnp.float32), primitives.input_gradient(w, y, spec, jnp.float32))
+            for (x, w, y), spec in zip(arrays, specs, strict=True)
         ]
 
     return all_of_them, arrays
@@ -99,9 +99,9 @@ def test_calls_side_by_side_give_the_same_bits_a_hundred_times():
 
 @here
 def test_within_a_loop_it_is_the_same_as_outside():
-    call = ConvSpec(conv_geometry("test", (12, 12), (3, 3), padding=1), 2, 16, 16)
-    x, w = (jnp.asarray(normal(s, str(s), "float32")) for s in (call.x_shape, call.w_shape))
-    forward = functools.partial(primitives.forward, spec=call, dtype=jnp.float32)
+    spec = ConvSpec(conv_geometry("test", (12, 12), (3, 3), padding=1), 2, 16, 16)
+    x, w = (jnp.asarray(normal(s, str(s), "float32")) for s in (spec.x_shape, spec.w_shape))
+    forward = functools.partial(primitives.forward, spec=spec, dtype=jnp.float32)
     looped = jax.jit(lambda x, w: jax.lax.fori_loop(0, 3, lambda _, x: jnp.tanh(forward(x, w)), x))(x, w)
     step = jax.jit(lambda x, w: jnp.tanh(forward(x, w)))
     np.testing.assert_allclose(looped, step(step(step(x, w), w), w), rtol=1e-6, atol=1e-6)
@@ -123,12 +123,12 @@ for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped
     c_in = groups if groups == 16 else groups * int(random.integers(1, 12))
     c_out = groups * (1 if kind == "depthwise" else int(random.integers(2, 12)))
     geometry = Geometry(size, kernel, stride, dilation, pads)
-    call = ConvSpec(geometry, 2, c_in, c_out, groups)
-    if min(p - e for p, e in zip(geometry.padded, geometry.extent)) < 0 or method.refuses(call):
+    spec = ConvSpec(geometry, 2, c_in, c_out, groups)
+    if min(p - e for p, e in zip(geometry.padded, geometry.extent)) < 0 or method.refuses(spec):
         continue
     served += 1
-    x, w, y = (jnp.asarray(random.normal(size=s), jnp.float32) for s in (call.x_shape, call.w_shape, call.y_shape))
-    both = jax.jit(lambda x, w, y: (method.forward(x, w, call), method.input_gradient(w, y, call)))
+    x, w, y = (jnp.asarray(random.normal(size=s), jnp.float32) for s in (spec.x_shape, spec.w_shape, spec.y_shape))
+    both = jax.jit(lambda x, w, y: (method.forward(x, w, spec), method.input_gradient(w, y, spec)))
     jax.block_until_ready(both(x, w, y))
 print("served", served)
 """
@@ -136,7 +136,7 @@ print("served", served)
 
 @here
 def test_the_library_never_falls_back_to_what_hangs():
-    """Over calls drawn at random, only its own kernels are picked: "brg...", "jit...", never "gemm:..." or "ref"."""
+    """For random convolutions only specialized kernels are picked: "brg...", "jit...", never "gemm:..." or "ref"."""
     environment = {**os.environ, "ONEDNN_VERBOSE": "1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", PICKED], env=environment, capture_output=True, text=True, check=False)
     assert "served" in done.stdout, done.stderr[-2000:]

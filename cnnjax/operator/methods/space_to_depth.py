@@ -31,7 +31,7 @@ __all__ = ["METHOD", "folded", "input_gradient_by"]
 
 def _refuses(spec: ConvSpec) -> str | None:
     if spec.groups != 1 or not spec.unit_dilation:
-        return "it is for one group and taps that are neighbouring pixels"
+        return "it is for one group and dilation 1"
     return "there is no stride" if spec.unit_stride else None
 
 

@@ -28,7 +28,7 @@ __all__ = ["METHOD"]
 def _refuses(spec: ConvSpec) -> str | None:
     if spec.groups != 1 or len(spec.geometry.kernel) != 2:
         return "it is for one group and two axes"
-    return None if spec.unit_dilation else "it is for taps that are neighbouring pixels"
+    return None if spec.unit_dilation else "it is for dilation 1"
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cnnjax._core.messages import describe, type_error
 from cnnjax.layers.network import Network
 
-__all__ = ["Row", "Summary", "format_size", "summary"]
+__all__ = ["Row", "Summary", "summary"]
 
 
 @dataclass(frozen=True)

@@ -228,22 +228,22 @@ def subsample2d(
 
 
 def pool_geometry(
-    caller: str, size: tuple[int, ...], window: Any, *, stride: Any = None, padding: Any = "VALID"
+    caller: str, size: tuple[int, ...], window: Window, *, stride: Window | None = None, padding: Padding = "VALID"
 ) -> Geometry:
     """Return the geometry of pooling windows on an image of `size` (H, W); by default the stride is the window.
 
     Raises ArgumentTypeError and ArgumentValueError, for the function `caller`, if they do not fit.
     """
-    window = integers(caller, "window", window, len(size), least=1)
-    stride = window if stride is None else stride
-    geometry = conv_geometry(caller, size, window, stride=stride, padding=padding, kernel_argument="window")
-    for pair, extent in zip(geometry.pads, window, strict=True):
+    kernel = integers(caller, "window", window, len(size), least=1)
+    strides = kernel if stride is None else stride
+    geometry = conv_geometry(caller, size, kernel, stride=strides, padding=padding, kernel_argument="window")
+    for pair, extent in zip(geometry.pads, kernel, strict=True):
         if geometry.boundary == "zero" and max(pair) >= extent:
             raise value_error(
                 caller,
                 "padding",
                 got=repr(padding),
-                expected=f"less than the window {window}, so that every window sees some of the image",
+                expected=f"less than the window {kernel}, so that every window sees some of the image",
                 fix=f"use at most {extent - 1}",
             )
     return geometry
@@ -259,7 +259,7 @@ def _check_exponent(caller: str, p: Any) -> None:
 
 
 def _windows(
-    caller: str, x: jax.Array, window: Any, stride: Any, padding: Any, *, beyond: float
+    caller: str, x: jax.Array, window: Window, stride: Window | None, padding: Padding, *, beyond: float
 ) -> tuple[jax.Array, tuple[int, ...], Geometry]:
     """Return the pixels of every window in the accumulation dtype, the axes of a window in them, and the geometry.
 

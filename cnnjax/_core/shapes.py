@@ -88,9 +88,9 @@ def conv_geometry(
     size: Sequence[int],
     kernel: Sequence[int],
     *,
-    stride: Any = 1,
-    padding: Any = "VALID",
-    dilation: Any = 1,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = "VALID",
+    dilation: int | Sequence[int] = 1,
     kernel_argument: str = "w",
 ) -> Geometry:
     """Return the `Geometry` of a kernel on an input, after checking stride, padding and dilation against its size.
@@ -117,10 +117,10 @@ def transposed_geometry(
     output: Sequence[int],
     kernel: Sequence[int],
     *,
-    stride: Any = 1,
-    padding: Any = "VALID",
-    dilation: Any = 1,
-    output_padding: Any = 0,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = "VALID",
+    dilation: int | Sequence[int] = 1,
+    output_padding: int | Sequence[int] = 0,
 ) -> Geometry:
     """Return the geometry of the convolution whose output has the size `output`; its `size` is that of the transpose.
 
@@ -189,7 +189,7 @@ def check_not_empty(caller: str, argument: str, shape: Sequence[int], got: str) 
         raise value_error(caller, argument, got=got, expected=expected, fix=fix)
 
 
-def check_maps(caller: str, x_shape: Sequence[int], w_shape: Sequence[int], groups: Any) -> int:
+def check_maps(caller: str, x_shape: Sequence[int], w_shape: Sequence[int], groups: int) -> int:
     """Check that x, w (k, ..., C_in / groups, C_out) and `groups` agree on the numbers of maps; return groups."""
     spatial = len(w_shape) - 2
     c_in, slices, c_out = x_shape[-1], w_shape[-2], w_shape[-1]
@@ -315,7 +315,7 @@ def _padding_names(axes: int) -> tuple[PaddingName, ...]:
     return (*PADDINGS, "CAUSAL") if axes == 1 else PADDINGS
 
 
-def _check_fit(caller: str, geometry: Geometry, padding: Any, kernel_argument: str) -> None:
+def _check_fit(caller: str, geometry: Geometry, padding: Padding, kernel_argument: str) -> None:
     """Raise ArgumentValueError if the kernel is larger than the padded input, or a mirror larger than the input."""
     axes = AXES[len(geometry.size)]
     what, dilation = ("window", "") if kernel_argument == "window" else ("kernel", " or dilation")

@@ -200,7 +200,7 @@ def _timed(direction: Direction, spec: ConvSpec, names: Sequence[MethodName], se
     random = np.random.default_rng(0)
     a, b = (jnp.asarray(random.standard_normal(shape), spec.dtype) for shape in shapes)
 
-    def program(method: MethodName) -> Callable[[], Any]:
+    def program(method: MethodName) -> Callable[[], object]:
         with_method = replace(spec, method=method)
         run = jax.jit(lambda a, b: getattr(primitives, direction)(a, b, with_method, spec.dtype))
         return lambda: run(a, b).block_until_ready()
@@ -213,7 +213,7 @@ def _timed(direction: Direction, spec: ConvSpec, names: Sequence[MethodName], se
     return Timed(auto if keep_auto else fastest, order)
 
 
-def _milliseconds(programs: Mapping[MethodName, Callable[[], Any]], seconds: float) -> dict[MethodName, float]:
+def _milliseconds(programs: Mapping[MethodName, Callable[[], object]], seconds: float) -> dict[MethodName, float]:
     """The median time of each program over alternating blocks of calls."""
     samples: dict[MethodName, list[float]] = {name: _block(program, 0.0) for name, program in programs.items()}
     limit = _HOPELESS * min(times[0] for times in samples.values())
@@ -224,7 +224,7 @@ def _milliseconds(programs: Mapping[MethodName, Callable[[], Any]], seconds: flo
     return {name: float(f"{1e3 * statistics.median(times):.4g}") for name, times in samples.items()}
 
 
-def _block(program: Callable[[], Any], seconds: float) -> list[float]:
+def _block(program: Callable[[], object], seconds: float) -> list[float]:
     """Time calls for `seconds`, at least one of them, after one that compiles or warms up."""
     program()
     times: list[float] = []

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import inspect
+import statistics
 import subprocess
 import sys
 import types
@@ -13,6 +14,7 @@ import pytest
 import cnnjax
 
 PACKAGE = Path(cnnjax.__file__).parent
+TESTS = Path(__file__).parent
 STANDARD = sys.stdlib_module_names
 
 
@@ -102,7 +104,7 @@ LAYERS = {
     "datasets": {"_core", "errors"},
     "gradients": {"_core", "errors"},
     "check": {"gradients"},
-    "training": {"_core", "activations", "errors", "layers", "losses", "pooling"},
+    "training": {"_core", "errors", "layers", "losses", "pooling"},
 }
 
 
@@ -168,6 +170,32 @@ def test_at_the_top_of_a_file_stand_only_what_every_installation_has():
         for prefix, packages in AT_THE_TOP.items():
             allowed |= packages if name.startswith(prefix) else set()
         assert {m.split(".")[0] for m in imports(path, everywhere=False)} <= allowed, name
+
+
+# The size of modules, and the files of their tests
+
+
+def test_modules_are_small():
+    lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    assert not {name: count for name, count in lines.items() if count > 400}
+    assert statistics.median(lines.values()) < 150
+
+
+def mirrored_test_file(module):
+    """tests/a/test_b.py for cnnjax.a.b, without the underscores that say that a module is private."""
+    *packages, name = module.split(".")[1:]
+    return TESTS.joinpath(*packages, f"test_{name if name.endswith('__') else name.removeprefix('_')}.py")
+
+
+@pytest.mark.parametrize("module", sorted(name for name, path in modules().items() if path.name != "__init__.py"))
+def test_every_module_has_its_test_file(module):
+    if module == "cnnjax._version":
+        pytest.skip("a constant")
+    if module.startswith("cnnjax.operator.methods."):
+        assert (TESTS / "operator" / "test_methods.py").exists()  # one table crosses all methods
+        return
+    mirrored = mirrored_test_file(module)
+    assert mirrored.exists(), f"{module} has no {mirrored.relative_to(TESTS.parent)}"
 
 
 # What is public

@@ -33,7 +33,7 @@ def test_every_map_of_c2_reads_every_map_of_s1_and_adds():
     np.testing.assert_allclose(volumes["c2"], cnnjax.scaled_tanh(total), rtol=1e-12, atol=1e-14)
     jacobian = jax.jit(jax.jacrev(lambda s: cnnjax.conv2d(s, w)[0, 0]))(volumes["s1"])
     assert np.any(np.asarray(jacobian) != 0, axis=(1, 2)).all()
-    # The squashing comes after the sum: the sum of squashed maps is something else.
+    # The activation is applied to the sum: the sum of activated maps is something else.
     assert float(jnp.abs(sum(map(cnnjax.scaled_tanh, by_map)) - volumes["c2"]).max()) > 1e-3
 
 

@@ -192,7 +192,7 @@ def test_input_is_scaled_as_in_the_paper():
 # As a function
 
 
-def test_every_unit_up_to_f6_is_squashed(params):
+def test_every_unit_up_to_f6_has_the_activation_of_the_paper(params):
     volumes = NETWORK.volumes(params, 10 * jnp.asarray(normal((2, 32, 32, 1), "images", "float32")))
     assert {name: volume.shape[1:] for name, volume in volumes.items()} == NETWORK.shapes()
     for name in ("c1", "s2", "c3", "s4", "c5", "f6"):
@@ -201,24 +201,24 @@ def test_every_unit_up_to_f6_is_squashed(params):
 
 
 def test_it_is_the_composition_that_the_paper_describes(params):
-    """Written out once more with NumPy-like steps: convolution, sum of 2 x 2, squashing, distance."""
+    """Written out once more with NumPy-like steps: convolution, sum of 2 x 2, activation, distance."""
     x = jnp.asarray(normal((2, 32, 32, 1), "images", "float32"))
-    squash = lambda a: 1.7159 * jnp.tanh(2 / 3 * a)  # noqa: E731
+    activation = lambda a: 1.7159 * jnp.tanh(2 / 3 * a)  # noqa: E731
 
     def convolve(x, p, table=None):
         w = p["w"] if table is None else p["w"] * table.matrix[None, None].astype(np.float32)
         y = jax.lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return squash(y + p["b"][None, None, None])
+        return activation(y + p["b"][None, None, None])
 
     def subsample(x, p):
         n, h, w, c = x.shape
         sums = x.reshape(n, h // 2, 2, w // 2, 2, c).sum((2, 4))
-        return squash(sums * p["w"][None, None, None] + p["b"][None, None, None])
+        return activation(sums * p["w"][None, None, None] + p["b"][None, None, None])
 
     y = subsample(convolve(x, params["c1"]), params["s2"])
     y = subsample(convolve(y, params["c3"], LENET5_C3), params["s4"])
     y = convolve(y, params["c5"])[:, 0, 0]
-    y = squash(y @ params["f6"]["w"] + params["f6"]["b"][None])
+    y = activation(y @ params["f6"]["w"] + params["f6"]["b"][None])
     distances = ((y[:, None] - DIGIT_CODES[None].astype(np.float32)) ** 2).sum(-1)
     np.testing.assert_allclose(NETWORK.apply(params, x), distances, rtol=1e-5)
 

@@ -44,7 +44,7 @@ def test_the_softmax_starts_at_zero_so_all_scores_are_equal():
     np.testing.assert_array_equal(NETWORK.apply(params, jnp.ones((28, 28, 1))), np.zeros(10))
 
 
-def test_bias_and_squashing_after_the_pool_as_in_the_tutorial_is_the_same_function():
+def test_bias_and_activation_after_the_pool_as_in_the_tutorial_are_the_same_function():
     params = parameters_of(NETWORK, scale=0.1)
     x = jnp.asarray(normal((2, 28, 28, 1), "images"))
     y = x

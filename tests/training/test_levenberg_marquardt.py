@@ -133,7 +133,7 @@ def test_what_is_shared_is_summed_over_its_connections():
 
 
 def written_out(network, params, x, top):
-    """Equations 24 to 27 with every connection a number, for a network whose layers are squashed."""
+    """Equations 24 to 27 with every connection a number, for a network whose layers have activations."""
     found, above = {}, np.asarray(top)
     volumes = list(network.volumes(params, x).values())
     for (name, layer), read in reversed(list(zip(network.layers, volumes, strict=False))):

@@ -1,1 +1,1 @@
-"""Measurements against peers. Each folder is a question, and `python -m benchmarks.FOLDER` answers it."""
+"""Benchmarks against other libraries, run by `python -m benchmarks.FOLDER`."""

@@ -1,8 +1,8 @@
-"""Wall-clock times of contenders that must not disturb one another, and what they were measured on.
+"""Wall-clock times of several implementations without interference, and what they were measured on.
 
-The thread pools of two libraries spin for a while after each call, so calls of different contenders are never mixed:
-each contender has blocks of its own, with a pause before each, and the blocks alternate, so that a machine that slows
-down slows all of them. A time is the median over all blocks.
+The thread pool of a library keeps spinning for a while after each call, so calls of different implementations are never
+mixed: each block of calls belongs to one implementation and starts after a pause. The blocks alternate, so that a
+machine that slows down affects all implementations alike. A time is the median over all blocks.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = [
-    "Call",
-    "alternate",
-    "block",
+    "Thunk",
+    "background_load",
+    "cpu_seconds",
     "geometric_mean",
     "matrix_peak",
-    "others_percent",
-    "processor_seconds",
+    "time_alternately",
+    "time_block",
     "versions",
 ]
 
-Call = Callable[[], Any]
+Thunk = Callable[[], Any]
 LONG = 0.2
-"""A call of more than so many seconds is timed once a block, and needs no warming up."""
+"""Calls longer than this many seconds are timed once per block, without warm-up."""
 
 
-def alternate(
-    contenders: Mapping[str, Mapping[str, Call]], *, blocks: int = 3, seconds: float = 0.15, pause: float = 0.1
+def time_alternately(
+    implementations: Mapping[str, Mapping[str, Thunk]], *, blocks: int = 3, seconds: float = 0.15, pause: float = 0.1
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Time the calls of each contender in alternating blocks: {contender: {call: {"ms", "fastest", "calls"}}}.
+    """Time functions in alternating blocks: {implementation: {function: {"ms", "fastest", "calls"}}}.
 
-    A call computes and waits for its result. "ms" is the median of `blocks` blocks of about `seconds` each, "fastest"
-    the shortest, "calls" how many there were.
+    A function computes and waits for its result. "ms" is the median time of a call over `blocks` blocks of about
+    `seconds` each, "fastest" the shortest time, and "calls" the number of calls.
     """
-    for calls in contenders.values():
+    for calls in implementations.values():
         for call in calls.values():
             call()  # compiles
-    times = {name: {what: [] for what in calls} for name, calls in contenders.items()}
+    times = {name: {what: [] for what in calls} for name, calls in implementations.items()}
     for _ in range(blocks):
-        for name, calls in contenders.items():
+        for name, calls in implementations.items():
             time.sleep(pause)
             for what, call in calls.items():
-                times[name][what] += block(call, seconds)
+                times[name][what] += time_block(call, seconds)
     return {name: {what: _summary(samples) for what, samples in of.items()} for name, of in times.items()}
 
 
-def block(call: Call, seconds: float) -> list[float]:
-    """Times (s) of repeated calls for as long as `seconds`, at least two after one that warms up and does not count."""
+def time_block(call: Thunk, seconds: float) -> list[float]:
+    """Times (s) of calls repeated for about `seconds`, at least two, after a warm-up call that is not counted."""
     first = _time(call)
     if first > LONG:
         return [first]
@@ -69,7 +69,7 @@ def block(call: Call, seconds: float) -> list[float]:
     return samples
 
 
-def _time(call: Call) -> float:
+def _time(call: Thunk) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -84,8 +84,8 @@ def _summary(samples: list[float]) -> dict[str, float]:
     }
 
 
-def processor_seconds() -> tuple[float, float, float]:
-    """Since the start: seconds of the clock, of all processors at work for anyone, and of this process alone."""
+def cpu_seconds() -> tuple[float, float, float]:
+    """Wall-clock seconds, busy CPU seconds of the whole machine, and CPU seconds of this process, so far."""
     path = Path("/proc/stat")
     if not path.exists():
         return time.perf_counter(), time.process_time(), time.process_time()
@@ -94,35 +94,35 @@ def processor_seconds() -> tuple[float, float, float]:
     return time.perf_counter(), user + nice + system + irq + soft + steal, time.process_time()
 
 
-def others_percent(before: tuple[float, float, float]) -> float:
-    """The part of the processors that other processes used since `before`, in percent; 0 where Linux does not tell."""
-    clock, everyone, own = (now - then for now, then in zip(processor_seconds(), before, strict=True))
+def background_load(before: tuple[float, float, float]) -> float:
+    """CPU usage by other processes since `before`, in percent of all cores; 0 where /proc is not available."""
+    clock, everyone, own = (now - then for now, then in zip(cpu_seconds(), before, strict=True))
     return round(max(100 * (everyone - own) / (clock * (os.cpu_count() or 1)), 0.0), 1)
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """exp of the mean logarithm."""
+    """The geometric mean."""
     return math.exp(statistics.fmean(map(math.log, values)))
 
 
 def matrix_peak(sizes: tuple[int, ...] = (1024, 1536), seconds: float = 0.3) -> float:
-    """The most multiply-adds that this machine does as matrix products, in 1e9 floating-point operations a second.
+    """Peak throughput of float32 matrix multiplication on this machine, in GFLOP/s.
 
-    float32, n x n by n x n, 2 n^3 operations; the fastest call over the sizes and over JAX and, on a CPU, PyTorch.
+    The fastest call over square matrices of several sizes (2 n^3 operations), by JAX and, on a CPU, by PyTorch.
     """
     best = 0.0
     for n in sizes:
         a = np.random.default_rng(0).standard_normal((n, n), np.float32)
         for product in _products(a):
             time.sleep(0.1)
-            best = max(best, 2e-9 * n**3 / min(block(product, seconds)))
+            best = max(best, 2e-9 * n**3 / min(time_block(product, seconds)))
     return best
 
 
-def _products(a: np.ndarray) -> list[Call]:
+def _products(a: np.ndarray) -> list[Thunk]:
     on_device = jnp.asarray(a)
     multiply = jax.jit(jnp.matmul)
-    products: list[Call] = [lambda: multiply(on_device, on_device).block_until_ready()]
+    products: list[Thunk] = [lambda: multiply(on_device, on_device).block_until_ready()]
     try:
         import torch
     except ImportError:
@@ -134,7 +134,7 @@ def _products(a: np.ndarray) -> list[Call]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The versions of Python and of those packages that are installed."""
+    """The versions of Python and of the installed packages among `packages`."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:

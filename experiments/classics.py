@@ -16,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -170,7 +170,7 @@ def im2col(quick: bool) -> Result:
     left, right = figure.subplots(1, 2, width_ratios=[1, 2.6])
     panel(left, x[:67, :67, 0], "corner of the red channel, three patches", grey=True)
     for colour, corner in ((ACCENT, (0, 0)), (BLUE, (4, 0)), (INK, (28, 0))):
-        frame = {"facecolor": "none", "edgecolor": colour, "linewidth": 2}
+        frame: dict[str, Any] = {"facecolor": "none", "edgecolor": colour, "linewidth": 2}
         left.add_patch(Rectangle((corner[0] - 0.5, corner[1] - 0.5), 11, 11, **frame))
         right.add_patch(Rectangle((corner[0] // 4 - 0.5, -0.5), 1, 121, **frame))
     red, shown = columns[::3], positions[1]
@@ -187,7 +187,8 @@ def dense_as_convolution(quick: bool) -> Result:
     """A network applied to a larger image: the same scores as on its crops, unless the network pads."""
     numbers: dict[str, Any] = {}
     gaps = {}
-    for name, padding in (("without padding", "VALID"), ("with padding", "SAME")):
+    paddings: dict[str, Literal["VALID", "SAME"]] = {"without padding": "VALID", "with padding": "SAME"}
+    for name, padding in paddings.items():
         layers = (("a", Conv2D(4, 3, padding=padding, activation="relu")), ("pool", MaxPool2D(2)))
         small = Network(name, Input((16, 16, 1)), (*layers, ("out", Dense(3))))
         params = small.init(jax.random.key(0))

@@ -21,8 +21,8 @@ from connection_schemes_networks import (
     planned,
 )
 from drawing import ACCENT, BLUE, FAINT, INK, new_figure
-from markdown import LEFT, RIGHT, software_and_machine, table
 from matplotlib.figure import Figure
+from tables import LEFT, RIGHT, software_and_machine, table
 
 import cnnjax
 

@@ -55,6 +55,7 @@ def schemes() -> tuple[Scheme, ...]:
         return replace(published, layers=layers)
 
     full = connections.full(6, 16)
+    unconnected: dict[str, Any] = {**vars(c3), "connections": None}
     return (
         Scheme(
             "table",
@@ -85,7 +86,7 @@ def schemes() -> tuple[Scheme, ...]:
             "Replicated",
             "Every C3 map reads all 6 S2 maps, but through one and the same 5 by 5 kernel. That equals a convolution "
             "of the sum of the maps: it cannot tell one map from another.",
-            connected(Replicated2D(**{**vars(c3), "connections": None})),
+            connected(Replicated2D(**unconnected)),
         ),
     )
 
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     page = options.out / "explore.html"
     page.write_text(build(trained, one_of_each(data), provenance(data, options)), encoding="utf-8")
-    record = {
+    record: dict[str, Any] = {
         "question": QUESTION,
         "environment": environment(),
         "config": configuration(options),
@@ -230,7 +231,8 @@ def describe_layer(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]
             return {"kind": "dense", "units": layer.units, **arrays}
         case RBF():
             return {"kind": "rbf", "codes": encode(np.asarray(layer.codes, "<f4"))}
-    raise SystemExit(f"The page does not know how to compute {layer}.")
+        case _:
+            raise SystemExit(f"The page does not know how to compute {layer}.")
 
 
 def encode(values: np.ndarray) -> str:

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     params = None
     try:
         for seed in seeds:
-            run = {"seed": seed, "history": []}
+            run: dict[str, Any] = {"seed": seed, "history": []}
             record["runs"].append(run)
             for epoch in train(network, data, options, seed):
                 params = epoch.state.params

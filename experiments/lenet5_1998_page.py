@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from drawing import ACCENT, BLUE, FAINT, INK, new_figure
 from lenet5_1998_plan import HEADLINES, OPEN, OTHERS, PLANS, SIZES, TARGETS, TRIED, Planned, runs_of
-from markdown import LEFT, RIGHT, mean_and_deviation, software_and_machine, table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from tables import LEFT, RIGHT, mean_and_deviation, software_and_machine, table
 
 CAPTIONS = {
     "passes": "Test and training error after each pass",

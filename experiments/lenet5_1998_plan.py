@@ -39,17 +39,15 @@ OTHERS = {
     "today, batch size 64, distorted": Planned(replace(BATCH_64, distorted=True)),
 }
 SIZES = {f"paper, {digits:,} digits": Planned(Paper(digits=digits)) for digits in (15_000, 30_000)}
-OPEN = {
-    f"open: {label}": Planned(Paper(**changes), on="held out")
-    for label, changes in {
-        "MAP, j = 10": {},
-        "MAP, j = 10, codes trained": {"codes": "trained"},
-        "MAP, j = 10, average in sub-sampling": {"window": "average"},
-        "MAP, j = 10, average, curvature of the MAP loss": {"window": "average", "curvature_of": "MAP"},
-        "MAP, j = 1, average": {"window": "average", "rubbish": 1.0},
-        "MAP, j = 10, initial weights within 2.4 / fan-in": {"start": "2.4 / fan-in", "passes": 2},
-    }.items()
-} | {
+CHOICES: dict[str, dict[str, Any]] = {
+    "MAP, j = 10": {},
+    "MAP, j = 10, codes trained": {"codes": "trained"},
+    "MAP, j = 10, average in sub-sampling": {"window": "average"},
+    "MAP, j = 10, average, curvature of the MAP loss": {"window": "average", "curvature_of": "MAP"},
+    "MAP, j = 1, average": {"window": "average", "rubbish": 1.0},
+    "MAP, j = 10, initial weights within 2.4 / fan-in": {"start": "2.4 / fan-in", "passes": 2},
+}
+OPEN = {f"open: {label}": Planned(Paper(**changes), on="held out") for label, changes in CHOICES.items()} | {
     f"open: MAP, j = 10, average, distortion strength {amount:g}": Planned(
         Paper(window="average", distorted=True, amount=amount), seeds, on="held out"
     )

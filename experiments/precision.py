@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from command_line import read_digits
-from markdown import LEFT, RIGHT, mean_and_deviation, software_and_machine, table
 from record import environment, make_folders, read_json, save_json, without_folders
+from tables import LEFT, RIGHT, mean_and_deviation, software_and_machine, table
 
 import cnnjax
 from cnnjax.training import TrainState, default_loss, error_rate, sample_order
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = read_digits(options.data)
     whole = (len(data.train_labels), options.passes, options.seeds)
     digits, passes, seeds = (320, 1, 1) if options.quick else whole
-    record = {
+    record: dict[str, Any] = {
         "question": QUESTION,
         "environment": environment(),
         "data": without_folders(data.source),

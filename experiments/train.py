@@ -134,7 +134,7 @@ def run(options: argparse.Namespace) -> None:
 
     np.savez(options.out / "parameters.npz", **{f"{n}.{k}": w for n, of in params.items() for k, w in of.items()})
     times = times or history.read(options.out / "times.jsonl")
-    record = {
+    record: dict[str, Any] = {
         "question": QUESTION,
         "environment": environment(),
         "config": configuration(options),

@@ -92,7 +92,12 @@ def trained(network: Network, options: argparse.Namespace) -> tuple[Any, np.ndar
     if not options.quick:
         steps = options.epochs * (len(data.train_labels) // 32)
         optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
-        settings = {"optimizer": optimizer, "epochs": options.epochs, "batch_size": 32, "seed": options.seed}
+        settings: dict[str, Any] = {
+            "optimizer": optimizer,
+            "epochs": options.epochs,
+            "batch_size": 32,
+            "seed": options.seed,
+        }
         for epoch in training.fit(network, data.train_images, data.train_labels, **settings):
             params = epoch.state.params
     label: int | None = options.digit

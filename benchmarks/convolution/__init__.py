@@ -1,1 +1,1 @@
-"""How fast is a convolution, in each direction, by each library and each method?"""
+"""Convolution benchmarks: every direction, library and method."""

@@ -1,6 +1,6 @@
-"""The three directions in float64 by NumPy, one matrix product a tap: what the results are held against.
+"""The three directions in float64 by NumPy, one matrix product per tap: the reference for the errors.
 
-`cnnjax.reference` is the same in plain loops, for which these shapes are too large.
+`cnnjax.reference` computes the same in plain loops, which are too slow for these shapes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def directions(shape: Shape, source: np.ndarray, w: np.ndarray, result: np.ndarr
 
 
 def error(computed: np.ndarray, exact: np.ndarray) -> float:
-    """The largest difference, as a fraction of the largest exact value."""
+    """The largest absolute difference divided by the largest absolute exact value."""
     return float(np.max(np.abs(computed.astype(np.float64) - exact)) / np.max(np.abs(exact)))
 
 
@@ -66,7 +66,7 @@ def _weight_gradient(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _windows(shape: Shape) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each tap, with where it reads of the padded image."""
+    """Each tap with the slice of the padded image that it reads."""
     for tap in itertools.product(*map(range, shape.kernel)):
         ends = (t + (n - 1) * shape.stride + 1 for t, n in zip(tap, shape.geometry.output, strict=True))
         yield tap, (slice(None), *(slice(t, end, shape.stride) for t, end in zip(tap, ends, strict=True)))

@@ -1,4 +1,4 @@
-"""What is measured of the contenders on a shape: time, error, compile time, memory, growth. Plain dicts, for JSON."""
+"""The measurements on a shape: time, error, compile time, memory, growth. They are plain dicts, for JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.convolution import exact
-from benchmarks.convolution.contenders import WHAT, build, why_not
+from benchmarks.convolution.implementations import PASSES, build, why_unsupported
 from benchmarks.convolution.shapes import Shape
 from cnnjax.operator.spec import DIRECTIONS
 
@@ -20,34 +20,36 @@ __all__ = ["errors", "growth", "programs", "slope", "times"]
 
 
 def times(
-    shape: Shape, names: Sequence[str], what: Sequence[str] = WHAT, *, dtype: str = "float32", **protocol: float
+    shape: Shape, names: Sequence[str], what: Sequence[str] = PASSES, *, dtype: str = "float32", **protocol: float
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """{contender: {direction: {"ms", "fastest", "calls"}}} of those contenders that serve the shape."""
-    built = {name: build(name, shape, dtype) for name in names if why_not(name, shape) is None}
-    calls = {name: {each: contender.calls[each] for each in what} for name, contender in built.items()}
-    return timing.alternate(calls, **protocol)  # type: ignore[arg-type]
+    """{implementation: {direction: {"ms", "fastest", "calls"}}} of the implementations that support the shape."""
+    built = {name: build(name, shape, dtype) for name in names if why_unsupported(name, shape) is None}
+    calls = {name: {each: implementation.calls[each] for each in what} for name, implementation in built.items()}
+    return timing.time_alternately(calls, **protocol)  # type: ignore[arg-type]
 
 
 def errors(shape: Shape, names: Sequence[str], dtype: str = "float32") -> dict[str, dict[str, float]]:
-    """{contender: {direction: largest difference from float64 as a fraction of the largest value}}."""
+    """{implementation: {direction: largest difference from float64 as a fraction of the largest value}}."""
     wanted = exact.directions(shape, *(np.asarray(jax.numpy.asarray(a, dtype)) for a in shape.arrays()))
     found: dict[str, dict[str, float]] = {}
     for name in names:
-        if why_not(name, shape) is None:
-            contender = build(name, shape, dtype)
-            found[name] = {d: float(f"{exact.error(contender.result(d), wanted[d]):.2g}") for d in DIRECTIONS}
+        if why_unsupported(name, shape) is None:
+            implementation = build(name, shape, dtype)
+            found[name] = {d: float(f"{exact.error(implementation.result(d), wanted[d]):.2g}") for d in DIRECTIONS}
     return found
 
 
-def programs(shape: Shape, names: Sequence[str], what: Sequence[str] = WHAT) -> dict[str, dict[str, dict[str, float]]]:
-    """{contender: {direction: {"trace_s", "compile_s", "temporary_mb", "total_mb"}}} of those that JAX compiles.
+def programs(
+    shape: Shape, names: Sequence[str], what: Sequence[str] = PASSES
+) -> dict[str, dict[str, dict[str, float]]]:
+    """{implementation: {direction: {"trace_s", "compile_s", "temporary_mb", "total_mb"}}} for implementations in JAX.
 
-    Temporary is what XLA's buffer assignment sets aside while the program runs; total adds arguments and results. What
-    a library that XLA calls allocates for itself is in neither.
+    Temporary memory is that of XLA's buffer assignment; the total adds arguments and results. Memory that a library
+    called by XLA allocates itself is in neither.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in names:
-        if why_not(name, shape) is not None:
+        if why_unsupported(name, shape) is not None:
             continue
         of_jax = build(name, shape).programs
         found |= {name: {each: _compiled(*of_jax[each]) for each in what}} if of_jax else {}
@@ -71,8 +73,8 @@ def _compiled(program: Any, arguments: tuple[Any, ...]) -> dict[str, float]:
 
 
 def growth(shapes: Mapping[int, Shape], names: Sequence[str], **protocol: float) -> dict[str, Any]:
-    """{contender: {direction: {"slope", "ms": {value: ms}}}}: how the time grows along an axis of shapes."""
-    rows = {value: times(shape, names, DIRECTIONS, **protocol) for value, shape in shapes.items()}
+    """{implementation: {direction: {"slope", "ms": {value: ms}}}}: growth of the time along an axis of shapes."""
+    rows = {value: times(shape, names, DIRECTIONS, dtype="float32", **protocol) for value, shape in shapes.items()}
 
     def grown(name: str, direction: str) -> dict[str, Any]:
         ms = {value: row[name][direction]["ms"] for value, row in rows.items()}
@@ -82,7 +84,7 @@ def growth(shapes: Mapping[int, Shape], names: Sequence[str], **protocol: float)
 
 
 def slope(points: dict[int, float]) -> float:
-    """The slope of the straight line through (log key, log value), by least squares.
+    """The slope of a least-squares line through (log key, log value).
 
     >>> round(slope({1: 3.0, 2: 12.0, 4: 48.0}), 6)
     2.0

@@ -1,13 +1,13 @@
-"""The record of a run as a page of tables, and the means under them."""
+"""The results page, and the geometric means on it, from the record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.convolution.contenders import STEP, WHAT
+from benchmarks.convolution.implementations import PASSES, STEP
 from benchmarks.convolution.loops import OUTSIDE
-from benchmarks.convolution.shapes import SIXTEEN
+from benchmarks.convolution.shapes import CORE_SHAPES
 from benchmarks.results import provenance, table
 from benchmarks.timing import geometric_mean
 from cnnjax.operator.spec import DIRECTIONS
@@ -18,54 +18,55 @@ Times = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 
 
 def cells(row: Mapping[str, Mapping[str, float]]) -> str:
-    """The times of one contender: "1.26 / 3.91 / 8.81"."""
-    return " / ".join(number(row[what]["ms"]) for what in WHAT if what in row)
+    """The times of one implementation: "1.26 / 3.91 / 8.81"."""
+    return " / ".join(number(row[what]["ms"]) for what in PASSES if what in row)
 
 
 def worst_in_a_loop(times: Mapping[str, float]) -> float:
-    """The slowest of the loops over the same step by itself."""
+    """The time in the slowest loop divided by the time outside a loop."""
     return max(ms for loop, ms in times.items() if loop != OUTSIDE) / times[OUTSIDE]
 
 
 def number(value: float) -> str:
-    """Three digits."""
+    """A number with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def ratios(rows: Times, names: Iterable[str], rival: str) -> dict[str, dict[str, float]]:
-    """{direction: {shape: time of auto / time of the rival}} over the shapes of `names` that both serve."""
-    found: dict[str, dict[str, float]] = {what: {} for what in WHAT}
+def ratios(rows: Times, names: Iterable[str], other: str) -> dict[str, dict[str, float]]:
+    """{direction: {shape: time of auto / time of the other}} over the shapes in `names` that both support."""
+    found: dict[str, dict[str, float]] = {what: {} for what in PASSES}
     for name in names:
         row = rows.get(name, {})
-        for what in WHAT:
-            if what in row.get("auto", {}) and what in row.get(rival, {}):
-                found[what][name] = row["auto"][what]["ms"] / row[rival][what]["ms"]
+        for what in PASSES:
+            if what in row.get("auto", {}) and what in row.get(other, {}):
+                found[what][name] = row["auto"][what]["ms"] / row[other][what]["ms"]
     return {what: of for what, of in found.items() if of}
 
 
 def means(rows: Times, names: Sequence[str]) -> Iterator[str]:
-    """For each rival the geometric means of auto's time over its time, and the shape where auto does worst."""
-    for rival in dict.fromkeys(n for row in rows.values() for n in row if n != "auto"):
-        found = ratios(rows, names, rival)
+    """Geometric means of the time of auto over that of each other implementation, and the worst shape for auto."""
+    for other in dict.fromkeys(n for row in rows.values() for n in row if n != "auto"):
+        found = ratios(rows, names, other)
         directions = {(name, d): r for d in DIRECTIONS for name, r in found.get(d, {}).items()}
         if not directions:
             continue
         parts = ", ".join(f"{d.replace('_', ' ')} {geometric_mean(of.values()):.3f}" for d, of in found.items())
         (shape, direction), worst = max(directions.items(), key=lambda item: item[1])
         yield (
-            f"auto / {rival}, geometric mean of {len(directions)}: {geometric_mean(directions.values()):.3f} ({parts})"
+            f"auto / {other}, geometric mean of {len(directions)}: {geometric_mean(directions.values()):.3f} ({parts})"
             f"; largest {worst:.2f}: {shape}, {direction.replace('_', ' ')}"
         )
 
 
 def page(record: Mapping[str, Any]) -> str:
-    """The whole page, from the record alone."""
+    """The whole page, from the record."""
     sections = [
         "# Convolution benchmarks",
         provenance(record, "benchmarks.convolution", "benchmarks-convolution"),
-        "Times are medians over alternating blocks of calls: each block calls one implementation, after a pause, so that "
-        'the thread pools of the libraries do not disturb each other. "Step" is the forward pass and both gradients in '
-        f"one program (in PyTorch, autograd). Other processes used {record['others_percent']} % of the CPU meanwhile.",
+        "Times are medians over alternating blocks of calls: each block calls one implementation, after a pause, so "
+        "that the thread pools of the libraries do not disturb each other. A step is the forward pass and both "
+        f"gradients in one program (in PyTorch, autograd). Other processes used {record['others_percent']} % of the "
+        "CPU meanwhile.",
         "Peak throughput of a float32 matrix multiplication on this machine, measured in the same run: "
         f"{record['peak_gflops']} GFLOP/s.",
     ]
@@ -81,7 +82,7 @@ def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) 
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     head = ["shape", *names]
     in_ms = [[shape, *(cells(row[n]) if n in row else "" for n in names)] for shape, row in rows.items()]
-    sixteen = [shape.name for shape in SIXTEEN]
+    sixteen = [shape.name for shape in CORE_SHAPES]
     against = [
         [
             shape,
@@ -108,15 +109,15 @@ def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) 
         table(["shape", *(n for n in names if n != "auto")], against),
         "\n".join(f"- {line}" for line in means(rows, sixteen)),
         f"## Throughput in percent of the matrix-multiplication peak, {dtype}",
-        "Arithmetic of the direct algorithm per second, in percent of the peak above. Winograd and FFT methods need fewer "
-        "operations, so they can exceed 100.",
+        "Arithmetic of the direct algorithm per second, in percent of the peak above. Winograd and FFT methods need "
+        "fewer operations, so they can exceed 100.",
         table(head, fractions),
     ]
 
 
 def _fractions(row: Mapping[str, Mapping[str, float]], operations: int, peak: float) -> list[float]:
-    done = {what: (3 if what == STEP else 1) * operations for what in WHAT}
-    return [done[what] / (row[what]["ms"] * 1e6 * peak) for what in WHAT if what in row]
+    done = {what: (3 if what == STEP else 1) * operations for what in PASSES}
+    return [done[what] / (row[what]["ms"] * 1e6 * peak) for what in PASSES if what in row]
 
 
 def _loops(found: Mapping[str, Any]) -> list[str]:
@@ -171,8 +172,8 @@ def _programs(found: Mapping[str, Any]) -> list[str]:
     return [
         "## Compile time and memory of the step",
         "Seconds to trace and compile; MB of temporary buffers that XLA allocates for the step / including arguments "
-        "and results. Memory that a library called by XLA (oneDNN, Eigen) allocates itself is not included; PyTorch does "
-        "not report it.",
+        "and results. Memory that a library called by XLA (oneDNN, Eigen) allocates itself is not included; PyTorch "
+        "does not report it.",
         table(["shape", *names], rows),
     ]
 
@@ -187,8 +188,8 @@ def _growth(found: Mapping[str, Any]) -> list[str]:
     return [
         "## Scaling with batch size, pixels and channels",
         "Slope of log time against log batch size, pixels or channels: forward / input gradient / weight gradient. The "
-        "number of multiplications grows with slope 1, and with slope 2 for the channels of the ungrouped family, where "
-        "input and output channels grow together.",
+        "number of multiplications grows with slope 1, and with slope 2 for the channels of the ungrouped family, "
+        "where input and output channels grow together.",
         table(["family", "with", *names], rows),
     ]
 

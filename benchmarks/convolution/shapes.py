@@ -1,4 +1,4 @@
-"""The convolutions of well-known networks that everything is measured on."""
+"""The convolutions that are measured, from well-known networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from cnnjax._core.shapes import Geometry, conv_geometry
 
-__all__ = ["GROWTH", "LOOPED", "SHAPES", "SIXTEEN", "Shape"]
+__all__ = ["CORE_SHAPES", "GROWTH_SHAPES", "LOOP_SHAPES", "SHAPES", "Shape"]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One convolution: a batch of images, a kernel, how it is applied. `transposed`: its adjoint, which maps y to x."""
+    """A convolution of a batch of images; with `transposed` its adjoint, which maps y to x."""
 
     name: str
     batch: int
@@ -29,12 +29,12 @@ class Shape:
 
     @property
     def axes(self) -> int:
-        """Spatial axes."""
+        """The number of spatial axes."""
         return len(self.size)
 
     @property
     def geometry(self) -> Geometry:
-        """Where the kernel reads."""
+        """The geometry of the convolution."""
         return conv_geometry("benchmark", self.size, self.kernel, stride=self.stride, padding=self.padding)
 
     @property
@@ -54,27 +54,27 @@ class Shape:
 
     @property
     def source(self) -> tuple[int, ...]:
-        """What is mapped: x, or y if transposed."""
+        """The shape of the input: x, or y if transposed."""
         return self.y if self.transposed else self.x
 
     @property
     def result(self) -> tuple[int, ...]:
-        """What it is mapped to."""
+        """The shape of the output."""
         return self.x if self.transposed else self.y
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions of one direction, where every tap falls inside the image."""
+        """Multiplications and additions of one direction, if every tap is inside the image."""
         return 2 * math.prod(self.y) * math.prod(self.w[:-1])
 
     def arrays(self, dtype: str = "float32", seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Normal numbers of the shapes source, w and result."""
+        """Normally distributed source, w and result."""
         random = np.random.default_rng(seed)
         source, w, result = (random.standard_normal(s, np.float32) for s in (self.source, self.w, self.result))
         return source.astype(dtype), w.astype(dtype), result.astype(dtype)
 
 
-SIXTEEN = (
+CORE_SHAPES = (
     Shape("LeNet-5 C1", 256, (32, 32), 1, (5, 5), 6),
     Shape("LeNet-5 C3", 256, (14, 14), 6, (5, 5), 16),
     Shape("LeNet-5 C5", 256, (5, 5), 16, (5, 5), 120),
@@ -94,23 +94,23 @@ SIXTEEN = (
 )
 
 SHAPES = (
-    *SIXTEEN,
+    *CORE_SHAPES,
     Shape("audio 1-D 4096 64", 8, (4096,), 64, (9,), 64, padding=4),
     Shape("video 3-D 16x28x28 32", 2, (16, 28, 28), 32, (3, 3, 3), 32, padding=1),
     Shape("transposed 4x4 8-16 256-128", 32, (16, 16), 128, (4, 4), 256, stride=2, padding=1, transposed=True),
     Shape("transposed 2x2 28-56 128-64", 8, (56, 56), 64, (2, 2), 128, stride=2, transposed=True),
 )
 
-LOOPED = (
-    Shape("28x28 3x3 64", 8, (28, 28), 64, (3, 3), 64, padding=1),  # that of jax issue 12868
-    *(s for s in SIXTEEN if s.name in ("LeNet-5 C3", "ResNet 28x28 3x3 128 /2", "MobileNet dw 56x56 128")),
+LOOP_SHAPES = (
+    Shape("28x28 3x3 64", 8, (28, 28), 64, (3, 3), 64, padding=1),  # the shape in jax issue 12868
+    *(s for s in CORE_SHAPES if s.name in ("LeNet-5 C3", "ResNet 28x28 3x3 128 /2", "MobileNet dw 56x56 128")),
 )
-"""What is measured inside loops."""
+"""The shapes measured inside loops."""
 
 _ORDINARY = Shape("3x3", 8, (32, 32), 32, (3, 3), 32, padding=1)
 _DEPTHWISE = Shape("depthwise 3x3", 8, (32, 32), 64, (3, 3), 64, padding=1, groups=64)
 
-GROWTH: dict[str, dict[str, dict[int, Shape]]] = {
+GROWTH_SHAPES: dict[str, dict[str, dict[int, Shape]]] = {
     "3x3": {
         "batch": {n: replace(_ORDINARY, batch=n) for n in (4, 8, 16, 32)},
         "pixels": {s * s: replace(_ORDINARY, size=(s, s)) for s in (16, 32, 64, 96)},
@@ -122,4 +122,4 @@ GROWTH: dict[str, dict[str, dict[int, Shape]]] = {
         "maps": {c: replace(_DEPTHWISE, c_in=c, c_out=c, groups=c) for c in (32, 64, 128, 256)},
     },
 }
-"""What the time grows with: for each family and axis, the shape for each value along the axis."""
+"""The shapes for the growth of the time: {family: {axis: {value: shape}}}."""

@@ -1,1 +1,1 @@
-"""How fast does LeNet-5 train on this machine, by each library?"""
+"""Training benchmarks: LeNet-5 in each library, and training steps on several devices."""

@@ -1,11 +1,11 @@
-"""LeNet-5 (tanh, average-pooling, softmax; Adam): images per second by cnnjax, flax, equinox and PyTorch.
+"""Training benchmark: images per second of LeNet-5 (tanh, average pooling, softmax, Adam) in each library.
 
     python -m benchmarks.training                                       # about two minutes on two cores
     python -m benchmarks.training --record docs/records/benchmarks-training.json \\
         --page docs/results/benchmarks-training.md
 
-Expected: cnnjax ahead of each at batch 32 and 256. Before anything is timed, all must compute the same losses from the
-same weights. The record holds versions, machine and every number; the page is written beside it. Seed 0.
+Expected: cnnjax is the fastest at batch sizes 32 and 256. All implementations must compute the same losses from the
+same weights before they are timed. Seed 0.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ import numpy as np
 import cnnjax
 from benchmarks import results, timing
 from benchmarks.training import overhead
-from benchmarks.training.networks import CONTENDERS, batch, weights
+from benchmarks.training.networks import IMPLEMENTATIONS, batch, weights
 from benchmarks.training.page import page
 from cnnjax.operator.tuning import machine
 
 STEPS = {1: 20, 32: 4, 256: 1}
-"""For each size of batch, the steps of one call: enough that a call takes some milliseconds."""
+"""Steps per timed call for each batch size, so that a call takes some milliseconds."""
 
 
 def main() -> None:
-    """Check that all compute the same, time them, print and record."""
-    parser = argparse.ArgumentParser("python -m benchmarks.training", description=__doc__.splitlines()[0])
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    """Check that all compute the same losses, time them, print and record."""
+    parser = argparse.ArgumentParser("python -m benchmarks.training", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--implementations", nargs="+", choices=IMPLEMENTATIONS, default=list(IMPLEMENTATIONS))
     parser.add_argument("--batches", nargs="+", type=int, choices=STEPS, default=list(STEPS))
-    parser.add_argument("--blocks", type=int, default=5, help="blocks for each contender (5)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="length of a block (0.5)")
-    parser.add_argument("--no-overhead", action="store_true", help="leave out import, trace and compile times")
+    parser.add_argument("--blocks", type=int, default=5, help="blocks per implementation (5)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a block, in seconds (0.5)")
+    parser.add_argument("--no-overhead", action="store_true", help="skip import, trace and compile times")
     results.add_options(parser)
     options = parser.parse_args()
     if results.report(options, page):
         return
-    found, missing = usable(options.contenders)
+    found, missing = usable(options.implementations)
     names = list(found)
     rates = {str(size): images_per_second(names, size, options.blocks, options.seconds) for size in options.batches}
     record: dict[str, Any] = {
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def usable(names: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """The losses of the contenders that run here, and for the others the error; raises if they differ from cnnjax's."""
+    """The losses of the implementations that run here, and the errors of the others; exits if losses differ."""
     wanted = losses("cnnjax")
     found: dict[str, list[float]] = {}
     missing: dict[str, str] = {}
@@ -80,19 +80,20 @@ def usable(names: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, str]
 
 def losses(name: str, steps: int = 4, size: int = 32) -> list[float]:
     """The losses of the first steps on one batch."""
-    step = CONTENDERS[name](weights())
+    step = IMPLEMENTATIONS[name](weights())
     x, labels = batch(size)
     return [float(step(x, labels)) for _ in range(steps)]
 
 
 def images_per_second(names: Sequence[str], size: int, blocks: int, seconds: float) -> tuple[dict[str, float], float]:
-    """For each contender the median rate of training steps on batches of a size; what others used meanwhile."""
+    """The median images per second of each implementation at a batch size, and the background load in percent."""
     x, labels = batch(size)
 
-    def call(name: str) -> timing.Call:
-        step = CONTENDERS[name](weights())
+    def call(name: str) -> timing.Thunk:
+        step = IMPLEMENTATIONS[name](weights())
 
         def several() -> None:
+            loss = None
             for _ in range(STEPS[size]):
                 loss = step(x, labels)
             jax.block_until_ready(loss)
@@ -101,11 +102,11 @@ def images_per_second(names: Sequence[str], size: int, blocks: int, seconds: flo
 
     calls = {name: {"step": call(name)} for name in names}
     for of in calls.values():
-        of["step"]()  # compiles, by other processes where PyTorch does
-    before = timing.processor_seconds()
-    times = timing.alternate(calls, blocks=blocks, seconds=seconds)
+        of["step"]()  # compiles; PyTorch does so in other processes
+    before = timing.cpu_seconds()
+    times = timing.time_alternately(calls, blocks=blocks, seconds=seconds)
     rates = {name: float(f"{1e3 * size * STEPS[size] / of['step']['ms']:.4g}") for name, of in times.items()}
-    return rates, timing.others_percent(before)
+    return rates, timing.background_load(before)
 
 
 def _overhead() -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The same LeNet-5 in each library: tanh, average-pooling, softmax, Adam; from the same weights, with the same loss.
+"""The same LeNet-5 in each library: tanh, average pooling, softmax, Adam, with the same initial weights and loss.
 
     32x32 -C1 5x5-> 6 -pool-> 6 -C3 5x5, all to all-> 16 -pool-> 16 -C5 5x5-> 120 -F6-> 84 -> 10
 
-Every library has its own layout, its own layers and, in JAX, one jitted step over plain arrays, which is the fastest
-way that each of them documents.
+Every library uses its own layout and layers and, in JAX, one jitted step over plain arrays, the fastest way that each
+documents.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 import optax
 
 from cnnjax.layers import AvgPool2D, Conv2D, Dense, Input, Network
+from cnnjax.operator import MethodName
 
-__all__ = ["CONTENDERS", "batch", "network", "step_of_jax", "weights"]
+__all__ = ["IMPLEMENTATIONS", "batch", "jax_step", "network", "weights"]
 
 RATE = 1e-3
 _CONVOLUTIONS = {"c1": (1, 6), "c3": (6, 16), "c5": (16, 120)}
@@ -46,11 +47,11 @@ def batch(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return random.standard_normal((size, 32, 32, 1), np.float32), random.integers(0, 10, size).astype(np.int32)
 
 
-def network(method: str = "auto") -> Network:
-    """LeNet-5 of cnnjax, its convolutions by a method."""
+def network(method: MethodName = "auto") -> Network:
+    """LeNet-5 in cnnjax, with a method for its convolutions."""
     convolution = Conv2D(6, 5, activation="tanh", method=method)
     return Network(
-        "LeNet-5, tanh, average-pooling, softmax",
+        "LeNet-5, tanh, average pooling, softmax",
         Input((32, 32, 1)),
         (
             ("c1", convolution),
@@ -64,7 +65,7 @@ def network(method: str = "auto") -> Network:
     )
 
 
-def step_of_jax(logits: Callable[[Any, jax.Array], jax.Array]) -> Any:
+def jax_step(logits: Callable[[Any, jax.Array], jax.Array]) -> Any:
     """The jitted step (params, optimizer state, images, labels) -> (params, optimizer state, loss)."""
     optimizer = optax.adam(RATE)
 
@@ -80,9 +81,9 @@ def step_of_jax(logits: Callable[[Any, jax.Array], jax.Array]) -> Any:
     return step
 
 
-def _running(logits: Callable[[Any, jax.Array], jax.Array], params: Any) -> Step:
-    """A step that remembers where it is."""
-    step, params = step_of_jax(logits), jax.tree.map(jnp.array, params)
+def _stateful(logits: Callable[[Any, jax.Array], jax.Array], params: Any) -> Step:
+    """A step that keeps its parameters and optimizer state between calls."""
+    step, params = jax_step(logits), jax.tree.map(jnp.array, params)
     state = optax.adam(RATE).init(params)
 
     def run(x: np.ndarray, labels: np.ndarray) -> jax.Array:
@@ -93,8 +94,8 @@ def _running(logits: Callable[[Any, jax.Array], jax.Array], params: Any) -> Step
     return run
 
 
-def _cnnjax(given: Weights, method: str = "auto") -> Step:
-    return _running(network(method).apply, given)
+def _cnnjax(given: Weights, method: MethodName = "auto") -> Step:
+    return _stateful(network(method).apply, given)
 
 
 def _flax(given: Weights) -> Step:
@@ -103,7 +104,8 @@ def _flax(given: Weights) -> Step:
     keys = nnx.Rngs(0)
     convolutions = {name: nnx.Conv(*maps, (5, 5), padding="VALID", rngs=keys) for name, maps in _CONVOLUTIONS.items()}
     dense = {name: nnx.Linear(*units, rngs=keys) for name, units in _DENSE.items()}
-    for name, layer in (convolutions | dense).items():
+    layers: dict[str, Any] = convolutions | dense
+    for name, layer in layers.items():
         layer.kernel[...], layer.bias[...] = jnp.asarray(given[name]["w"]), jnp.asarray(given[name]["b"])
 
     class LeNet(nnx.Module):
@@ -118,7 +120,7 @@ def _flax(given: Weights) -> Step:
             return self.output(nnx.tanh(self.f6(x)))
 
     graph, params = nnx.split(LeNet())
-    return _running(lambda params, x: nnx.merge(graph, params)(x), params)
+    return _stateful(lambda params, x: nnx.merge(graph, params)(x), params)
 
 
 def _equinox(given: Weights) -> Step:
@@ -144,7 +146,7 @@ def _equinox(given: Weights) -> Step:
         ]
     )
     params, rest = eqx.partition(model, eqx.is_inexact_array)
-    step = _running(lambda params, x: jax.vmap(eqx.combine(params, rest))(x), params)
+    step = _stateful(lambda params, x: jax.vmap(eqx.combine(params, rest))(x), params)
     return lambda x, labels: step(_channels_first(x), labels)
 
 
@@ -187,11 +189,11 @@ def _torch(given: Weights, *, compiled: bool = False) -> Step:
 
 
 def _channels_first(x: np.ndarray) -> np.ndarray:
-    """(N, H, W, 1) -> (N, 1, H, W): with one map only the shape changes."""
+    """(N, H, W, 1) -> (N, 1, H, W); with one channel only the shape changes."""
     return x.reshape(len(x), 1, *x.shape[1:3])
 
 
-CONTENDERS: dict[str, Callable[[Weights], Step]] = {
+IMPLEMENTATIONS: dict[str, Callable[[Weights], Step]] = {
     "cnnjax": _cnnjax,
     "cnnjax, method=lax": lambda given: _cnnjax(given, "lax"),
     "flax": _flax,
@@ -199,4 +201,4 @@ CONTENDERS: dict[str, Callable[[Weights], Step]] = {
     "torch": _torch,
     "torch, compiled": lambda given: _torch(given, compiled=True),
 }
-"""For each contender a function of the weights that returns the step (images, labels) -> loss."""
+"""{implementation: function of the initial weights that returns the step (images, labels) -> loss}."""

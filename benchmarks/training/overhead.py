@@ -1,4 +1,4 @@
-"""What cnnjax costs before anything runs: its import, the trace of a call, the compilation of a training step."""
+"""Overhead before the first step: importing cnnjax, tracing a convolution, compiling a training step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 
 import cnnjax
-from benchmarks.training.networks import RATE, batch, network, step_of_jax, weights
+from benchmarks.training.networks import RATE, batch, jax_step, network, weights
+from cnnjax.operator import MethodName
 
 __all__ = ["compile_seconds", "import_milliseconds", "trace_milliseconds"]
 
@@ -27,13 +28,13 @@ print(1e3 * (time.perf_counter() - start))
 
 
 def import_milliseconds(repeats: int = 7) -> float:
-    """The time that `import cnnjax` adds to `import jax`: the median over fresh interpreters."""
+    """The time of `import cnnjax` after `import jax`, the median over fresh interpreters."""
     run = lambda: subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True)  # noqa: E731
     return round(statistics.median(float(run().stdout) for _ in range(repeats)), 1)
 
 
 def trace_milliseconds(repeats: int = 30) -> dict[str, dict[str, float]]:
-    """{contender: {"trace", "lower"}}: medians for one convolution, 3 x 3, 8x56x56x64; "lower" is to StableHLO."""
+    """{implementation: {"trace", "lower"}}: median ms for a 3 x 3 convolution of 8x56x56x64; "lower" to StableHLO."""
     x, w = jnp.ones((8, 56, 56, 64)), jnp.ones((3, 3, 64, 64))
     numbers = ("NHWC", "HWIO", "NHWC")
     convolve: dict[str, Callable[..., Any]] = {
@@ -60,10 +61,10 @@ def compile_seconds(size: int, repeats: int = 3) -> dict[str, float]:
     """{method: seconds to trace and compile LeNet-5's training step}, the median of alternating repeats."""
     params = jax.tree.map(jnp.array, weights())
     arguments = (params, optax.adam(RATE).init(params), *batch(size))
-    found: dict[str, list[float]] = {"auto": [], "lax": []}
+    found: dict[MethodName, list[float]] = {"auto": [], "lax": []}
     for _ in range(repeats):
         for method, seconds in found.items():
             start = time.perf_counter()
-            step_of_jax(network(method).apply).lower(*arguments).compile()
+            jax_step(network(method).apply).lower(*arguments).compile()
             seconds.append(time.perf_counter() - start)
     return {method: round(statistics.median(seconds), 3) for method, seconds in found.items()}

@@ -1,4 +1,4 @@
-"""The record of a run as a page of tables."""
+"""The results page of the training benchmark, from the record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["page"]
 
 
 def page(record: Mapping[str, Any]) -> str:
-    """The whole page, from the record alone."""
+    """The whole page, from the record."""
     rates = record["images_per_second"]
     names = list(next(iter(rates.values())))
     sections = [

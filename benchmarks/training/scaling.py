@@ -1,11 +1,11 @@
-"""What does it cost to share a training step among devices, and what do they send each other?
+"""Data- and model-parallel training steps: communication volume, and overhead on simulated devices.
 
     python -m benchmarks.training.scaling                       # three minutes on two cores
     python -m benchmarks.training.scaling --record docs/records/benchmarks-scaling.json \\
         --page docs/results/benchmarks-scaling.md
 
-Expected: what a device sends with data=N is about twice the size of the parameters, however large N, in one exchange of
-gradients; on devices that one CPU plays, sharing out costs less than half of the rate of one device. Seed 0.
+Expected: with data=N a device sends about twice the size of the parameters, whatever N, to exchange the gradients; on
+devices simulated on one CPU the rate stays above half of that of one device. Seed 0.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import datetime
 import re
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,17 +29,17 @@ from cnnjax import training
 from cnnjax.operator.tuning import machine
 from cnnjax.training import meshes
 
-MEASURED = ("data=1", "data=2", "data=4", "data=8", "data=4,model=2")
-"""Meshes of devices that the CPU plays."""
-ON_PAPER = ("data=8", "data=64", "data=512", "data=4,model=2", "data=32,model=2", "data=256,model=2")
-"""Meshes whose program is compiled and read."""
-A_DEVICE = 32
-"""Images of a batch for each device along "data"."""
+MEASURED_MESHES = ("data=1", "data=2", "data=4", "data=8", "data=4,model=2")
+"""Meshes of simulated CPU devices that are timed."""
+COMPILED_MESHES = ("data=8", "data=64", "data=512", "data=4,model=2", "data=32,model=2", "data=256,model=2")
+"""Meshes whose compiled program is analysed."""
+IMAGES_PER_DEVICE = 32
+"""Images per device along the axis "data"."""
 
 
 @dataclass(frozen=True)
 class Collective:
-    """One exchange in a compiled program: its kind, the bytes of its result on a device, and among how many it is."""
+    """A collective in a compiled program: its kind, the bytes of its result per device, and the size of its group."""
 
     kind: str
     bytes: int
@@ -46,12 +47,12 @@ class Collective:
 
     @property
     def sent(self) -> float:
-        """Bytes that a device sends when they pass them around a ring, the least that any algorithm sends."""
+        """Bytes that a device sends with a ring algorithm, the lower bound."""
         others = (self.group - 1) / self.group
         return {
             "all-reduce": 2 * others * self.bytes,
             "all-gather": others * self.bytes,
-            "reduce-scatter": (self.group - 1) * self.bytes,  # the result is one part of what is summed
+            "reduce-scatter": (self.group - 1) * self.bytes,  # the result is one shard of the sum
             "all-to-all": others * self.bytes,
             "collective-permute": self.bytes,
         }[self.kind]
@@ -67,7 +68,7 @@ _GROUPS = re.compile(
 
 
 def collectives(program: str) -> list[Collective]:
-    """The exchanges of a compiled program, from its text.
+    """The collectives of a compiled program, from its text.
 
     >>> collectives("%x = f32[5,6]{1,0} all-reduce(f32[5,6]{1,0} %y), channel_id=1, replica_groups=[1,8]<=[8]")
     [Collective(kind='all-reduce', bytes=120, group=8)]
@@ -85,7 +86,7 @@ def collectives(program: str) -> list[Collective]:
 
 
 def _group(line: str) -> int:
-    """Among how many devices an exchange is, in any of the three ways in which XLA writes it."""
+    """The group size of a collective, in any of the three notations of XLA."""
     if "source_target_pairs=" in line:
         return 2
     groups = _GROUPS.search(line)
@@ -105,12 +106,12 @@ def _bytes(kind: str, shape: str) -> int:
 
 
 def main() -> None:
-    """Compile and read, measure, print and record."""
+    """Compile and analyse, measure, print and record."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.training.scaling", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--network", default="lenet5")
-    parser.add_argument("--no-times", action="store_true", help="only read the compiled programs")
+    parser.add_argument("--no-times", action="store_true", help="only analyse the compiled programs")
     results.add_options(parser)
     options = parser.parse_args()
     if results.report(options, page):
@@ -124,34 +125,34 @@ def main() -> None:
         "seed": 0,
         "network": network.name,
         "parameters_bytes": 4 * cnnjax.summary(network).num_parameters,
-        "images_a_device": A_DEVICE,
-        "on_paper": {axes: on_paper(network, axes) for axes in ON_PAPER},
-        "measured": {} if options.no_times else {axes: measured(network, axes) for axes in MEASURED},
+        "images_a_device": IMAGES_PER_DEVICE,
+        "on_paper": {axes: communication(network, axes) for axes in COMPILED_MESHES},
+        "measured": {} if options.no_times else {axes: weak_scaling(network, axes) for axes in MEASURED_MESHES},
     }
     print(page(record))
     results.save(options, record, page)
 
 
-def on_paper(network: cnnjax.Network, axes: str) -> dict[str, Any]:
-    """What a device sends in one step of a mesh, from the collectives of the compiled program."""
+def communication(network: cnnjax.Network, axes: str) -> dict[str, Any]:
+    """What a device sends in one step on a mesh, from the collectives of the compiled program."""
     mesh = meshes.make_mesh(axes)
     optimizer = optax.adam(1e-3)
     step = training.make_step(network, training.default_loss(network), optimizer, training.random_shift, mesh)
 
-    def begin() -> training.TrainState:
+    def initial_state() -> training.TrainState:
         params = network.init(jax.random.key(0))
         return training.TrainState(params, optimizer.init(params), jax.numpy.int32(0))
 
-    def spread(like: Any, sharding: Any) -> Any:
+    def with_shardings(like: Any, sharding: Any) -> Any:
         return jax.tree.map(lambda of, s: jax.ShapeDtypeStruct(of.shape, of.dtype, sharding=s), like, sharding)
 
-    state = jax.eval_shape(begin)
-    batch = A_DEVICE * mesh.shape["data"]
+    state = jax.eval_shape(initial_state)
+    batch = IMAGES_PER_DEVICE * mesh.shape["data"]
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     images = jax.ShapeDtypeStruct((batch, 28, 28), np.uint8, sharding=rows)
     labels = jax.ShapeDtypeStruct((batch,), np.uint8, sharding=rows)
-    state = spread(state, meshes.shardings(state, mesh))
-    found = collectives(step.lower(state, images, labels, jax.random.key(0)).compile().as_text())
+    state = with_shardings(state, meshes.shardings(state, mesh))
+    found = collectives(step.lower(state, images, labels, jax.random.key(0)).compile().as_text() or "")
     kinds = sorted({of.kind for of in found})
     return {
         "batch": batch,
@@ -162,10 +163,10 @@ def on_paper(network: cnnjax.Network, axes: str) -> dict[str, Any]:
     }
 
 
-def measured(network: cnnjax.Network, axes: str, steps: int = 8, epochs: int = 4) -> dict[str, Any]:
-    """Images per second on a mesh, and on one device that takes the same batch alone; medians over epochs."""
+def weak_scaling(network: cnnjax.Network, axes: str, steps: int = 8, epochs: int = 4) -> dict[str, Any]:
+    """Images per second on a mesh and on one device with the same global batch; medians over epochs."""
     mesh = meshes.make_mesh(axes)
-    batch = A_DEVICE * mesh.shape["data"]
+    batch = IMAGES_PER_DEVICE * mesh.shape["data"]
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (steps * batch, 28, 28)).astype(np.uint8)
     labels = random.integers(0, 10, steps * batch).astype(np.uint8)
@@ -177,8 +178,8 @@ def measured(network: cnnjax.Network, axes: str, steps: int = 8, epochs: int = 4
     return {"batch": batch, "devices": mesh.size, **rates, "part": round(rates["mesh"] / rates["alone"], 2)}
 
 
-def page(record: dict[str, Any]) -> str:
-    """The record as a page of tables."""
+def page(record: Mapping[str, Any]) -> str:
+    """The results page, from the record."""
     sections = [
         "# Data- and model-parallel training steps",
         provenance(record, "benchmarks.training.scaling", "benchmarks-scaling"),
@@ -208,8 +209,8 @@ def page(record: dict[str, Any]) -> str:
     if record["measured"]:
         sections += [
             "## Weak scaling on simulated CPU devices",
-            "Simulated devices share the same cores, so more of them cannot be faster. The ratio to one device with the "
-            "same batch shows the overhead of distributing the step.",
+            "Simulated devices share the same cores, so more of them cannot be faster. The ratio to one device with "
+            "the same batch shows the overhead of distributing the step.",
             table(
                 ["mesh", "devices", "batch", "images/s", "images/s, one device, same batch", "ratio"],
                 [

@@ -1,4 +1,4 @@
-"""The benchmark of the convolutions measures what it says: every contender computes the same thing."""
+"""The benchmark of the convolutions measures what it says: every implementation computes the same thing."""
 
 import json
 import sys
@@ -14,8 +14,8 @@ import cnnjax
 from benchmarks import timing
 from benchmarks.convolution import __main__ as main
 from benchmarks.convolution import exact, measure, page
-from benchmarks.convolution.contenders import LIBRARIES, STEP, build, why_not
-from benchmarks.convolution.shapes import GROWTH, SHAPES, SIXTEEN, Shape
+from benchmarks.convolution.implementations import LIBRARIES, STEP, build, why_unsupported
+from benchmarks.convolution.shapes import CORE_SHAPES, GROWTH_SHAPES, SHAPES, Shape
 from cnnjax import reference
 from cnnjax.operator.spec import DIRECTIONS
 
@@ -77,34 +77,34 @@ SERVED = [
 def test_every_contender_computes_the_same_directions(name, shape):
     if name in ("flax", "equinox", "torch", "torch-last"):
         pytest.importorskip(name.split("-")[0])
-    assert why_not(name, shape) is None
-    contender = build(name, shape)
+    assert why_unsupported(name, shape) is None
+    implementation = build(name, shape)
     wanted = exact.directions(shape, *shape.arrays())
     for direction in DIRECTIONS:
-        assert exact.error(contender.result(direction), wanted[direction]) < 3e-6, direction
-    assert [tuple(a.shape) for a in contender.calls[STEP]()] == [
-        tuple(contender.calls[direction]().shape) for direction in DIRECTIONS
+        assert exact.error(implementation.result(direction), wanted[direction]) < 3e-6, direction
+    assert [tuple(a.shape) for a in implementation.calls[STEP]()] == [
+        tuple(implementation.calls[direction]().shape) for direction in DIRECTIONS
     ]
 
 
 def test_what_is_not_measured_has_a_reason():
     depthwise = TINY[2]
-    assert "one group" in why_not("im2col", depthwise)
-    assert why_not("definition", SIXTEEN[8]) == "its program would hold 4608 products"
-    assert "no methods" in why_not("im2col", TINY[-1])
-    assert why_not("auto", TINY[-1]) is None
-    assert why_not("torch-last", TINY[3]) is not None
+    assert "one group" in why_unsupported("im2col", depthwise)
+    assert why_unsupported("definition", CORE_SHAPES[8]) == "its program would hold 4608 products"
+    assert "no methods" in why_unsupported("im2col", TINY[-1])
+    assert why_unsupported("auto", TINY[-1]) is None
+    assert why_unsupported("torch-last", TINY[3]) is not None
 
 
 def test_the_shapes_are_the_sixteen_and_more():
-    assert len(SIXTEEN) == 16
+    assert len(CORE_SHAPES) == 16
     assert len({shape.name for shape in SHAPES}) == len(SHAPES) >= 20
     assert {shape.axes for shape in SHAPES} == {1, 2, 3}
     assert any(shape.transposed for shape in SHAPES)
 
 
 def test_growth_varies_one_thing_at_a_time():
-    for axes in GROWTH.values():
+    for axes in GROWTH_SHAPES.values():
         for axis, shapes in axes.items():
             base = min(shapes)
             for value, shape in shapes.items():
@@ -124,17 +124,36 @@ def test_a_record_becomes_a_page(tmp_path, monkeypatch):
     """All parts on one tiny shape, in the record and on the page; measured again, it is added to."""
     shape = TINY[0]
     monkeypatch.setattr(main, "SHAPES", (shape, replace(shape, name="another")))
-    monkeypatch.setattr(main, "SIXTEEN", (shape,))
-    monkeypatch.setattr(main, "LOOPED", (shape,))
-    monkeypatch.setattr(main, "GROWTH", {"3x3": {"batch": {n: replace(shape, batch=n) for n in (1, 2)}}})
+    monkeypatch.setattr(main, "CORE_SHAPES", (shape,))
+    monkeypatch.setattr(main, "LOOP_SHAPES", (shape,))
+    monkeypatch.setattr(main, "GROWTH_SHAPES", {"3x3": {"batch": {n: replace(shape, batch=n) for n in (1, 2)}}})
     monkeypatch.setattr(main.timing, "matrix_peak", lambda: 100.0)
     file = tmp_path / "record.json"
-    few = ["--contenders", "auto", "lax", "--blocks", "1", "--seconds", "0.001", "--pause", "0", "--record", str(file)]
+    few = [
+        "--implementations",
+        "auto",
+        "lax",
+        "--blocks",
+        "1",
+        "--seconds",
+        "0.001",
+        "--pause",
+        "0",
+        "--record",
+        str(file),
+    ]
     few += ["--page", str(tmp_path / "page.md")]
     monkeypatch.setattr(main.cnnjax, "METHODS", ("lax", "im2col"))
     main.main([*few, "--only", "ordinary"])
     text = (tmp_path / "page.md").read_text()
-    for heading in ("Times", "Throughput in percent of the matrix-multiplication peak", "Every method", "Error", "Compile time", "Scaling"):
+    for heading in (
+        "Times",
+        "Throughput in percent of the matrix-multiplication peak",
+        "Every method",
+        "Error",
+        "Compile time",
+        "Scaling",
+    ):
         assert f"## {heading}" in text
     main.main([*few, "--only", "another", "--parts", "speed", "errors"])
     record = json.loads(file.read_text())
@@ -156,10 +175,16 @@ def test_ratios_and_means_are_those_of_the_times():
     assert page.ratios(rows, ["a"], "lax")["forward"] == {"a": 0.5}
 
 
+def test_the_page_is_that_of_the_record():
+    docs = Path(__file__).parents[2] / "docs"
+    record = json.loads((docs / "records" / "benchmarks-convolution.json").read_text())
+    assert page.page(record) == (docs / "results" / "benchmarks-convolution.md").read_text()
+
+
 def test_blocks_alternate_and_their_median_counts():
     order = []
     calls = {name: {"f": lambda name=name: order.append(name)} for name in "ab"}
-    found = timing.alternate(calls, blocks=2, seconds=0, pause=0)
+    found = timing.time_alternately(calls, blocks=2, seconds=0, pause=0)
     assert "".join(order) == "ab" + 2 * ("aaa" + "bbb")  # compile; then in each block one to warm up, and two
     assert found["a"]["f"]["calls"] == 4
     assert found["a"]["f"]["fastest"] <= found["a"]["f"]["ms"]

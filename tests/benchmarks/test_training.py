@@ -1,5 +1,6 @@
 """The benchmark of training compares the same network with itself."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.training.__main__ import losses
-from benchmarks.training.networks import CONTENDERS, batch, network, weights
+from benchmarks.training.networks import IMPLEMENTATIONS, batch, network, weights
 from benchmarks.training.page import page
 
 sys.path.pop(0)
@@ -28,7 +29,9 @@ def of_cnnjax():
 
 
 @pytest.mark.filterwarnings("ignore")  # what other libraries warn of
-@pytest.mark.parametrize("name", [name for name in CONTENDERS if "compiled" not in name])  # that one takes a minute
+@pytest.mark.parametrize(
+    "name", [name for name in IMPLEMENTATIONS if "compiled" not in name]
+)  # that one takes a minute
 def test_all_compute_the_same_losses(name, of_cnnjax):
     pytest.importorskip(name.split(",")[0])
     found = losses(name, steps=2, size=4)
@@ -44,6 +47,12 @@ def test_the_network_is_lenet5():
     like = jax.eval_shape(network().init, jax.random.key(0))
     assert jax.tree.map(np.shape, weights()) == jax.tree.map(lambda a: a.shape, like)
     assert [a.shape for a in batch(3)] == [(3, 32, 32, 1), (3,)]
+
+
+def test_the_page_is_that_of_the_record():
+    docs = Path(__file__).parents[2] / "docs"
+    record = json.loads((docs / "records" / "benchmarks-training.json").read_text())
+    assert page(record) == (docs / "results" / "benchmarks-training.md").read_text()
 
 
 def test_the_page_says_who_is_ahead():
@@ -64,4 +73,4 @@ def test_the_page_says_who_is_ahead():
     text = page(record)
     assert "| flax | 1,500 (2.00) |" in text
     assert "not measured: torch (ImportError: no)" in text
-    assert "at batch 32: 0.3 s, with method=\"lax\" 0.2 s (ratio 1.50)" in text
+    assert 'at batch 32: 0.3 s, with method="lax" 0.2 s (ratio 1.50)' in text

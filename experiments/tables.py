@@ -1,4 +1,4 @@
-"""What the result pages share: tables, means over seeds, and the sentence on versions and machine."""
+"""What the results pages share: tables, means over seeds, and the sentence on versions and machine."""
 
 from __future__ import annotations
 

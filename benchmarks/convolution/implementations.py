@@ -1,8 +1,8 @@
-"""The contenders: what each library computes for a shape, in its own layout and through its own public functions.
+"""The convolution of a shape by each library, in its own layout and through its own public functions.
 
-Layouts are converted before anything is timed. Each direction of a JAX contender is one jitted program, and the call
-waits for its results; PyTorch computes the forward pass without recording it, the gradients by the operator that its
-autograd calls, and the whole step through autograd.
+Layouts are converted before timing. Each pass of a JAX library is one jitted program, and the call waits for its
+results; PyTorch computes the forward pass in inference mode, the gradients by the operator that its autograd calls, and
+the whole step through autograd.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,15 @@ import numpy as np
 
 import cnnjax
 from benchmarks.convolution.shapes import Shape
-from cnnjax.operator import ConvSpec
+from cnnjax.operator import ConvSpec, MethodName
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.spec import DIRECTIONS
 
-__all__ = ["LIBRARIES", "STEP", "WHAT", "Contender", "build", "why_not"]
+__all__ = ["LIBRARIES", "PASSES", "STEP", "Implementation", "build", "why_unsupported"]
 
 STEP = "step"
-WHAT = (*DIRECTIONS, STEP)
-"""What is timed: each direction by itself, and the forward pass with both gradients in one program."""
+PASSES = (*DIRECTIONS, STEP)
+"""What is timed: each direction alone, and the step, which is the forward pass and both gradients in one program."""
 
 LIBRARIES = ("auto", "lax", "flax", "equinox", "torch", "torch-last")
 _MOST_TERMS = 128
@@ -36,55 +36,58 @@ _LAST = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DH
 
 @dataclass(frozen=True)
 class Layout:
-    """A library's order of axes: permutations of (N, *size, C) and (*kernel, I, O); whether it flips the kernel."""
+    """A library's axis order, as permutations of (N, *size, C) and (*kernel, I, O), and whether it flips the kernel."""
 
     image: tuple[int, ...]
     weights: tuple[int, ...]
     flip: bool = False
 
     def native(self, what: str, a: np.ndarray) -> np.ndarray:
-        """An array of ours, "w" or an image, as the library has it."""
+        """An array in our layout ("w" or an image) in that of the library."""
         if what == "w" and self.flip:
-            a = np.flip(a, range(a.ndim - 2))
+            a = np.flip(a, tuple(range(a.ndim - 2)))
         return np.ascontiguousarray(np.transpose(a, self.weights if what == "w" else self.image))
 
     def ours(self, what: str, a: np.ndarray) -> np.ndarray:
-        """Its array as we have it."""
+        """An array of the library in our layout."""
         a = np.transpose(a, np.argsort(self.weights if what == "w" else self.image))
-        return np.flip(a, range(a.ndim - 2)) if what == "w" and self.flip else a
+        return np.flip(a, tuple(range(a.ndim - 2))) if what == "w" and self.flip else a
 
 
 @dataclass(frozen=True)
-class Contender:
-    """For each of WHAT a call that computes it and waits; for JAX also the jitted program and its arguments."""
+class Implementation:
+    """A function for each of PASSES that computes it and waits; for JAX also the jitted program and its arguments."""
 
     calls: Mapping[str, Callable[[], Any]]
     layout: Layout
     programs: Mapping[str, tuple[Any, tuple[Any, ...]]]
 
     def result(self, direction: str) -> np.ndarray:
-        """What a direction computes, in our layout."""
+        """The result of a direction, in our layout."""
         value = self.calls[direction]()
         value = value.float().cpu().numpy() if hasattr(value, "cpu") else np.asarray(value)
         return self.layout.ours("w" if direction == "weight_gradient" else "image", value)
 
 
-def why_not(name: str, shape: Shape) -> str | None:
-    """The reason why a contender is not measured on a shape, or None."""
+def why_unsupported(name: str, shape: Shape) -> str | None:
+    """Why an implementation does not support a shape, or None if it does."""
+    method = cast(MethodName, name)
     if name in BY_NAME and name != "lax":
         if shape.transposed:
             return "conv2d_transpose has no methods"
         terms = math.prod(shape.w[:-1])
         if name == "definition" and terms > _MOST_TERMS:
             return f"its program would hold {terms} products"
-        return BY_NAME[name].refuses(ConvSpec(shape.geometry, shape.batch, shape.c_in, shape.c_out, shape.groups, name))
+        return BY_NAME[method].refuses(
+            ConvSpec(shape.geometry, shape.batch, shape.c_in, shape.c_out, shape.groups, method)
+        )
     if name == "torch-last" and shape.axes == 1:
         return "PyTorch has no channels-last format for one axis"
     return None
 
 
-def build(name: str, shape: Shape, dtype: str = "float32") -> Contender:
-    """A contender on a shape: "auto", a method of cnnjax, "lax", "flax", "equinox", "torch" or "torch-last"."""
+def build(name: str, shape: Shape, dtype: str = "float32") -> Implementation:
+    """An implementation for a shape: "auto", a method of cnnjax, "lax", "flax", "equinox", "torch" or "torch-last"."""
     if name in ("torch", "torch-last"):
         return _torch(shape, dtype, last=name == "torch-last")
     if name == "equinox":
@@ -98,17 +101,17 @@ def _last(shape: Shape) -> Layout:
 
 
 def _first(shape: Shape, *, oi: bool, flip: bool = False) -> Layout:
-    """Channels first. `oi`: the weights are (maps of the result, maps of the source, *kernel), else the reverse."""
+    """Channels first. With `oi` the weights are (result channels, source channels, *kernel), otherwise swapped."""
     space = tuple(range(shape.axes))
     of_source, of_result = (shape.axes + 1, shape.axes) if shape.transposed else (shape.axes, shape.axes + 1)
     maps = (of_result, of_source) if oi else (of_source, of_result)
     return Layout((0, shape.axes + 1, *(a + 1 for a in space)), (*maps, *space), flip)
 
 
-# --- JAX: a function (image, weights) -> image of each library
+# --- JAX: a function (image, weights) -> image for each library
 
 
-def _of_jax(convolve: Callable[..., Any], layout: Layout, shape: Shape, dtype: str) -> Contender:
+def _of_jax(convolve: Callable[..., Any], layout: Layout, shape: Shape, dtype: str) -> Implementation:
     arrays = zip(("image", "w", "image"), shape.arrays(seed=0), strict=True)
     x, w, y = (jnp.asarray(layout.native(what, a), dtype) for what, a in arrays)
 
@@ -133,15 +136,15 @@ def _of_jax(convolve: Callable[..., Any], layout: Layout, shape: Shape, dtype: s
         return arrays
 
     calls = {direction: call(*programs[direction]) for direction in DIRECTIONS}
-    return Contender({**calls, STEP: call_step}, layout, programs)
+    return Implementation({**calls, STEP: call_step}, layout, programs)
 
 
 def _cnnjax(shape: Shape, method: str) -> Callable[..., Any]:
     settings: dict[str, Any] = {"stride": shape.stride, "padding": shape.padding, "groups": shape.groups}
     if shape.transposed:
-        extra = _output_padding(shape)
-        return lambda y, w: cnnjax.conv2d_transpose(y, w, output_padding=extra, **settings)
-    return lambda x, w: _CONVOLVE[shape.axes](x, w, method=method, **settings)
+        settings["output_padding"] = _output_padding(shape)
+        return lambda y, w: cnnjax.conv2d_transpose(y, w, **settings)
+    return lambda x, w: _CONVOLVE[shape.axes](x, w, **settings, method=cast(MethodName, method))
 
 
 def _lax(shape: Shape) -> Callable[..., Any]:
@@ -193,16 +196,16 @@ def _equinox(shape: Shape) -> Callable[..., Any]:
 
 
 def _output_padding(shape: Shape) -> tuple[int, ...]:
-    """How much larger the result of a transposed convolution is than the smallest that has these positions."""
-    reading = shape.geometry
+    """How much larger the result of a transposed convolution is than the smallest one with these positions."""
+    geometry = shape.geometry
     return tuple(
         n - ((positions - 1) * shape.stride + e - 2 * shape.padding)
-        for n, positions, e in zip(reading.size, reading.output, reading.extent, strict=True)
+        for n, positions, e in zip(geometry.size, geometry.output, geometry.extent, strict=True)
     )
 
 
 def _pads_of_transpose(shape: Shape) -> tuple[tuple[int, int], ...]:
-    """The zeros around the dilated image, as lax and flax ask for them."""
+    """The padding of the dilated image that lax and flax expect."""
     before = [e - 1 - shape.padding for e in shape.geometry.extent]
     return tuple((b, b + extra) for b, extra in zip(before, _output_padding(shape), strict=True))
 
@@ -210,7 +213,7 @@ def _pads_of_transpose(shape: Shape) -> tuple[tuple[int, int], ...]:
 # --- PyTorch
 
 
-def _torch(shape: Shape, dtype: str, *, last: bool) -> Contender:
+def _torch(shape: Shape, dtype: str, *, last: bool) -> Implementation:
     import torch
 
     device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
@@ -224,7 +227,7 @@ def _torch(shape: Shape, dtype: str, *, last: bool) -> Contender:
         x, w, y = (a.to(memory_format=order) for a in (x, w, y))
     each = [shape.axes * [n] for n in (shape.stride, shape.padding, 1)]
     extra = list(_output_padding(shape)) if shape.transposed else [0] * shape.axes
-    settings = (*each, shape.transposed, extra, shape.groups)
+    settings: Any = (*each, shape.transposed, extra, shape.groups)
     x_, w_ = (a.clone(memory_format=torch.preserve_format).requires_grad_() for a in (x, w))
 
     def waiting(compute: Callable[[], Any]) -> Callable[[], Any]:
@@ -255,4 +258,4 @@ def _torch(shape: Shape, dtype: str, *, last: bool) -> Contender:
         return result.detach(), *torch.autograd.grad(result, (x_, w_), y)
 
     computed = {"forward": forward, "input_gradient": gradient(0), "weight_gradient": gradient(1), STEP: step}
-    return Contender({what: waiting(compute) for what, compute in computed.items()}, layout, {})
+    return Implementation({what: waiting(compute) for what, compute in computed.items()}, layout, {})

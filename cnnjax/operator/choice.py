@@ -9,7 +9,7 @@ An exported or partitioned program ("any cpu") uses only what every machine has 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 from jax.typing import DTypeLike
@@ -20,14 +20,19 @@ from cnnjax.operator.methods.shift import saves_padding
 from cnnjax.operator.spec import ConvSpec, Direction, MethodName, Platform, is_cpu, widest
 from cnnjax.operator.unfused import unfused
 
-__all__ = ["REQUESTED", "Choice", "choose", "compute"]
+__all__ = ["REQUESTED", "Choice", "choose", "compute", "default_platform"]
 
 REQUESTED = "asked for"
 """The reason for a method that the caller, or a measurement, named."""
 
 
 class Choice(NamedTuple):
-    """The method that computes a direction, and the reason in a few words."""
+    """The method that computes a direction, and the reason in a few words.
+
+    Attributes:
+        method: a name in `cnnjax.METHODS`.
+        reason: why it was chosen.
+    """
 
     method: MethodName
     reason: str
@@ -69,6 +74,12 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
         if BY_NAME["space_to_depth"].refuses(spec) is None:
             return Choice("space_to_depth", "few input maps and a stride: other products are too thin")
     return Choice("lax", "an ordinary convolution")
+
+
+def default_platform() -> Platform:
+    """The platform of JAX's default backend."""
+    backend = jax.default_backend()
+    return cast(Platform, {"gpu": "cuda"}.get(backend, backend))
 
 
 def _is_plain_2d(spec: ConvSpec) -> bool:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-import jax
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from cnnjax._core.messages import describe, type_error, value_error
-from cnnjax._core.shapes import AXES, Padding, check_maps
+from cnnjax._core.shapes import Padding
 from cnnjax.conv.settings import Connections, ConvSettings
 from cnnjax.conv.tables import blocks_for, check_matrix
-from cnnjax.operator import ConvSpec, MethodName, Tuned, check_method, choices
-from cnnjax.operator.choice import Choice
+from cnnjax.operator import MethodName, Tuned, check_method, choices
+from cnnjax.operator.choice import Choice, default_platform
 from cnnjax.operator.spec import Direction, Platform
 
-__all__ = ["Explanation", "default_platform", "explain", "spec_of_shapes"]
+__all__ = ["Choice", "Explanation", "explain"]
 
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """The method chosen for each direction, with the reason, and what became of the others. Prints as a table.
+    """The method chosen for each direction and why, and the methods that were not chosen. Prints as a table.
 
     Attributes:
         platform: the platform that it is about.
@@ -101,38 +97,9 @@ def explain(
             groups = len(blocks.inputs)
             w_shape = (*w_shape[:-2], w_shape[-2] // groups, w_shape[-1])
     settings = ConvSettings(stride, padding, dilation, groups)
-    spec = spec_of_shapes("explain", x_shape, w_shape, settings, dtype)
+    spec = settings.spec("explain", x_shape, w_shape, dtype)
     platform = default_platform() if platform is None else platform
     chosen, reasons = choices("explain", spec, method, platform)
     refused: dict[MethodName, str] = {name: reason for name, reason in reasons.items() if reason is not None}
     used = {name for name, _ in chosen.values()}
     return Explanation(platform, chosen, refused, tuple(name for name in reasons if name not in {*refused, *used}))
-
-
-def default_platform() -> Platform:
-    """The platform of JAX's default backend."""
-    backend = jax.default_backend()
-    return cast(Platform, {"gpu": "cuda"}.get(backend, backend))
-
-
-def spec_of_shapes(caller: str, x_shape: Any, w_shape: Any, settings: ConvSettings, dtype: DTypeLike) -> ConvSpec:
-    """Return the `ConvSpec` of a convolution of arrays of these shapes.
-
-    Raises TypeError and ValueError, for the function `caller`, if they do not fit.
-    """
-    for argument, shape in (("x_shape", x_shape), ("w_shape", w_shape)):
-        if not isinstance(shape, (tuple, list)) or not all(isinstance(n, int) for n in shape):
-            fix = "pass a tuple such as x.shape"
-            raise type_error(caller, argument, got=describe(shape), expected="integers", fix=fix)
-    if len(w_shape) - 2 not in AXES or len(x_shape) != len(w_shape):
-        raise value_error(
-            caller,
-            "x_shape",
-            got=f"{tuple(x_shape)} with a w_shape of {tuple(w_shape)}",
-            expected="(N, *size, C_in) and (*kernel, C_in / groups, C_out), with one to three spatial axes",
-            fix="give x_shape its batch axis",
-        )
-    groups = check_maps(caller, x_shape, w_shape, settings.groups)
-    geometry = settings.geometry(caller, x_shape[1:-1], w_shape[:-2])
-    geometry = geometry if geometry.boundary == "zero" else geometry.after_padding()
-    return ConvSpec(geometry, x_shape[0], x_shape[-1], w_shape[-1], groups, dtype=jnp.dtype(dtype))

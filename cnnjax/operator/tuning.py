@@ -26,8 +26,7 @@ from cnnjax._version import __version__
 from cnnjax.conv.settings import ConvSettings
 from cnnjax.errors import DataError, DataNotFoundError
 from cnnjax.operator import METHODS, check_served, primitives
-from cnnjax.operator.choice import choose
-from cnnjax.operator.explanation import default_platform, spec_of_shapes
+from cnnjax.operator.choice import choose, default_platform
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, MethodName
 from cnnjax.operator.tuned import Measurement, Timed, Tuned
@@ -95,7 +94,7 @@ def tune(
     Frigo and Johnson 1998, "FFTW: an adaptive software architecture for the FFT", whose "wisdom" is such a file.
     """
     settings = ConvSettings(stride, padding, dilation, groups)
-    spec = spec_of_shapes("tune", x_shape, w_shape, settings, _checked_dtype(dtype))
+    spec = settings.spec("tune", x_shape, w_shape, _checked_dtype(dtype))
     names = _candidates(spec, methods)
     _check_seconds(seconds)
     before = _read("tune", Path(file)) if file is not None and Path(file).exists() else None
@@ -286,7 +285,7 @@ def _from_json(entry: Mapping[str, Any]) -> Measurement:
     """Parse an entry of the file; raises one of several exceptions if it is damaged."""
     padding = tuple(map(tuple, entry["padding"]))
     settings = ConvSettings(entry["stride"], padding, entry["dilation"], entry["groups"])
-    spec = spec_of_shapes("tuned", tuple(entry["x"]), tuple(entry["w"]), settings, entry["dtype"])
+    spec = settings.spec("tuned", tuple(entry["x"]), tuple(entry["w"]), entry["dtype"])
     timed: list[Timed] = []
     for direction in DIRECTIONS:
         method, times = entry[direction]["method"], entry[direction]["ms"]

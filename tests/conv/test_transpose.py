@@ -13,7 +13,6 @@ import cnnjax
 from cnnjax import METHODS, reference
 from cnnjax import connections as tables
 from cnnjax.conv import ConvSettings
-from cnnjax.operator.explanation import spec_of_shapes
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.spec import DIRECTIONS
 
@@ -124,7 +123,7 @@ def serving(x_shape, w_shape, settings):
     found = {}
     for method in METHODS:
         dtype = "float32" if method == "onednn" else "float64"
-        spec = spec_of_shapes("test", x_shape, w_shape, ConvSettings(**settings), dtype)
+        spec = ConvSettings(**settings).spec("test", x_shape, w_shape, dtype)
         if BY_NAME[method].refuses(spec) is None:
             found[method] = dtype
     return {"auto": "float64", **found}

@@ -1,4 +1,4 @@
-"""``python -m cnnjax.check``: the command line of gradient verification, ``cnnjax.gradients.__main__``."""
+"""``python -m cnnjax.check``: verify the gradient of a function from the command line (`cnnjax.gradients.__main__`)."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Planted bugs, each with its repaired twin: what is wrong is known by construction, not by any checker."""
+"""Planted bugs, each with its repaired twin: what is wrong is known by construction, not from any checker."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ def right(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda args, y: jax.vjp(f, *args)[1](y)
 
 
-# --- The functions under test
-# ------------------------------------------------------------------------------------
+# Functions under test
 
 
 def square(x):
@@ -131,8 +130,7 @@ BASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "solve": (solve, (SQUARE, normal(4))),
 }
 
-# --- Faults that can be planted in any rule
-# ----------------------------------------------------------------------
+# Faults that can be planted in any rule
 
 
 def every_leaf(change: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -182,8 +180,7 @@ def planted() -> Iterator[Bug]:
             yield Bug(f"{name}: {fault}", bad, ruled(f, bwd), args)
 
 
-# --- Bugs that people write
-# --------------------------------------------------------------------------------------
+# Bugs that people write
 
 
 def written() -> Iterator[Bug]:
@@ -487,7 +484,7 @@ def written() -> Iterator[Bug]:
 
 
 def lawless() -> Iterator[Bug]:
-    """Yield rules that break a law, or that are wrong at second order only."""
+    """Yield rules that fail a consistency check, or that are wrong at second order only."""
 
     def bug(name, f, bad, args, order=1):
         return Bug(name, ruled(f, bad), ruled(f, right(f)), args, order)
@@ -604,7 +601,7 @@ def lawless() -> Iterator[Bug]:
 
 
 def tangentless_value(offset: float) -> Callable[..., Any]:
-    """Return sin, whose forward rule returns another value than the function."""
+    """Return sin with a forward rule that returns another value than the function."""
     g = jax.custom_vjp(jnp.sin)
     g.defvjp(lambda x: (jnp.sin(x) + offset, x), lambda x, y: (jnp.cos(x) * y,))
     return g

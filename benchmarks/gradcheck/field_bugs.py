@@ -1,4 +1,4 @@
-"""Bugs as they come from the field: layers, losses, loops, solvers and rules with a memory, each with its twin."""
+"""Bugs as they occur in practice: layers, losses, loops, solvers, rules with state. Each has its repaired twin."""
 
 from __future__ import annotations
 
@@ -807,7 +807,7 @@ def habits() -> Iterator[Bug]:
 
 
 def overwritten():
-    """Return the sine with a rule whose residual is that of the last forward pass, whichever pass it belongs to."""
+    """Return sin with a rule whose residual is that of the last forward pass, whichever pass it belongs to."""
     left: dict[str, Any] = {}
 
     def forward(x):
@@ -820,7 +820,7 @@ def overwritten():
 
 
 def held(factor: float):
-    """Return a * b with a reverse rule that asks whether b moves, and is off by a factor where it does not."""
+    """Return a * b with a reverse rule that is wrong by a factor where b is held constant (``symbolic_zeros``)."""
     f = jax.custom_vjp(lambda a, b: a * b)
 
     def forward(a, b):
@@ -834,7 +834,7 @@ def held(factor: float):
 
 
 def symbolic(wrong: float):
-    """Return sin(a) * b with a forward rule that looks at which tangents are known to be zero."""
+    """Return sin(a) * b with a forward rule that asks which tangents are zero (``symbolic_zeros``)."""
     f = jax.custom_jvp(lambda a, b: jnp.sin(a) * b)
 
     def jvp(primals, tangents):

@@ -1,4 +1,4 @@
-"""Right but hard functions as they come from the field: whole losses, loops, samplers, odd arguments."""
+"""Correct functions that are hard to verify, as they occur in practice: losses, loops, samplers, unusual arguments."""
 
 from __future__ import annotations
 

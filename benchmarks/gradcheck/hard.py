@@ -1,4 +1,4 @@
-"""Right functions that are hard to verify: their derivatives follow from mathematics or a convention."""
+"""Correct functions that are hard to verify: their derivatives follow from mathematics or a convention."""
 
 from __future__ import annotations
 

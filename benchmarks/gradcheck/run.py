@@ -1,17 +1,17 @@
-"""Which gradient checker can be trusted?  Plant bugs, repair them, add hard functions that are right, and count.
+"""Which gradient checker can be trusted? Plant bugs, repair them, add correct functions that are hard, and count.
 
-Question: of the planted bugs, how many does each checker catch while accepting the repaired twin, and how many right
-functions does it reject?  Expected: cnnjax catches all and rejects none.  Run time: about half an hour on one core.
+Question: of the planted bugs, how many does each checker catch while accepting the repaired twin, and how many correct
+functions does it reject? Expected: cnnjax catches all and rejects none. Run time: about half an hour on one core.
 
     python benchmarks/gradcheck/run.py [--only cnnjax torch] [--cases START:STOP:STEP] [--json PART]
     python benchmarks/gradcheck/run.py --add PART... [--json ALL]     # the table of several parts
 
-The labels come from how the functions were made (bugs.py, hard.py and field_bugs.py, field_hard.py), not from any
-checker.  The checkers take turns case by case, so that whatever else the machine does hits all alike; the seconds are
-of the processor, compilation included, and so is the median.  torch checks the same rules through a bridge: a
-torch.autograd.Function whose backward is jax.vjp in float64.  It has no order 2 here, and a case with more than 5000
-numbers counts as not caught in slow mode, where it would run for hours.  Whoever takes more than two minutes of the
-processor for one case is stopped, and that counts as a crash.
+The labels follow from how the functions were made (bugs.py, hard.py, field_bugs.py, field_hard.py), not from any
+checker. The checkers take turns case by case, so that other load on the machine affects all alike; seconds and medians
+are CPU time, compilation included. torch checks the same rules through a bridge: a torch.autograd.Function whose
+backward is jax.vjp in float64. It has no order 2 here, and a case with more than 5000 numbers counts as a crash in slow
+mode, where it would run for hours. A checker that takes more than two minutes of CPU time for a case is stopped, and
+that counts as a crash.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from hard import hard_functions
 
 from cnnjax.gradients import check_grads
 
-LIMIT = 120  # seconds of the processor
+LIMIT = 120  # seconds of CPU time
 
 
 class OutOfTimeError(BaseException):
-    """Not an Exception, so that no checker takes it for one of the function's."""
+    """Not an Exception, so that no checker mistakes it for one that the function raised."""
 
 
-def ours(f, args, order):
+def by_cnnjax(f, args, order):
     check_grads(f, args, order)
 
 
-def of_jax(f, args, order):
+def by_jax(f, args, order):
     jax.test_util.check_grads(f, args, order)
 
 
-def of_jax_reverse(f, args, order):
+def by_jax_reverse(f, args, order):
     jax.test_util.check_grads(f, args, max(order, 2), modes=("rev",))
 
 
-def of_torch(fast: bool) -> Callable[..., None]:
+def by_torch(fast: bool) -> Callable[..., None]:
     def check(f, args, order):
         import torch
 
@@ -95,16 +95,16 @@ def of_torch(fast: bool) -> Callable[..., None]:
 
 
 CHECKERS: dict[str, Callable[..., None]] = {
-    "cnnjax": ours,
-    "jax": of_jax,
-    "jax, reverse, order 2": of_jax_reverse,
-    "torch": of_torch(fast=False),
-    "torch, fast": of_torch(fast=True),
+    "cnnjax": by_cnnjax,
+    "jax": by_jax,
+    "jax, reverse, order 2": by_jax_reverse,
+    "torch": by_torch(fast=False),
+    "torch, fast": by_torch(fast=True),
 }
 
 
 def cases() -> list[tuple[str, str, Any]]:
-    """Return the name of every function to check, what it is ("bug", "twin" or "hard"), and the function."""
+    """Return the name of every case, its kind ("bug", "twin" or "hard"), and (function, arguments, order)."""
     found = []
     for bug in (*bugs(), *field_bugs()):
         for kind, f in (("bug", bug.bad), ("twin", bug.good)):
@@ -114,7 +114,7 @@ def cases() -> list[tuple[str, str, Any]]:
 
 
 def outcome(check: Callable[..., None], f: Any, args: Any, order: int) -> tuple[str, float]:
-    """Return "accepted", "rejected" or "crashed: ..." and the seconds of the processor."""
+    """Return "accepted", "rejected" or "crashed: ...", and the CPU time in seconds."""
     start = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, LIMIT)
     try:
@@ -153,7 +153,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> None:
-    """Print a line for every checker, and how many functions there were."""
+    """Print a row for every checker, and the number of functions."""
     columns = ("caught", "sound", "twins rejected", "hard rejected", "crashes", "seconds", "median")
     print(f"{'':24}" + "".join(f"{column:>16}" for column in columns))
     for name in dict.fromkeys(row["checker"] for row in rows):
@@ -171,9 +171,11 @@ def write(path: str, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=CHECKERS, default=list(CHECKERS))
-    parser.add_argument("--cases", default="::", metavar="START:STOP:STEP", help="a part of the set")
-    parser.add_argument("--json", metavar="PART", help="write the verdicts")
-    parser.add_argument("--add", nargs="+", metavar="PART", help="only print the table of these")
+    parser.add_argument("--cases", default="::", metavar="START:STOP:STEP", help="a part of the cases")
+    parser.add_argument("--json", metavar="PART", help="write the verdicts to this file")
+    parser.add_argument(
+        "--add", nargs="+", metavar="PART", help="print the table of these files, without running anything"
+    )
     options = parser.parse_args()
     if options.add:
         rows = [row for part in options.add for row in json.loads(Path(part).read_text())]

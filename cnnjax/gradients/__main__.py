@@ -2,10 +2,9 @@
 
     python -m cnnjax.check mymodule:loss --args "normal(3, 4)" "{'w': normal(4)}" --order 2
 
-Every argument, and every rule that is meant to differ (--intended), is a Python expression; it may use the names
-of the function's own module, ``np``, ``jnp``, ``jax`` and ``normal(*shape)``, float32 numbers from a seeded normal
-distribution. The exit status is 0 where the gradient is right, 1 where it is wrong and 2 where the question makes no
-sense.
+Every argument, and every rule that is meant to differ (``--intended``), is a Python expression. It may use the names of
+the function's own module, ``np``, ``jnp``, ``jax``, and ``normal(*shape)``, float32 numbers from a seeded normal
+distribution. The exit status is 0 if the gradient is right, 1 if it is wrong and 2 if the command is invalid.
 """
 
 from __future__ import annotations
@@ -23,34 +22,26 @@ import numpy as np
 
 from cnnjax.errors import CnnjaxError, GradientError
 from cnnjax.gradients import check_grads
+from cnnjax.gradients.differentiation import MODES
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status.
+    """Run the command line and return its exit status.
+
+    Args:
+        argv: the arguments; those of the process if None.
+
+    Returns:
+        0 if the gradient is right, 1 if it is wrong, 2 if the command is invalid.
 
     >>> main(["jax.numpy:tanh", "--args", "normal(3)", "--modes", "rev"])
     The gradient of tanh agrees with finite differences.
     ...
     0
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m cnnjax.check",
-        description="Verify the derivatives of a JAX function against finite differences with an error bar.",
-    )
-    parser.add_argument("function", help="module:name, for example mypackage.losses:cross_entropy")
-    parser.add_argument("--args", nargs="*", default=[], metavar="EXPR", help="a Python expression for each argument")
-    parser.add_argument("--order", type=int, default=1, help="verify derivatives up to this order (default: 1)")
-    parser.add_argument("--modes", nargs="+", default=["fwd", "rev"], choices=["fwd", "rev", "lin"])
-    parser.add_argument("--seed", type=int, default=0, help="of normal() and of the random directions")
-    parser.add_argument("--exhaustive", action="store_true", help="compare every single element")
-    parser.add_argument(
-        "--intended", nargs="+", default=[], metavar="EXPR", help="rules meant to differ, as jax.lax.stop_gradient"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the whole report")
-    parser.add_argument("--figure", metavar="FILE", help="draw error against step (needs matplotlib)")
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     try:
         function, names = _find(options.function)
         rng = np.random.default_rng(options.seed)
@@ -86,8 +77,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report.ok else 1
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cnnjax.check",
+        description="Verify the derivatives that JAX computes for a function against finite differences.",
+    )
+    add = parser.add_argument
+    add("function", help="module:name, such as mypackage.losses:cross_entropy")
+    add("--args", nargs="*", default=[], metavar="EXPR", help="a Python expression for each argument")
+    add("--order", type=int, default=1, help="verify derivatives up to this order (default: 1)")
+    add("--modes", nargs="+", default=["fwd", "rev"], choices=MODES, help="modes of differentiation (default: fwd rev)")
+    add("--seed", type=int, default=0, help="seed of normal() and of the random directions (default: 0)")
+    add("--exhaustive", action="store_true", help="compare every single element of the gradient")
+    intended = "rules that are meant to differ, such as jax.lax.stop_gradient"
+    add("--intended", nargs="+", default=[], metavar="EXPR", help=intended)
+    add("--json", metavar="FILE", help="write the report as JSON")
+    add("--figure", metavar="FILE", help="plot the error of a difference against its step (needs matplotlib)")
+    return parser
+
+
 def _find(text: str) -> tuple[Any, dict[str, Any]]:
-    """Return the function that ``module:name`` means, and a copy of its module's names."""
+    """Return the function called ``module:name``, and a copy of the names in its module."""
     module_name, separator, name = text.partition(":")
     if not separator:
         raise ValueError(f"{text!r} is not of the form module:name")

@@ -1,49 +1,106 @@
-"""Say what a wrong gradient looks like, by comparing it with the usual suspects.
+"""Say what a wrong gradient looks like, by comparing it with the results of common mistakes.
 
-The suspects are simple images of the right gradient: a multiple of it, its transpose, its reverse, a shift by
-one, its first sample alone. Where none fits, the wrong elements themselves often form a pattern: the border,
-one channel, the places where the argument is negative or where several arguments are equal.
+These are simple transformations of the right gradient: a multiple of it, its transpose, its reverse, a shift by one,
+its first sample alone. Where none fits, the wrong elements themselves often form a pattern: the border, one channel,
+the places where the argument is negative or where several arguments are equal.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePath
 
 import numpy as np
 
+from cnnjax.gradients.comparison import Comparator
+from cnnjax.gradients.finite_differences import Segment
+from cnnjax.gradients.jaxprs import STOP_GRADIENT
 from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.report import NOT_FINITE
+from cnnjax.gradients.richardson import LADDER
 
-__all__ = ["LAW_DIAGNOSES", "diagnose"]
+__all__ = ["CHECK_DIAGNOSES", "diagnose", "diagnose_comparison"]
 
-_CLOSE = 1e-6  # of the largest number: two gradients this close are the same suspect
+_FEW_INPUTS = 512  # whose gradient by finite differences takes no time
+_RULES = 4  # surrogates whose gradient is computed to explain a wrong one
+_CLOSE = 1e-6  # of the largest number: two gradients this close are taken as equal
 
-LAW_DIAGNOSES = {
+CHECK_DIAGNOSES = {
     NOT_FINITE: "the derivative of sqrt or of a norm at zero, or of the branch that jnp.where did not take: "
     "its argument has to be made safe before the function, not its result after it",
-    "linearity": "a rule that is not linear: it clips, drops or normalises what comes in, or adds to it",
-    "repetition": "a rule that depends on what else ran, as one does that leaves its residuals outside, or on random "
+    "linearity": "a rule that is not linear: it clips, drops or normalizes the cotangent (or tangent), or adds to it",
+    "repetition": "a rule that depends on what else ran, as one does that keeps its residuals outside, or on random "
     "numbers",
-    "jit equals eager": "a rule that is another one when it is traced (it looks at values, or remembers "
-    "them), or that goes through a narrower dtype",
+    "jit equals eager": "a rule that does something else when it is traced (it looks at values, or remembers them), or "
+    "that goes through a narrower dtype",
     "vmap equals loop": "a batching rule that mixes up samples",
     "one argument at a time": "a rule that is wrong where another argument is held constant, or another output unused",
     "value": "a forward rule that returns another value than the function",
     "own dtype": "a rule that overflows or loses digits in the function's own dtype",
     "adjointness": "a forward and a reverse rule that belong to different functions",
 }
-"""What a broken law, or a note on a check, looks like."""
+"""What is likely wrong when a check fails, by the name of the check or its note."""
 
 
-def diagnose(claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequence[Leaf]) -> tuple[str, ...]:
+def diagnose_comparison(comparator: Comparator) -> tuple[str, ...]:
+    """Say what a wrong derivative looks like: a surrogate that may be intended, or the result of a common mistake."""
+    pair = _gradients(comparator)
+    wrong = diagnose(*pair, comparator.differences.x, comparator.inputs) if pair else ()
+    return (*_undeclared_surrogate(comparator), *wrong)
+
+
+def _gradients(comparator: Comparator) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the gradient by the rule and the right one; None where that would take long."""
+    differences = comparator.differences
+    elements = [Segment.element(1, i) for i in range(len(differences.x))]
+    builtin = comparator.builtin_gradient
+    if builtin is not None and np.isfinite(builtin).all():
+        sample = elements[:: max(1, len(elements) // 16)]
+        at = [segment.start for segment in sample]
+        computed = (builtin[at] * differences.lines[1, at])[:, None]
+        if not (replace(comparator.compare(sample), computed=computed).ratio > 1).any():
+            return comparator.gradient, builtin
+    if len(elements) > _FEW_INPUTS:
+        return None
+    right = differences.projected(elements, comparator.weights, LADDER).value[:, 0]
+    return comparator.computed_gradient(), right / differences.lines[1]
+
+
+def _undeclared_surrogate(comparator: Comparator) -> tuple[str, ...]:
+    """Say which rule alone accounts for a gradient that is not the function's, and how to declare it as intended."""
+    if comparator.builtin_gradient is None:
+        return ()
+    function, differences = comparator.function, comparator.differences
+    undeclared = [name for name in function.rules if name not in function.intended]
+    for name in undeclared[:_RULES]:
+        program = function.gradient_with_rules(function.intended | {name})
+        try:
+            if program and len(undeclared) == 1:  # the gradient as it is, without another program for it
+                with_rule = comparator.gradient
+            else:
+                with_rule = program(differences.x, comparator.weights) if program else comparator.builtin_gradient
+        except Exception:  # a rule that cannot be taken as it is, as inside a while_loop
+            continue
+        size = np.max(abs(comparator.gradient), initial=0.0)
+        if np.allclose(with_rule, comparator.gradient, rtol=1e-5, atol=1e-6 * size):
+            declared, _, place = name.partition(" at ")
+            what = f"the rule of {declared} ({PurePath(place).name})"
+            if name == STOP_GRADIENT:
+                what, declared = "a stopped gradient", "jax.lax.stop_gradient"
+            return (f"{what}; if that is intended, declare it: check_grads(..., intended=[{declared}])",)
+    return ()
+
+
+def diagnose(computed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequence[Leaf]) -> tuple[str, ...]:
     """Return one sentence for every leaf whose gradient is wrong.
 
     Args:
-        claimed: (n,) what the rule gives.
+        computed: (n,) what the rule gives.
         right: (n,) what it should give.
         x: (n,) the point.
-        leaves: whose they are.
+        leaves: the arrays they belong to.
 
     >>> leaf = Leaf("args[0]", (2, 2), np.float32, 0)
     >>> right = np.array([1.0, 2.0, 3.0, 4.0])
@@ -57,7 +114,7 @@ def diagnose(claimed: np.ndarray, right: np.ndarray, x: np.ndarray, leaves: Sequ
     for leaf in leaves:
         part = slice(leaf.start, leaf.stop)
         shape = (2, *leaf.shape) if leaf.complex else leaf.shape
-        mine, truth, at = (values[part].reshape(shape) for values in (claimed, right, x))
+        mine, truth, at = (values[part].reshape(shape) for values in (computed, right, x))
         if leaf.size == 0 or _same(mine, truth) or not (np.isfinite(mine).all() and np.isfinite(truth).all()):
             continue
         others = [(other.name, right[other.start : other.stop]) for other in leaves if other is not leaf]

@@ -1,18 +1,17 @@
 """Rules that are meant to differ from the derivative of their function, as the caller declares them.
 
-A straight-through estimator, a reversed gradient or a stopped one has no function whose differences it could be
-compared with. Everything around it has: with s the stopped value and L the linear map that a rule stands for,
+A straight-through estimator, a reversed gradient or a stopped one is not the derivative of any function that finite
+differences could be taken of. Everything around it is: near the point x0, with L the linear map that a rule stands for,
 
-    stop_gradient(e(x))   is taken as   e(x0)
-    rule(e(x))            is taken as   rule(e(x0)) + L (e(x) - e(x0))
+    stop_gradient(e(x))   is evaluated as   e(x0)
+    rule(e(x))            is evaluated as   rule(e(x0)) + L (e(x) - e(x0))
 
-next to the point x0. That is a function again, and its differences judge all other rules. A rule that is not linear
-in the cotangent (it clips) is taken as what it is for small cotangents.
+which is a function again, and its finite differences verify all other rules. A rule that is not linear in the cotangent
+(it clips) is linearized at a zero cotangent.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,114 +20,71 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax.gradients.promote import WRAPPERS, equation, evaluate, parts, strong, subjaxprs, unpack_scan, widen
+from cnnjax.gradients.float64 import evaluate, evaluate_equation, widen
+from cnnjax.gradients.interpreter import cond, interpret, scan
+from cnnjax.gradients.jaxprs import STOP_GRADIENT, WRAPPERS, rule_name, rule_names, subjaxprs
 
-__all__ = ["STOPPED", "evaluate_beside", "rule_of", "rules_in"]
+__all__ = ["evaluate_linearized", "rule_name_of"]
 
-STOPPED = "stop_gradient"
+Pair = tuple[Any, Any]
+"""A value at the base point x0 and the one at x."""
 
 
-def rule_of(function: Any) -> str | None:
-    """Return the name that a rule has in a jaxpr: of ``lax.stop_gradient``, a custom_jvp or a custom_vjp function."""
+def rule_name_of(function: Any) -> str | None:
+    """Return the name of a function's rule in a jaxpr; None for what is no custom_jvp, custom_vjp or stop_gradient."""
     if function is lax.stop_gradient:
-        return STOPPED
+        return STOP_GRADIENT
     code = getattr(getattr(function, "__wrapped__", None), "__code__", None)
     if not isinstance(function, (jax.custom_jvp, jax.custom_vjp)) or code is None:
         return None
     return f"{function.__wrapped__.__name__} at {code.co_filename}:{code.co_firstlineno}"
 
 
-def _name(eqn: Any) -> str | None:
-    if eqn.primitive.name == STOPPED:
-        return STOPPED
-    if eqn.primitive.name in ("custom_jvp_call", "custom_vjp_call"):
-        return parts(eqn.params["call_jaxpr"])[0].debug_info.func_src_info
-    return None
+def evaluate_linearized(jaxpr: Any, base: Sequence[Any], args: Sequence[Any], intended: frozenset[str]) -> list[Any]:
+    """Evaluate a jaxpr in float64 at ``args``, every intended rule replaced by its linearization at ``base``."""
+    return [value for _, value in _evaluate(jaxpr, list(zip(base, args, strict=True)), intended)]
 
 
-def rules_in(jaxpr: Any) -> Counter[str]:
-    """Return how often each rule stands in a jaxpr, however deep."""
-    found: Counter[str] = Counter()
-    for eqn in parts(jaxpr)[0].eqns:
-        if name := _name(eqn):
-            found[name] += 1
-        for inner in subjaxprs(eqn):
-            found += rules_in(inner)
-    return found
+def _evaluate(jaxpr: Any, args: Sequence[Pair], intended: frozenset[str]) -> list[Pair]:
+    def twice(value: Any) -> Pair:
+        return (widen(value),) * 2
+
+    def rule(eqn: Any, values: list[Pair]) -> list[Pair]:
+        return _equation(eqn, values, intended)
+
+    return interpret(
+        jaxpr, [(widen(base), widen(value)) for base, value in args], rule, twice, lambda atom: twice(atom.val)
+    )
 
 
-Both = tuple[Any, Any]
-"""A value at the base point and the one beside it."""
-
-
-def evaluate_beside(jaxpr: Any, base: Sequence[Any], args: Sequence[Any], intended: frozenset[str]) -> list[Any]:
-    """Evaluate a jaxpr in float64 at ``args``, every intended rule replaced by its tangent at ``base``."""
-    return [moved for _, moved in _evaluate(jaxpr, list(zip(base, args, strict=True)), intended)]
-
-
-def _evaluate(jaxpr: Any, args: Sequence[Both], intended: frozenset[str]) -> list[Both]:
-    jaxpr, consts = parts(jaxpr)
-    known: dict[Any, Both] = {v: (c, c) for v, c in zip(jaxpr.constvars, map(widen, consts), strict=False)}
-    known.update({v: (widen(a), widen(b)) for v, (a, b) in zip(jaxpr.invars, args, strict=True)})
-
-    def read(atom: Any) -> Both:
-        return (widen(atom.val),) * 2 if hasattr(atom, "val") else known[atom]
-
-    for eqn in jaxpr.eqns:
-        if eqn.outvars or not eqn.effects:
-            known.update(zip(eqn.outvars, _equation(eqn, [read(atom) for atom in eqn.invars], intended), strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
-
-
-def _equation(eqn: Any, values: list[Both], intended: frozenset[str]) -> list[Both]:
+def _equation(eqn: Any, values: list[Pair], intended: frozenset[str]) -> list[Pair]:
     name = eqn.primitive.name
     base, moved = (list(column) for column in zip(*values, strict=True)) if values else ([], [])
-    if name == STOPPED and STOPPED in intended:
+    if name == STOP_GRADIENT and STOP_GRADIENT in intended:
         return [(value, value) for value in base]
-    if _name(eqn) in intended:
-        return _tangent(eqn, base, moved)
-    if not intended & set().union(*map(rules_in, subjaxprs(eqn))):
-        return list(zip(equation(eqn, base), equation(eqn, moved), strict=True))
+    if rule_name(eqn) in intended:
+        return _linearized(eqn, base, moved)
+    if not intended & set().union(*map(rule_names, subjaxprs(eqn))):
+        return list(zip(evaluate_equation(eqn, base), evaluate_equation(eqn, moved), strict=True))
+
+    def inner(jaxpr: Any, args: Sequence[Pair]) -> list[Pair]:
+        return _evaluate(jaxpr, args, intended)
+
     if name in WRAPPERS:
-        return _evaluate(eqn.params[WRAPPERS[name]], values, intended)
+        return inner(eqn.params[WRAPPERS[name]], values)
     if name == "scan":
-        return _scan(eqn.params, values, intended)
+        return scan(eqn.params, values, inner)
     if name == "cond":
-        branches = [
-            lambda *operands, jaxpr=jaxpr: _flat(_evaluate(jaxpr, _pairs(operands), intended))
-            for jaxpr in eqn.params["branches"]
-        ]
-        return _pairs(lax.switch(base[0], branches, *_flat(values[1:])))
+        return cond(eqn.params, base[0], values[1:], inner)
     raise NotImplementedError(f"an intended rule inside {name}")
 
 
-def _flat(pairs: Sequence[Both]) -> list[Any]:
-    return strong([value for pair in pairs for value in pair])
-
-
-def _pairs(values: Sequence[Any]) -> list[Both]:
-    return list(zip(values[::2], values[1::2], strict=True))
-
-
-def _scan(params: dict[str, Any], values: list[Both], intended: frozenset[str]) -> list[Both]:
-    consts, carry, xs = unpack_scan(params, values)
-
-    def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        out = _evaluate(params["jaxpr"], [*consts, *_pairs(carry), *_pairs(x)], intended)
-        split = len(carry) // 2
-        return _flat(out[:split]), _flat(out[split:])
-
-    ends = (params["length"], params["reverse"], params["unroll"])
-    carried, ys = lax.scan(body, _flat(carry), _flat(xs), *ends)
-    return [*_pairs(carried), *_pairs(ys)]
-
-
-def _tangent(eqn: Any, base: list[Any], moved: list[Any]) -> list[Both]:
-    """Return the value of a rule's function at the base, and that plus what the rule says of the way to go."""
+def _linearized(eqn: Any, base: list[Any], moved: list[Any]) -> list[Pair]:
+    """Return the value of a rule's function at the base, and that plus the rule's tangent for the difference."""
     avals = [atom.aval for atom in eqn.invars]
     moving = [i for i, aval in enumerate(avals) if jnp.issubdtype(aval.dtype, jnp.inexact)]
 
-    def tangent(values: list[Any], steps: list[Any]) -> Any:
+    def tangent(values: list[Any], differences: list[Any]) -> Any:
         def call(inputs: list[Any]) -> Any:
             filled = list(values)
             for i, value in zip(moving, inputs, strict=True):
@@ -137,15 +93,16 @@ def _tangent(eqn: Any, base: list[Any], moved: list[Any]) -> list[Both]:
 
         start = [values[i] for i in moving]
         if eqn.primitive.name == "custom_jvp_call":
-            return jax.jvp(call, (start,), (steps,))[1]
+            return jax.jvp(call, (start,), (differences,))[1]
         out, pull = jax.vjp(call, start)
-        nothing = jax.tree.map(jnp.zeros_like, out)
-        back = jax.linear_transpose(lambda y: jax.jvp(pull, (nothing,), (y,))[1], out)
-        return back((steps,))[0]
+        zeros = jax.tree.map(jnp.zeros_like, out)
+        transposed = jax.linear_transpose(lambda y: jax.jvp(pull, (zeros,), (y,))[1], out)
+        return transposed((differences,))[0]
 
     blanks = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
     jaxpr = jax.make_jaxpr(tangent)(blanks, [blanks[i] for i in moving])
-    steps = evaluate(jaxpr, [*base, *(moved[i] - base[i] for i in moving)])
-    values = equation(eqn, base)
-    with_float = iter(steps)
-    return [(v, v + next(with_float)) if jnp.issubdtype(np.result_type(v), jnp.inexact) else (v, v) for v in values]
+    tangents = iter(evaluate(jaxpr, [*base, *(moved[i] - base[i] for i in moving)]))
+    return [
+        (value, value + next(tangents)) if jnp.issubdtype(np.result_type(value), jnp.inexact) else (value, value)
+        for value in evaluate_equation(eqn, base)
+    ]

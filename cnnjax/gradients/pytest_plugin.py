@@ -1,4 +1,4 @@
-"""A pytest fixture that verifies a gradient in one line and keeps the report with the test.
+"""A pytest fixture that verifies a gradient in one line and shows the report when the test fails.
 
 Put ``pytest_plugins = ["cnnjax.gradients.pytest_plugin"]`` into the top ``conftest.py``; then
 
@@ -22,7 +22,7 @@ __all__ = ["check_gradients"]
 
 @pytest.fixture
 def check_gradients(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
-    """``check_grads``, whose report is added to what pytest shows for a failing test."""
+    """`cnnjax.check_grads`, whose report is added to what pytest shows for a failing test."""
 
     def check(f: Callable[..., Any], args: Any, *rest: Any, **options: Any) -> GradientReport:
         try:

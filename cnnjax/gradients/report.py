@@ -1,4 +1,4 @@
-"""What a gradient verification found, as values: one screen of text, JSON, and nothing that computes."""
+"""The result of a gradient verification: immutable values that print as one screen of text and convert to JSON."""
 
 from __future__ import annotations
 
@@ -9,71 +9,74 @@ from typing import Any
 
 from cnnjax.errors import ArgumentValueError, MissingExtraError
 
-__all__ = ["Check", "GradientReport", "Taylor", "Wrong"]
-
+__all__ = ["Check", "GradientReport", "Mismatch", "TaylorTest"]
 
 NOT_FINITE = "not finite where the function is"
 """The note on a check that found an infinity or a NaN."""
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """One derivative that disagrees with its referee."""
+class Mismatch:
+    """One computed derivative that disagrees with its reference value."""
 
     where: str
-    """The element, as ``args[1]['c3']['w'][2, 0, 3, 7]``, or the stretch of a leaf."""
-    rule: float
+    """The element, as ``args[1]['c3']['w'][2, 0, 3, 7]``, or the segment of an array."""
+    computed: float
     """What the rule under test gave."""
-    referee: float
-    """What it should be: the finite difference, or the other side of a law."""
-    bar: float
+    reference: float
+    """What it should be: the finite difference, or the other side of an identity."""
+    error_bar: float
     """The error bar of the comparison."""
 
     def __str__(self) -> str:
         """Return one line: the element, both numbers and the error bar."""
-        known = math.isfinite(self.referee) and math.isfinite(self.bar)
-        referee = f"{self.referee:.9g} ± {self.bar:.1g}" if known else "no number"
-        return f"{self.where}: the rule gives {self.rule:.9g}, the referee {referee}"
+        known = math.isfinite(self.reference) and math.isfinite(self.error_bar)
+        reference = f"{self.reference:.9g} ± {self.error_bar:.1g}" if known else "unknown"
+        return f"{self.where}: computed {self.computed:.9g}, reference {reference}"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison or one law, at one point and order, for one leaf or for all."""
+    """One comparison with finite differences, or one property of the derivative, at one point and order."""
 
     name: str
+    """What was compared, and in which mode: "gradient (rev)", "linearity (fwd)"."""
     point: str
+    """"given", "nearby" or "sign-flipped"."""
     order: int
+    """Of the derivative."""
     compared: int
     """How many numbers were compared."""
     worst: float
-    """The largest |difference| / (8 error bars): above 1 the check fails."""
-    wrong: tuple[Wrong, ...] = ()
+    """The largest |computed - reference| / (8 error bars): above 1 the check fails."""
+    mismatches: tuple[Mismatch, ...] = ()
     kinks: int = 0
-    """How many derivatives were judged by the interval between their one-sided values."""
+    """How many derivatives were compared with the interval between their one-sided values, at a kink."""
     unresolved: int = 0
-    """How many finite differences were too uncertain to say anything."""
+    """How many finite differences were too uncertain to decide anything."""
     note: str = ""
+    """Why it failed, where that is not a mismatch of numbers."""
     leaves: tuple[tuple[str, float], ...] = ()
-    """For a comparison with differences: the largest ratio along each leaf, by its name."""
+    """For a comparison with finite differences: the largest ratio in each array, by its name."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing wrong was found."""
-        return not self.wrong and not self.worst > 1
+        """Whether the check passed."""
+        return not self.mismatches and not self.worst > 1
 
 
 @dataclass(frozen=True)
-class Taylor:
-    """The behaviour of a function along one direction through all arguments, against what its rule claims."""
+class TaylorTest:
+    """How a function behaves along one direction v through all arguments, compared with its computed derivative."""
 
     steps: tuple[float, ...]
     errors: tuple[float, ...]
-    """|central difference - claimed derivative| at each step: falls as t^2 and rises as round-off / t."""
+    """|central difference - computed derivative| at each step t: truncation error ~ t^2 plus round-off ~ 1/t."""
     rate: float | None
     """The power of t in |f(x + t v) - f(x) - t f'|: 2 where the derivative is right, 1 where it is wrong.
-    None where nothing but round-off remains: f is linear."""
+    None where nothing but round-off remains, as for a linear f."""
     second_rate: float | None
-    """The same with t^2/2 f'' taken off too: 3 where the second derivative is right. None where it was not
+    """The same with t^2/2 f'' subtracted too: 3 where the second derivative is right. None where it was not
     asked for or nothing remains."""
 
 
@@ -85,18 +88,22 @@ class GradientReport:
     """
 
     function: str
+    """Its name."""
     checks: tuple[Check, ...]
     skipped: tuple[tuple[str, str], ...]
     """What was not checked and why."""
     precision: str
+    """In which precision, and how, the function was run."""
     evaluations: int
+    """How often the function was evaluated for finite differences."""
     seed: int
+    """Of the random directions and points."""
     diagnosis: tuple[str, ...] = ()
     """What the wrong gradient looks like."""
-    taylor: Taylor | None = None
-    """How the error of a difference falls with the step, and at what rates Taylor's remainders do."""
+    taylor: TaylorTest | None = None
+    """How the error of a finite difference depends on the step, and at what rates Taylor's remainders shrink."""
     intended: tuple[str, ...] = ()
-    """The rules that were declared to differ from the derivative of their function and taken as given."""
+    """The rules that were declared to differ from the derivative of their function, and taken as given."""
 
     @property
     def ok(self) -> bool:
@@ -109,13 +116,13 @@ class GradientReport:
         return tuple(check for check in self.checks if not check.ok)
 
     @property
-    def wrong(self) -> tuple[Wrong, ...]:
+    def mismatches(self) -> tuple[Mismatch, ...]:
         """Every wrong derivative that was named, each once."""
-        return tuple({wrong.where: wrong for check in self.checks for wrong in check.wrong}.values())
+        return tuple({found.where: found for check in self.checks for found in check.mismatches}.values())
 
     @property
     def leaves(self) -> dict[str, float]:
-        """For each leaf of the arguments, as ``args[0]['c3']['w']``, the largest ratio found at order 1."""
+        """For each array among the arguments, as ``args[0]['c3']['w']``, the largest ratio found at order 1."""
         found: dict[str, float] = {}
         for check in self.checks:
             for name, ratio in check.leaves if check.order == 1 else ():
@@ -124,26 +131,26 @@ class GradientReport:
 
     @property
     def kinks(self) -> int:
-        """How many derivatives were judged at a kink."""
+        """How many derivatives were compared at a kink."""
         return sum(check.kinks for check in self.checks)
 
     @property
     def worst(self) -> float:
-        """The largest ratio of a difference to what its error bar allows."""
+        """The largest |computed - reference| over what its error bar allows."""
         return max((check.worst for check in self.checks), default=0.0)
 
     def to_json(self) -> str:
         """Return the whole report as JSON; numbers that are not finite become strings."""
-        data = {"ok": self.ok, "worst": self.worst, "kinks": self.kinks, **asdict(self)}
+        data: dict[str, Any] = {"ok": self.ok, "worst": self.worst, "kinks": self.kinks, **asdict(self)}
         for entry, check in zip(data["checks"], self.checks, strict=True):
             entry["ok"] = check.ok
         return json.dumps(_jsonable(data), indent=1)
 
     def figure(self) -> Any:
-        """Draw the error of a central difference against its step: the V between truncation and round-off.
+        """Plot the error of a central difference against its step: a V between round-off and truncation error.
 
         Returns:
-            A matplotlib figure. matplotlib is imported here and nowhere else.
+            A matplotlib figure.
 
         Raises:
             ArgumentValueError: there is no such curve, because nothing was differentiated.
@@ -169,7 +176,7 @@ class GradientReport:
             axes.loglog(*zip(*shown, strict=True), "--", color="grey", label="slope 2: truncation")
         axes.set_xlabel("step, relative to the arguments")
         axes.set_ylabel("error of the central difference")
-        axes.set_title(f"{self.function}: derivative by its rule against differences")
+        axes.set_title(f"{self.function}: computed derivative against central differences")
         axes.legend()
         return figure
 
@@ -179,9 +186,9 @@ class GradientReport:
         lines = [f"The gradient of {self.function} {verdict}."]
         for check in self.failed[:4]:
             lines.append(f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip())
-            lines += [f"    {wrong}" for wrong in check.wrong[:4]]
-            if len(check.wrong) > 4:
-                lines.append(f"    and {len(check.wrong) - 4} more")
+            lines += [f"    {mismatch}" for mismatch in check.mismatches[:4]]
+            if len(check.mismatches) > 4:
+                lines.append(f"    and {len(check.mismatches) - 4} more")
         if len(self.failed) > 4:
             lines.append(f"  and {len(self.failed) - 4} more checks failed")
         lines += [f"  It looks like: {text}" for text in self.diagnosis]
@@ -196,11 +203,11 @@ class GradientReport:
             lines.append(f"  {name:<36}{point:<14}{order:>5}{compared:>9}{kinks:>7}{worst:>10.2g}{mark}")
         if self.taylor and self.taylor.rate is not None:
             second = self.taylor.second_rate
-            more = "" if second is None else f", and as t^{second:.2f} with the Hessian too (3 is right)"
+            more = "" if second is None else f", and as t^{second:.2f} with the Hessian term subtracted (3 is right)"
             lines.append(f"  Taylor's remainder shrinks as t^{self.taylor.rate:.2f} (2 is right){more}")
         unresolved = sum(check.unresolved for check in self.checks)
         if unresolved:
-            lines.append(f"  {unresolved} differences were too uncertain to judge by (see docs/gradients.md)")
+            lines.append(f"  {unresolved} differences were too uncertain to judge by (see docs/guides/gradients.md)")
         if self.intended:
             lines.append(f"  taken as given, as declared: {', '.join(self.intended)}")
         lines += [f"  not checked: {what}: {why}" for what, why in self.skipped[:6]]

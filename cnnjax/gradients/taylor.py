@@ -1,29 +1,29 @@
-"""How the error of a difference and the remainder of a Taylor expansion shrink with the step."""
+"""The Taylor test: at what rate the remainder of a Taylor expansion shrinks with the step."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cnnjax.gradients.judge import Judge
-from cnnjax.gradients.numerical import LADDER, RATIO
-from cnnjax.gradients.referee import Stretch
-from cnnjax.gradients.report import Taylor
+from cnnjax.gradients.comparison import Comparator
+from cnnjax.gradients.finite_differences import Segment
+from cnnjax.gradients.report import TaylorTest
+from cnnjax.gradients.richardson import LADDER, RATIO
 
-__all__ = ["expand"]
+__all__ = ["taylor_test"]
 
 
-def expand(judge: Judge, second: float | None = None) -> Taylor:
-    """Measure the rates at the judge's point; ``second`` is the claimed second derivative."""
-    referee = judge.referee
-    whole = Stretch(0, 0, len(referee.x))
-    plus, minus = (d[:, 0] @ judge.weights for d in referee.finite_differences(whole))
-    claims, _ = judge.claims([whole], careful=False)
-    slope = float(claims[0, 0] if judge.mode == "rev" else claims[0] @ judge.weights)
-    noise = float(np.nan_to_num(referee.noise * abs(judge.weights)).sum())
+def taylor_test(comparator: Comparator, second: float | None = None) -> TaylorTest:
+    """Measure the rates along one direction through all arguments; ``second`` is the computed second derivative."""
+    differences, weights = comparator.differences, comparator.weights
+    whole = Segment(0, 0, len(differences.x))
+    plus, minus = (d[:, 0] @ weights for d in differences.differences([whole], LADDER))
+    computed, _ = comparator.computed([whole], careful=False)
+    slope = float(computed[0, 0] if comparator.mode == "rev" else computed[0] @ weights)
+    noise = float(np.nan_to_num(differences.noise * abs(weights)).sum())
     errors = abs((plus - minus) / (2 * LADDER) - slope)
     rate = _rate(plus - LADDER * slope, noise)
     second_rate = None if second is None else _rate(plus - LADDER * slope - LADDER**2 / 2 * second, noise)
-    return Taylor(tuple(LADDER.tolist()), tuple(errors.tolist()), rate, second_rate)
+    return TaylorTest(tuple(LADDER.tolist()), tuple(errors.tolist()), rate, second_rate)
 
 
 def _rate(remainders: np.ndarray, noise: float) -> float | None:

@@ -45,8 +45,8 @@ def test_a_wrong_factor_is_caught(factor):
         "the sign-flipped point, order 1",
         "order 2",
     }
-    assert report.wrong[0].where.startswith("args[0][")
-    assert report.wrong[0].rule == pytest.approx(factor / 2 * report.wrong[0].referee, rel=1e-6)
+    assert report.mismatches[0].where.startswith("args[0][")
+    assert report.mismatches[0].computed == pytest.approx(factor / 2 * report.mismatches[0].reference, rel=1e-6)
 
 
 def test_one_wrong_element_is_named():
@@ -56,7 +56,7 @@ def test_one_wrong_element_is_named():
     f = with_rule(lambda p: p["c3"]["w"] ** 2, lambda p: (p["c3"]["w"] ** 2, p["c3"]["w"]), bwd)
     w = np.random.default_rng(0).normal(size=(3, 2, 4, 8)).astype(np.float32)
     report = failure(lambda scale, p: scale * f(p), (2.0, {"c3": {"w": w}}))
-    assert [w.where for w in report.wrong] == ["args[1]['c3']['w'][2, 0, 3, 7]"]
+    assert [found.where for found in report.mismatches] == ["args[1]['c3']['w'][2, 0, 3, 7]"]
 
 
 def test_it_is_a_drop_in_for_the_one_in_jax():
@@ -153,7 +153,7 @@ def test_a_convention_at_a_kink_is_accepted_and_counted(f):
 
 def test_a_derivative_outside_the_one_sided_ones_is_rejected():
     bad = with_rule(jnp.abs, lambda x: (jnp.abs(x), x), lambda x, y: (jnp.where(x == 0, 2.0, jnp.sign(x)) * y,))
-    assert failure(bad, (np.array([0.0, 1.0], np.float32),)).wrong[0].where == "args[0][0]"
+    assert failure(bad, (np.array([0.0, 1.0], np.float32),)).mismatches[0].where == "args[0][0]"
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from cnnjax.gradients.leaves import Leaf
 RIGHT = np.random.default_rng(0).normal(size=(4, 4, 3))
 
 
-def told(claimed, right=RIGHT, x=None, dtype=np.float32):
+def told(computed, right=RIGHT, x=None, dtype=np.float32):
     leaf = Leaf("args[0]", right.shape, np.dtype(dtype), 0)
     x = np.arange(1.0, right.size + 1) if x is None else x.reshape(-1)
-    (text,) = diagnose(claimed.reshape(-1), right.reshape(-1), x, [leaf])
+    (text,) = diagnose(computed.reshape(-1), right.reshape(-1), x, [leaf])
     return text
 
 
@@ -32,7 +32,7 @@ BORDER[1:3, 1:3] = 0
 
 
 @pytest.mark.parametrize(
-    ("claimed", "words"),
+    ("computed", "words"),
     [
         (-RIGHT, "wrong sign"),
         (RIGHT * 4, "a sum where it should be a mean over 4"),
@@ -51,8 +51,8 @@ BORDER[1:3, 1:3] = 0
         (RIGHT + (np.arange(4) > 1)[:, None, None], "at index 2, 3 of axis 0: 1 too much there"),
     ],
 )
-def test_images_and_patterns(claimed, words):
-    assert words in told(claimed)
+def test_images_and_patterns(computed, words):
+    assert words in told(computed)
 
 
 def test_by_the_sign_of_the_argument():

@@ -1,4 +1,4 @@
-"""Each law catches the rule that breaks it, where finite differences alone see nothing."""
+"""Each check catches the rule that fails it, where finite differences alone see nothing."""
 
 import itertools
 
@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
-from jax.custom_batching import custom_vmap
 
 from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
@@ -25,7 +23,7 @@ def right(x, y):
     return jnp.cos(x) * y
 
 
-def failed_laws(f, args=(X,), **options):
+def failed_checks(f, args=(X,), **options):
     with pytest.raises(GradientError) as caught:
         check_grads(f, args, **options)
     report = caught.value.report
@@ -33,7 +31,7 @@ def failed_laws(f, args=(X,), **options):
     return {check.name.split(" (")[0] for check in report.failed}
 
 
-def test_a_right_rule_keeps_every_law():
+def test_a_right_rule_passes_every_check():
     report = check_grads(sine(right), (X,))
     names = {check.name.split(" (")[0] for check in report.checks}
     assert names >= {"linearity", "repetition", "jit equals eager", "value", "own dtype", "vmap equals loop"}
@@ -50,18 +48,18 @@ def test_a_right_rule_keeps_every_law():
     ],
 )
 def test_linearity(bwd):
-    assert failed_laws(sine(bwd), modes="rev") == {"linearity"}
+    assert failed_checks(sine(bwd), modes="rev") == {"linearity"}
 
 
 @pytest.mark.parametrize("seed", range(3, 6))
-def test_sums_that_round_are_no_breach_of_linearity(seed):
+def test_sums_that_round_are_no_failure_of_linearity(seed):
     """The reverse rule of relu6 rounds nothing, so nothing but the sum of two cotangents could have."""
     assert check_grads(jax.nn.relu6, (np.array([0.0, 6.0, 3.0], np.float32),), seed=seed, modes="rev").ok
 
 
 def test_the_second_call():
     calls = itertools.count()
-    assert "repetition" in failed_laws(sine(lambda x, y: right(x, y) * (1 + next(calls) % 2)))
+    assert "repetition" in failed_checks(sine(lambda x, y: right(x, y) * (1 + next(calls) % 2)))
 
 
 def test_residuals_that_the_next_call_overwrites():
@@ -73,43 +71,7 @@ def test_residuals_that_the_next_call_overwrites():
 
     f = jax.custom_vjp(jnp.sin)
     f.defvjp(forward, lambda _, y: (right(left["x"], y),))
-    assert failed_laws(f) == {"repetition"}
-
-
-@pytest.mark.parametrize("wrong", [False, True])
-def test_a_rule_that_asks_which_arguments_are_held(wrong):
-    f = jax.custom_vjp(lambda a, b: (a * b, jnp.sin(a)))
-
-    def forward(a, b):
-        return f(a.value, b.value), (a.value, b.value, b.perturbed)
-
-    def backward(r, y):
-        a, b, moves = r
-        y = [jnp.zeros(c.shape, c.dtype) if isinstance(c, jax.custom_derivatives.SymbolicZero) else c for c in y]
-        return y[0] * b + y[1] * jnp.cos(a) * (1.0 if moves or not wrong else 1.5), y[0] * a
-
-    f.defvjp(forward, backward, symbolic_zeros=True)
-    if wrong:
-        assert failed_laws(f, (X, X[::-1])) == {"one argument at a time"}
-    else:
-        assert check_grads(f, (X, X[::-1])).ok
-
-
-@pytest.mark.parametrize("wrong", [False, True])
-def test_a_forward_rule_that_asks_which_arguments_are_held(wrong):
-    f = jax.custom_jvp(jnp.multiply)
-
-    def tangent(primals, tangents):
-        (a, b), (da, db) = primals, tangents
-        parts = [(da, b), (db, a * (1.0 if type(da) is not jax.custom_derivatives.SymbolicZero or not wrong else 2.0))]
-        moving = [d * by for d, by in parts if type(d) is not jax.custom_derivatives.SymbolicZero]
-        return a * b, sum(moving[1:], moving[0])
-
-    f.defjvp(tangent, symbolic_zeros=True)
-    if wrong:
-        assert failed_laws(f, (X, X[::-1])) >= {"one argument at a time"}
-    else:
-        assert check_grads(f, (X, X[::-1])).ok
+    assert failed_checks(f) == {"repetition"}
 
 
 @pytest.mark.parametrize("traced", [True, False])
@@ -117,23 +79,17 @@ def test_jit_against_eager(traced):
     def bwd(x, y):
         return right(x, y) * (2.0 if isinstance(x, jax.core.Tracer) == traced else 1.0)
 
-    assert "jit equals eager" in failed_laws(sine(bwd))
-
-
-def test_a_batching_rule():
-    slope = custom_vmap(right)
-    slope.def_vmap(lambda size, is_batched, x, y: (right(x, y) * (2.0 if is_batched[0] else 1.0), True))
-    assert failed_laws(sine(slope)) == {"vmap equals loop"}
+    assert "jit equals eager" in failed_checks(sine(bwd))
 
 
 def test_the_value_of_the_forward_rule():
     f = jax.custom_vjp(jnp.sin)
     f.defvjp(lambda x: (jnp.sin(x) + 1e-3, x), lambda x, y: (right(x, y),))
-    assert failed_laws(f) == {"value"}
+    assert failed_checks(f) == {"value"}
 
 
 def test_digits_lost_in_the_rule():
-    broken = failed_laws(sine(lambda x, y: right(x, y).astype(jnp.float16).astype(y.dtype)))
+    broken = failed_checks(sine(lambda x, y: right(x, y).astype(jnp.float16).astype(y.dtype)))
     assert broken & {"own dtype", "jit equals eager"}
 
 
@@ -144,7 +100,7 @@ def test_an_overflow_in_the_function_s_own_dtype():
 
     f = jax.custom_vjp(lambda x: jnp.logaddexp(x, 0.0))
     f.defvjp(lambda x: (jnp.logaddexp(x, 0.0), x), lambda x, y: (bwd(x, y),))
-    assert failed_laws(f, (np.array([1.0, 200.0], np.float32),)) == {"own dtype"}
+    assert failed_checks(f, (np.array([1.0, 200.0], np.float32),)) == {"own dtype"}
 
 
 def test_adjointness():
@@ -156,18 +112,7 @@ def test_adjointness():
 
         return jax.custom_derivatives.linear_call(apply, lambda r, y: 1.001 * r * y, jnp.asarray(2.0, x.dtype), x)
 
-    assert "adjointness" in failed_laws(f)
-
-
-def test_what_cannot_be_tested_is_listed_with_the_reason():
-    def f(x):
-        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
-
-    g = jax.custom_vjp(f)
-    g.defvjp(lambda x: (f(x), x), lambda x, y: (right(x, y),))
-    report = check_grads(lambda x: lax.cond(x[0] > 100, jnp.cos, g, x), (X,))
-    assert report.ok
-    assert any("vmap" in what and "vectorized" in why for what, why in report.skipped)
+    assert "adjointness" in failed_checks(f)
 
 
 def test_a_rule_that_raises_in_the_function_s_own_dtype_is_wrong():

@@ -1,30 +1,30 @@
 """Numerical directional derivatives, each with an estimate of its own error.
 
-Along a direction v the function is evaluated at x + t v and x - t v for a ladder of steps t. Three families
-of quotients come from the same evaluations,
+Along a direction v the function is evaluated at x + t v and x - t v for a ladder of steps t. The same evaluations give
+three families of difference quotients,
 
     central  (f(x + t v) - f(x - t v)) / 2t      error c1 t^2 + c2 t^4 + ...
     forward  (f(x + t v) - f(x)) / t             error c1 t + c2 t^2 + ...
     backward (f(x) - f(x - t v)) / t             the same
 
-and Richardson extrapolation removes the first terms of each series. The truncation error of an entry of the
-table is estimated by how far it moved from its neighbours, the round-off by the noise of f divided by t; the
-entry with the smallest sum is the derivative and that sum is its error bar (Ridders, Advances in Engineering
-Software 4, 1982; Fornberg's and FiniteDifferences.jl's round-off balance). No tolerance is chosen anywhere.
+and Richardson extrapolation removes the first terms of each series. The truncation error of an entry of the table is
+estimated by how far it moved from its neighbours, the round-off by the noise of f divided by t; the entry with the
+smallest sum is the derivative and that sum is its error bar (Ridders, Advances in Engineering Software 4, 1982;
+FiniteDifferences.jl balances the two in the same spirit). No tolerance is chosen anywhere.
 
-Where the forward and the backward derivative differ by more than their bars the function has a kink there,
-and any number between the two is a derivative by convention. Where one side is not finite the other one
-decides.
+Where the forward and the backward derivative differ by more than their bars the function has a kink, and any number
+between the two is a derivative by convention. Where one side is not finite the other one decides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["FINE_LADDER", "LADDER", "SIGNIFICANT", "Derivative", "derivative", "round_off"]
+__all__ = ["FINE_LADDER", "LADDER", "RATIO", "SIGNIFICANT", "NumericalDerivative", "extrapolate", "round_off"]
 
 RATIO = 4.0
 LADDER = 2.0**-3 * RATIO ** -np.arange(13)
@@ -34,15 +34,15 @@ FINE_LADDER = 2.0**-2 * RATIO ** -np.arange(27)
 """From 1/4 down to the resolution of the numbers, for a function whose own scale is far below its argument's."""
 
 SIGNIFICANT = 8.0
-"""How many error bars make a difference: the bars are estimates, good to a small factor."""
+"""How many error bars apart two numbers differ: the bars are estimates, good to a small factor."""
 
-# Each removes one term of the error series: the powers of t in it, one after the other.
+# The powers of t in the error series, in the order in which extrapolation removes them.
 _CENTRAL = (2, 4, 6)
 _ONE_SIDED = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
-class Derivative:
+class NumericalDerivative:
     """A directional derivative of every output.
 
     ``low`` and ``high`` are the one-sided derivatives at a kink and both equal to ``value`` elsewhere; the
@@ -54,6 +54,13 @@ class Derivative:
     low: np.ndarray
     high: np.ndarray
 
+    @classmethod
+    def joined(
+        cls, parts: Iterable[NumericalDerivative], join: Callable[..., np.ndarray] = np.concatenate
+    ) -> NumericalDerivative:
+        """Return several as one, each array joined with those of the others."""
+        return cls(*(join(column) for column in zip(*(part.fields for part in parts), strict=True)))
+
     @property
     def kink(self) -> np.ndarray:
         """Where the two one-sided derivatives differ."""
@@ -64,22 +71,22 @@ class Derivative:
         """All four arrays, in the order of the constructor."""
         return self.value, self.bar, self.low, self.high
 
-    def miss(self, claimed: np.ndarray) -> np.ndarray:
-        """Return how far a claimed derivative lies outside the interval."""
-        return np.maximum(np.maximum(self.low - claimed, claimed - self.high), 0.0)
+    def distance(self, computed: np.ndarray) -> np.ndarray:
+        """Return how far a computed derivative lies outside the interval."""
+        return np.maximum(np.maximum(self.low - computed, computed - self.high), 0.0)
 
-    def __getitem__(self, key: Any) -> Derivative:
+    def __getitem__(self, key: Any) -> NumericalDerivative:
         """Index all four arrays."""
-        return Derivative(self.value[key], self.bar[key], self.low[key], self.high[key])
+        return NumericalDerivative(self.value[key], self.bar[key], self.low[key], self.high[key])
 
-    def dot(self, weights: np.ndarray) -> Derivative:
+    def dot(self, weights: np.ndarray) -> NumericalDerivative:
         """Return the derivative of the weighted sum of the outputs (last axis), the bars added up."""
         with np.errstate(invalid="ignore"):
             value = _sum(self.value * weights)
             bar = _sum(self.bar * abs(weights)) + np.finfo(float).eps * _sum(abs(self.value * weights))
             ends = np.stack([self.low * weights, self.high * weights])
             low, high = _sum(ends.min(axis=0)), _sum(ends.max(axis=0))
-        return Derivative(value, bar, low, high)
+        return NumericalDerivative(value, bar, low, high)
 
 
 def _sum(terms: np.ndarray) -> np.ndarray:
@@ -87,18 +94,18 @@ def _sum(terms: np.ndarray) -> np.ndarray:
 
 
 def round_off(*values: np.ndarray, unit: float = float(np.finfo(float).eps)) -> np.ndarray:
-    """Return the round-off that a value has at least: half a unit in its last place."""
+    """Return the least round-off of a value: half a unit in its last place."""
     with np.errstate(invalid="ignore"):
         return 0.5 * unit * np.max([abs(v) for v in values], axis=0)
 
 
-def derivative(
+def extrapolate(
     steps: np.ndarray,
     centre: np.ndarray,
     plus: np.ndarray,
     minus: np.ndarray,
     noise: np.ndarray | float = 0.0,
-) -> Derivative:
+) -> NumericalDerivative:
     """Return the derivative at t = 0 from values at t = 0, +steps and -steps.
 
     Args:
@@ -110,33 +117,35 @@ def derivative(
             place.
 
     >>> steps = LADDER
-    >>> d = derivative(steps, np.exp(0.0), np.exp(steps), np.exp(-steps))
+    >>> d = extrapolate(steps, np.exp(0.0), np.exp(steps), np.exp(-steps))
     >>> bool(abs(d.value - 1.0) <= d.bar < 1e-10), bool(d.kink)
     (True, False)
-    >>> d = derivative(steps, 0.0 * steps[0], steps, steps)  # |t|
+    >>> d = extrapolate(steps, 0.0 * steps[0], steps, steps)  # |t|
     >>> bool(d.kink), float(d.low), float(d.high)
     (True, -1.0, 1.0)
     """
     t = steps.reshape(-1, *[1] * np.ndim(centre))
     with np.errstate(all="ignore"):
-        rough_plus = np.maximum(round_off(plus, np.broadcast_to(centre, plus.shape)), noise)
-        rough_minus = np.maximum(round_off(minus, np.broadcast_to(centre, minus.shape)), noise)
-        central = _extrapolate((plus - minus) / (2 * t), (rough_plus + rough_minus) / (2 * t), _CENTRAL)
-        right = _extrapolate((plus - centre) / t, 2 * rough_plus / t, _ONE_SIDED)
-        left = _extrapolate((centre - minus) / t, 2 * rough_minus / t, _ONE_SIDED)
+        noise_plus = np.maximum(round_off(plus, np.broadcast_to(centre, plus.shape)), noise)
+        noise_minus = np.maximum(round_off(minus, np.broadcast_to(centre, minus.shape)), noise)
+        central = _extrapolate_table((plus - minus) / (2 * t), (noise_plus + noise_minus) / (2 * t), _CENTRAL)
+        right = _extrapolate_table((plus - centre) / t, 2 * noise_plus / t, _ONE_SIDED)
+        left = _extrapolate_table((centre - minus) / t, 2 * noise_minus / t, _ONE_SIDED)
         return _combine(central, right, left)
 
 
-def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _extrapolate_table(
+    quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the entry of the Richardson table with the smallest error bar, and that bar.
 
-    The bar is infinite where that entry had not converged: where it still moved by a good part of itself, and
-    by more than round-off explains, as the quotients of a function do whose scale is far below the smallest
-    step. An entry counts only while it agrees with every entry made with smaller steps: quotients of a
-    function that oscillates within the step agree with each other, and are wrong together.
+    The bar is infinite where that entry has not converged: where it still moved by a good part of itself, and by more
+    than round-off explains, as for a function whose scale is far below the smallest step. An entry counts only while
+    it agrees with every entry of smaller steps: the quotients of a function that oscillates within the step agree with
+    each other and are wrong together.
     """
     known = np.where(np.isfinite(rough), rough, 0.0).max(axis=0)
-    rough = np.maximum(rough, _seen_below(quotients))
+    rough = np.maximum(rough, _round_off_below(quotients))
     best = np.full(quotients.shape, np.nan)
     bars = np.full(quotients.shape, np.inf)
     table = quotients
@@ -156,8 +165,8 @@ def _extrapolate(quotients: np.ndarray, rough: np.ndarray, powers: tuple[int, ..
         better = np.isfinite(bar) & (bar < bars[rows])
         best[rows], bars[rows] = np.where(better, table[2:], best[rows]), np.where(better, bar, bars[rows])
     value, bar = _smallest_consistent(best, bars)
-    adrift = (bar > 0.1 * abs(value)) & (_last_move(quotients) > SIGNIFICANT * known)
-    return value, np.where(adrift, np.inf, bar)
+    unconverged = (bar > 0.1 * abs(value)) & (_last_move(quotients) > SIGNIFICANT * known)
+    return value, np.where(unconverged, np.inf, bar)
 
 
 def _last_move(quotients: np.ndarray) -> np.ndarray:
@@ -185,11 +194,10 @@ def _smallest_consistent(values: np.ndarray, bars: np.ndarray) -> tuple[np.ndarr
     return best, smallest
 
 
-def _seen_below(quotients: np.ndarray) -> np.ndarray:
-    """Return the round-off of each quotient as the quotients with smaller steps show it.
+def _round_off_below(quotients: np.ndarray) -> np.ndarray:
+    """Estimate the round-off of each quotient from the quotients with smaller steps.
 
-    There the quotients move by noise / t, so a move times its own t is a noise that was there at larger steps
-    too.
+    There the quotients move by noise / t, so a move times its t is a noise that is present at larger steps too.
     """
     scaled = abs(np.diff(quotients, axis=0)) * RATIO ** -np.arange(1.0, len(quotients)).reshape(
         -1, *[1] * (quotients.ndim - 1)
@@ -204,8 +212,8 @@ def _combine(
     central: tuple[np.ndarray, np.ndarray],
     right: tuple[np.ndarray, np.ndarray],
     left: tuple[np.ndarray, np.ndarray],
-) -> Derivative:
-    """Decide between both sides, the interval at a kink, and one side at the edge of a domain."""
+) -> NumericalDerivative:
+    """Choose the central derivative, the interval at a kink, or one side at the edge of a domain."""
     kink = abs(right[0] - left[0]) > SIGNIFICANT * (right[1] + left[1])
     value, bar = central
     for side_value, side_bar in (right, left):
@@ -215,4 +223,4 @@ def _combine(
     value = np.where(np.isfinite(bar), value, np.nan)
     low = np.where(kink, np.fmin(right[0], left[0]), value)
     high = np.where(kink, np.fmax(right[0], left[0]), value)
-    return Derivative(value, bar, low, high)
+    return NumericalDerivative(value, bar, low, high)

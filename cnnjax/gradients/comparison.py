@@ -1,0 +1,190 @@
+"""Compare the derivatives that JAX computes with numerical ones, along segments of the input vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cnnjax.gradients.differentiation import Mode
+from cnnjax.gradients.finite_differences import FiniteDifferences, Segment
+from cnnjax.gradients.function_under_test import FunctionUnderTest
+from cnnjax.gradients.leaves import Leaf, find_leaf
+from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SIGNIFICANT, NumericalDerivative
+
+__all__ = ["UNCONVERGED", "Comparator", "Comparison"]
+
+UNCONVERGED = 2.0**-14
+"""The relative error of a loop that stops by comparing floats."""
+
+_MANY_OUTPUTS = 512
+_SINGLE = float(np.finfo(np.float32).eps)
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the rule computed and what finite differences say, arrays of shape (segments, outputs)."""
+
+    computed: np.ndarray
+    numerical: NumericalDerivative
+    noise: np.ndarray
+    """The round-off of what was computed."""
+    tolerance: np.ndarray
+    """What the caller's atol and rtol allow besides."""
+    floor: np.ndarray
+    """The bar that round-off leaves at the largest step, which no finer step can better."""
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """How far the computed derivative is from the numerical interval, over what the error bars allow."""
+        distance = self.numerical.distance(self.computed)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            allowed = np.maximum(SIGNIFICANT * (self.numerical.bar + self.noise), self.tolerance)
+            ratio = np.where(allowed > 0, distance / allowed, 0.0)
+            ratio = np.where((allowed == 0) & (distance > 0), np.inf, ratio)
+        return np.where(np.isfinite(self.numerical.bar), np.nan_to_num(ratio, nan=0.0, posinf=np.inf), 0.0)
+
+    @property
+    def uncertain(self) -> np.ndarray:
+        """Where the derivative is not zero and the bar is not small beside it, for other reasons than round-off."""
+        size = np.maximum(abs(self.computed), np.nan_to_num(abs(self.numerical.value)))
+        return ~(self.numerical.bar <= np.maximum(1e-3 * size, SIGNIFICANT * self.floor)) & (self.computed != 0)
+
+    @property
+    def unresolved(self) -> np.ndarray:
+        """Where the derivative is not zero and differences say nothing about it."""
+        return self.uncertain | (np.isinf(self.numerical.bar) & (self.computed != 0))
+
+    def replaced(self, rows: np.ndarray, other: Comparison) -> Comparison:
+        """Return a copy with some rows from another comparison."""
+        columns = [column.copy() for column in self._columns]
+        for column, new in zip(columns, other._columns, strict=True):
+            column[rows] = new
+        return Comparison(columns[0], NumericalDerivative(*columns[1:5]), *columns[5:])
+
+    @property
+    def _columns(self) -> tuple[np.ndarray, ...]:
+        return (self.computed, *self.numerical.fields, self.noise, self.tolerance, self.floor)
+
+
+class Comparator:
+    """Compares one derivative program (a mode, and for "rev" a cotangent) with finite differences at one point.
+
+    Args:
+        function: the function under test.
+        differences: its finite differences at the point.
+        mode: which derivative to compare.
+        weights: (m,) of the outputs: the cotangent for "rev", and in the other modes what sums up the outputs where one
+            number is needed.
+        inputs, outputs: the leaves.
+        tolerances: the caller's atol and rtol.
+    """
+
+    def __init__(
+        self,
+        function: FunctionUnderTest,
+        differences: FiniteDifferences,
+        mode: Mode,
+        weights: np.ndarray,
+        inputs: Sequence[Leaf],
+        outputs: Sequence[Leaf],
+        tolerances: tuple[float, float],
+    ) -> None:
+        self.function, self.differences = function, differences
+        self.mode: Mode = mode
+        self.inputs, self.outputs, self.tolerances = inputs, outputs, tolerances
+        self.finite = np.isfinite(differences.centre)
+        self.weights = np.where(self.finite, weights, 0.0)
+        self.builtin_gradient: np.ndarray | None = None
+        """The gradient by JAX's own rules, where the function has custom rules and they can be left out."""
+        if mode == "rev":
+            self.gradient = function.derivative_program("rev")(differences.x, self.weights)
+            builtin = function.builtin_gradient if function.has_custom_rules else None
+            self.builtin_gradient = builtin(differences.x, self.weights) if builtin else None
+
+    def computed(self, segments: Sequence[Segment], careful: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the computed derivative along each segment and its round-off, which is measured if ``careful``."""
+        x, lines = self.differences.x, self.differences.lines
+        if self.mode == "rev":
+            noise = self.gradient_noise if careful else np.zeros_like(x)
+            parts = [(slice(s.start, s.stop), lines[s.line, s.start : s.stop]) for s in segments]
+            with np.errstate(invalid="ignore"):
+                computed = np.array([[self.gradient[part] @ v] for part, v in parts])
+                own = np.array([[(noise[part] + _EPSILON * abs(self.gradient[part])) @ abs(v)] for part, v in parts])
+            return computed, own + self._inherent_error * abs(computed)
+        directions = [self.differences.direction(s) for s in segments]
+        program = self.function.derivative_program(self.mode)
+        computed = np.array([program(x, v) for v in directions])
+        own = np.array([program.noise(x, v) for v in directions]) if careful else np.zeros_like(computed)
+        return computed, own + (4 * _EPSILON + self._inherent_error) * abs(computed)
+
+    @property
+    def _inherent_error(self) -> float:
+        """The relative error of what the rule and the function are made of.
+
+        A loop that stops by comparing floats is as exact as its stopping criterion. The series and fits of special
+        functions are made for the dtype: an error below its rounding unit is not the rule's.
+        """
+        if self.function.has_float_loop_condition and self.function.strategy.traced:
+            return UNCONVERGED
+        return min(self.function.unit or _EPSILON, _SINGLE) / SIGNIFICANT
+
+    @cached_property
+    def gradient_noise(self) -> np.ndarray:
+        """The measured round-off of the computed gradient."""
+        return self.function.derivative_program(self.mode).noise(self.differences.x, self.weights)
+
+    def compare(self, segments: Sequence[Segment], careful: bool = False) -> Comparison:
+        """Compare along each segment; ``careful`` means with every round-off measured and with finer steps."""
+        computed, own_noise = self.computed(segments, careful)
+        steps = FINE_LADDER if careful else LADDER
+        lengths = np.array([[abs(self.differences.lines[s.line, s.start : s.stop]).sum()] for s in segments])
+        noise = np.nan_to_num(self.differences.noise)
+        if self.mode == "rev":
+            noise = np.array([noise @ abs(self.weights)])
+        floor = np.broadcast_to(noise / steps[0], computed.shape)
+
+        def against(numerical: NumericalDerivative) -> Comparison:
+            atol, rtol = self.tolerances
+            tolerance = atol * lengths + rtol * np.nan_to_num(abs(numerical.value))
+            return Comparison(computed, numerical, own_noise, tolerance, floor)
+
+        if self.mode == "rev" and len(self.weights) > _MANY_OUTPUTS:
+            comparison = against(self.differences.projected(segments, self.weights, steps))
+            if not comparison.numerical.kink[comparison.ratio > 1].any():
+                return comparison  # else it takes every output to tell which of them has a kink
+        return against(self.project(self.differences.derivatives(segments, steps)))
+
+    def project(self, numerical: NumericalDerivative) -> NumericalDerivative:
+        """Return the numerical derivative of what the mode computes: of the weighted sum of the outputs for "rev"."""
+        if self.mode == "rev":
+            return numerical[:, self.finite].dot(self.weights[self.finite])[:, None]
+        bar = np.where(self.finite, numerical.bar, np.inf)
+        return NumericalDerivative(numerical.value, bar, numerical.low, numerical.high)
+
+    def computed_gradient(self) -> np.ndarray:
+        """Return the gradient of the weighted sum of the outputs that the mode computes."""
+        if self.mode == "rev":
+            return self.gradient
+        program, ones = self.function.derivative_program(self.mode), np.eye(len(self.differences.x))
+        return np.array([program(self.differences.x, one) @ self.weights for one in ones])
+
+    def agrees_with_builtin(self, segment: Segment) -> bool:
+        """Whether the rule is JAX's own derivative on a segment, so that only conventions can differ."""
+        if not self.function.has_custom_rules:
+            return True
+        if self.builtin_gradient is None:
+            return False
+        part = slice(segment.start, segment.stop)
+        return bool(np.allclose(self.gradient[part], self.builtin_gradient[part], rtol=1e-6, atol=0.0))
+
+    def name_input(self, position: int) -> str:
+        """Name an element of the arguments, as ``args[1]['w'][2, 0]``."""
+        return find_leaf(self.inputs, int(position)).element(int(position))
+
+    def name_output(self, position: int) -> str:
+        """Name an element of the results, as ``output['loss']``."""
+        return find_leaf(self.outputs, int(position)).element(int(position))

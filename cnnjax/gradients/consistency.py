@@ -1,0 +1,192 @@
+"""Properties of a derivative that finite differences of a compiled program cannot see.
+
+A derivative is linear, its two modes are adjoint to each other, it does not depend on what was computed before, on
+compilation or on batching, it loses no more digits than the function does, and the value returned with it is that of
+the function. Each check compares two computations of the same numbers, so its error bar is the round-off of the
+computation, which is measured as soon as two numbers differ by more than their last places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from cnnjax.gradients.batching import check_arguments_one_at_a_time, check_batching
+from cnnjax.gradients.differentiation import Mode
+from cnnjax.gradients.eager import EagerRun
+from cnnjax.gradients.flat_function import FlatFunction
+from cnnjax.gradients.function_under_test import FunctionUnderTest
+from cnnjax.gradients.jaxprs import has_symbolic_zeros, samples_gamma
+from cnnjax.gradients.leaves import find_leaf, largest
+from cnnjax.gradients.mode_under_test import Case, Equality, ModeUnderTest, check_equalities
+from cnnjax.gradients.report import NOT_FINITE, Check, Mismatch
+from cnnjax.gradients.user_code import first_line
+
+__all__ = ["check_consistency"]
+
+_SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
+_SPREAD = 10  # powers of two by which numbers within one cotangent are made larger or smaller
+_OWN_DTYPE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through half precision loses 2^-11
+_NOT_FINITE = 8  # elements that are named
+
+
+def check_consistency(
+    flat: FlatFunction,
+    function: FunctionUnderTest,
+    modes: Sequence[Mode],
+    points: Sequence[np.ndarray],
+    probes: Mapping[Mode, np.ndarray],
+    eager: Mapping[Mode, EagerRun | Exception],
+    rng: np.random.Generator,
+) -> Iterator[Check | tuple[str, str]]:
+    """Yield a check for every property that applies, and for every one that cannot be tested what it is and why.
+
+    Args:
+        flat: the function.
+        function: the same with its derivative programs.
+        modes: those that exist.
+        points: the point to check at, and others near it.
+        probes: a cotangent or tangent for each mode.
+        eager: the runs of each mode without jit, with those probes.
+        rng: for more probes.
+    """
+    tested = {mode: ModeUnderTest(mode, flat, function, tuple(points), probes[mode], eager[mode]) for mode in modes}
+    for mode in tested.values():
+        yield _linearity(mode, rng)
+        yield from _eager(mode)
+        if function.contains(has_symbolic_zeros):
+            yield check_arguments_one_at_a_time(mode)
+    yield from check_batching(tested[modes[-1]])
+    if "rev" in tested and "fwd" in tested:
+        yield _adjointness(tested["rev"], tested["fwd"])
+
+
+def _linearity(tested: ModeUnderTest, rng: np.random.Generator) -> Check:
+    """Scale, add and cancel cotangents (or tangents); zero must give zero.
+
+    Some have numbers of about the same size, which shows what is decided by all of them together, and some have
+    numbers of many sizes: a threshold lies between two of them, wherever it is from 1e-6 to 1e6.
+    """
+    x = tested.points[0]
+    probe = tested.probe.astype(np.float32).astype(np.float64)  # so that the sum below is exact
+    powers = np.concatenate(
+        [
+            rng.permutation(np.linspace(-_SPREAD, _SPREAD, leaf.stop - leaf.start).round())
+            for leaf in tested.probe_leaves
+        ]
+    )
+    spread, mirrored = probe * 2.0**powers, probe * 2.0**-powers
+    base, wide, other = (tested.program(x, p) for p in (probe, spread, mirrored))
+    pairs = [(tested.program(x, s * p) / s, exact) for s in _SCALES for p, exact in ((spread, wide), (mirrored, other))]
+    pairs += [(tested.program(x, s * probe) / s, base) for s in _SCALES]
+    pairs += [(tested.program(x, probe + spread), base + wide), (tested.program(x, 0 * probe), 0 * base)]
+    size = abs(probe) + abs(spread) + abs(mirrored)
+    return tested.check("linearity", [(found, exact, x, size) for found, exact in pairs])
+
+
+def _eager(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
+    """Run the rule without jit in its own dtype: the same twice, as compiled, and as exact as can be."""
+    mode, runs, function = tested.mode, tested.eager, tested.function
+    if isinstance(runs, Exception):
+        note = f"in the function's own dtype, without jit: {first_line(runs)}"
+        yield Check(f"the rule runs ({mode})", "given", 1, 0, np.inf, note=note)
+        return
+    yield _repetition(tested, np.concatenate([runs.derivatives[0], runs.value]), runs.repeats)
+    yield _value(tested, runs.value)
+    cases = [
+        (found, tested.program(x, tested.probe), x, tested.probe)
+        for found, x in zip(runs.derivatives, runs.points, strict=True)
+    ]
+    usable = bool(np.isfinite(runs.value).all())
+    if function.contains(samples_gamma):
+        yield f"jit equals eager, own dtype ({mode})", "gamma variates are drawn in another way in float64"
+        return
+    if function.strategy.traced:
+        # Casts to a narrower dtype round when they are called and are left out of the compiled program.
+        unit = max(function.strategy.epsilon, function.unit or 0.0)
+        check = tested.check("jit equals eager", cases, unit) if usable else None
+        if function.strategy.widened and not (check and check.ok):
+            try:
+                wide = [(tested.eagerly_in_float64(x), exact, x, probe) for _, exact, x, probe in cases]
+                check = tested.check("jit equals eager", wide, unit)
+            except Exception as error:  # the user's code refuses float64
+                yield f"jit equals eager, in float64 ({mode})", first_line(error)
+        if check:
+            yield check
+    yield from _own_dtype(tested, cases, usable)
+
+
+def _repetition(tested: ModeUnderTest, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
+    """Compare runs of the same rule at the same point, with another call before, and one half way through."""
+    name = f"repetition ({tested.mode})"
+    size = len(first) - tested.function.m
+    for again in repeats:
+        place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
+        if len(place) and (jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4)):
+            at = int(place[0])
+            where = tested.name_result(at) if at < size else "the value of the function"
+            mismatch = Mismatch(f"{where}, called again", float(again[at]), float(first[at]), 0.0)
+            return Check(name, "given", 1, len(first), np.inf, (mismatch,))
+    return Check(name, "given", 1, len(first), 0.0)
+
+
+def _value(tested: ModeUnderTest, value: np.ndarray) -> Check:
+    """Compare the value that comes with the derivative with the value of the function."""
+    flat, function = tested.flat, tested.function
+    unit = max(function.strategy.epsilon, function.unit or flat.coarsest_leaf)
+
+    def noise() -> np.ndarray:
+        return function.program.noise(tested.points[0]) * (unit / function.strategy.epsilon)
+
+    def where(at: int) -> str:
+        return f"the value {find_leaf(flat.outputs, at).element(at)} that comes with the derivative"
+
+    bar = 4 * unit * largest(flat.value, flat.outputs)
+    return check_equalities(f"value ({tested.mode})", [Equality(value, flat.value, bar, noise, where)])
+
+
+def _own_dtype(tested: ModeUnderTest, cases: Sequence[Case], usable: bool) -> Iterator[Check | tuple[str, str]]:
+    """The rule in the function's own dtype must be finite and lose no digits."""
+    name, function = f"own dtype ({tested.mode})", tested.function
+    if not usable:
+        yield name, "the function is not finite in its own dtype"
+        return
+    found, exact, *_ = cases[0]
+    bad = np.flatnonzero(~np.isfinite(found))
+    if len(bad):
+        mismatches = tuple(
+            Mismatch(f"{tested.name_result(i)} in the function's own dtype", float(found[i]), float(exact[i]), 0.0)
+            for i in bad[:_NOT_FINITE].tolist()
+        )
+        yield Check(name, "given", 1, len(found), np.inf, mismatches, note=NOT_FINITE)
+        return
+    if function.unit is None or function.has_float_loop_condition:
+        return
+    # Next to a kink the two precisions may be on different sides of it, but not at two points.
+    unit = max(function.unit, _OWN_DTYPE_LOSS / 32)
+    yield min((tested.check("own dtype", [case], unit) for case in cases), key=lambda check: check.worst)
+
+
+def _adjointness(rev: ModeUnderTest, fwd: ModeUnderTest) -> Check:
+    """Compare <y, J v> with <J^T y, v>, leaf by leaf of v."""
+    x, y, v = rev.points[0], rev.probe, fwd.probe
+    gradient = rev.program(x, y)
+    used = y != 0  # a cotangent is zero where the function is not finite
+
+    def equalities() -> Iterator[Equality]:
+        for leaf in rev.flat.inputs:
+            part = np.zeros_like(v)
+            part[leaf.start : leaf.stop] = v[leaf.start : leaf.stop]
+            image = fwd.program(x, part)
+            size = abs(y[used]) @ abs(image[used]) + abs(gradient) @ abs(part)
+            yield Equality(
+                np.array([gradient @ part]),
+                np.array([y[used] @ image[used]]),
+                np.array([4 * rev.function.strategy.epsilon * size]),
+                lambda part=part: rev.program.noise(x, y) @ abs(part) + abs(y) @ fwd.program.noise(x, part),
+                lambda _, leaf=leaf: f"<vjp, v> over {leaf.name}, against <y, jvp>",
+            )
+
+    return check_equalities("adjointness", equalities())

@@ -1,0 +1,186 @@
+"""Finite differences of one program at one point, along segments of a few fixed lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cnnjax.gradients.leaves import Leaf
+from cnnjax.gradients.programs import Program
+from cnnjax.gradients.richardson import LADDER, NumericalDerivative, extrapolate
+
+__all__ = ["FiniteDifferences", "Segment", "derivatives_at_points", "lines_through", "magnitudes"]
+
+_BLOCK = 2**20  # numbers in one table of differences
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The direction that equals line number ``line`` from ``start`` to ``stop`` and is zero elsewhere."""
+
+    line: int
+    start: int
+    stop: int
+
+    @classmethod
+    def element(cls, line: int, position: int) -> Segment:
+        """Return the segment of a single element."""
+        return cls(line, int(position), int(position) + 1)
+
+    @property
+    def size(self) -> int:
+        """How many numbers it moves."""
+        return self.stop - self.start
+
+    def halves(self) -> tuple[Segment, Segment]:
+        """Cut it in two."""
+        middle = (self.start + self.stop) // 2
+        return Segment(self.line, self.start, middle), Segment(self.line, middle, self.stop)
+
+
+def magnitudes(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
+    """Return the scale of each number: its own magnitude, or its leaf's median where it is zero, or 1.
+
+    Scales are powers of two, so that adding a power-of-two part of one to a number rounds as little as
+    possible.
+    """
+    scale = np.ones_like(x)
+    for leaf in leaves:
+        part = abs(x[leaf.start : leaf.stop])
+        usable = np.isfinite(part) & (part > 1e-150)
+        own = np.median(part[usable]) if usable.any() else 1.0
+        scale[leaf.start : leaf.stop] = np.where(usable, part, own)
+    return 2.0 ** np.floor(np.log2(scale))
+
+
+def lines_through(x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator) -> np.ndarray:
+    """Return two dense directions: random in proportion to each number, and one shift a leaf."""
+    scale = magnitudes(x, leaves)
+    mixed = scale * rng.choice([1.0, 1.25, 1.5, 1.75], x.shape) * rng.choice([-1.0, 1.0], x.shape)
+    shift = np.ones_like(x)
+    for leaf in leaves:
+        if leaf.size:
+            shift[leaf.start : leaf.stop] = np.median(scale[leaf.start : leaf.stop])
+    return np.stack([mixed, shift])
+
+
+class FiniteDifferences:
+    """Numerical derivatives of ``program`` at ``x`` along segments of ``lines``."""
+
+    def __init__(self, program: Program, x: np.ndarray, lines: np.ndarray) -> None:
+        self.program, self.x, self.lines = program, x, lines
+        self.centre = program(x)
+        self.evaluations = 1
+        self._measured = False
+        self.noise: np.ndarray = program.strategy.epsilon * abs(self.centre)
+
+    @cached_property
+    def output_scale(self) -> np.ndarray:
+        """The magnitude of each output: cotangents in inverse proportion to it show small outputs beside large ones."""
+        moved = self.program(self.x + LADDER[0] * self.lines[0])
+        self.evaluations += 1
+        size = np.nan_to_num(np.maximum(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
+        return np.where(size > 0, size, 1.0)
+
+    def measure_noise(self) -> None:
+        """Replace the lower bound of the function's round-off by its measured round-off."""
+        if not self._measured:
+            self.noise = np.maximum(self.program.noise(self.x), self.noise)
+            self.evaluations += 7
+            self._measured = True
+
+    def direction(self, segment: Segment) -> np.ndarray:
+        """Return a segment as a vector."""
+        v = np.zeros_like(self.x)
+        v[segment.start : segment.stop] = self.lines[segment.line, segment.start : segment.stop]
+        return v
+
+    def derivatives(self, segments: Sequence[Segment], steps: np.ndarray = LADDER) -> NumericalDerivative:
+        """Return the derivative of every output along every segment, as arrays (segments, outputs)."""
+        per_block = max(1, _BLOCK // (len(steps) * max(len(self.centre), 1)))
+        blocks = [
+            self._block(segments[first : first + per_block], steps) for first in range(0, len(segments), per_block)
+        ]
+        return NumericalDerivative.joined(blocks)
+
+    def projected(self, segments: Sequence[Segment], weights: np.ndarray, steps: np.ndarray) -> NumericalDerivative:
+        """Return the derivative of the weighted sum of the outputs along every segment, as arrays (segments, 1).
+
+        The differences of the outputs are weighted and added up before they are extrapolated: that is cheap for many
+        outputs, but cannot tell which of them has a kink.
+        """
+        used = weights != 0
+        noise = float(np.nan_to_num(self.noise * abs(weights)).sum())
+        found = []
+        for segment in segments:
+            plus, minus = (d[:, 0, used] @ weights[used, None] for d in self.differences([segment], steps))
+            found.append(extrapolate(steps, np.zeros(1), plus, minus, noise))
+        return NumericalDerivative.joined(found, np.stack)
+
+    def _block(self, segments: Sequence[Segment], steps: np.ndarray) -> NumericalDerivative:
+        plus, minus = self.differences(segments, steps)
+        return _extrapolated(steps, plus, minus, np.broadcast_to(self.noise, plus.shape[1:]))
+
+    def differences(self, segments: Sequence[Segment], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, segments, outputs)."""
+        columns = (np.array([getattr(s, name) for s in segments], np.int32) for name in ("line", "start", "stop"))
+        which, start, stop = (np.repeat(column, 2 * len(steps)) for column in columns)
+        t = np.concatenate([steps, -steps])
+        values = self.program.along(self.x, self.lines, which, start, stop, np.tile(t, len(segments)))
+        self.evaluations += len(values)
+        values[~np.concatenate([self._resolved(segment, t) for segment in segments])] = np.nan
+        with np.errstate(invalid="ignore"):
+            values = values.reshape(len(segments), 2, len(steps), -1).transpose(1, 2, 0, 3) - self.centre
+        return values[0], values[1]
+
+    def _resolved(self, segment: Segment, t: np.ndarray) -> np.ndarray:
+        """Return for which steps x + t v can be represented, to a quarter of the step.
+
+        Where a step is rounded away the difference is exactly zero, and no noise shows it.
+        """
+        dtype = np.float64 if self.program.strategy.epsilon < 1e-10 else np.float32
+        part = slice(segment.start, segment.stop)
+        x, line = self.x[part].astype(dtype), self.lines[segment.line, part]
+        found = np.empty(len(t), bool)
+        together = max(1, _BLOCK // max(len(x), 1))
+        for first in range(0, len(t), together):
+            step = t[first : first + together, None] * line
+            with np.errstate(invalid="ignore", over="ignore"):
+                moved = (x + step.astype(dtype)).astype(dtype) - x
+                found[first : first + together] = ~(abs(moved - step) > 0.25 * abs(step)).any(axis=1)
+        return found
+
+
+def derivatives_at_points(
+    points: Sequence[FiniteDifferences], segment: Segment, steps: np.ndarray
+) -> NumericalDerivative:
+    """Return the derivative along one segment at several points, as arrays (points, outputs)."""
+    per_block = max(1, _BLOCK // (len(steps) * max(len(points[0].centre), 1)))
+    blocks = []
+    for first in range(0, len(points), per_block):
+        some = points[first : first + per_block]
+        sides = zip(*(at.differences([segment], steps) for at in some), strict=True)
+        plus, minus = (np.concatenate(side, axis=1) for side in sides)
+        blocks.append(_extrapolated(steps, plus, minus, np.stack([at.noise for at in some])))
+    return NumericalDerivative.joined(blocks)
+
+
+def _extrapolated(steps: np.ndarray, plus: np.ndarray, minus: np.ndarray, noise: np.ndarray) -> NumericalDerivative:
+    """Return the derivatives, arrays (rows, outputs), from differences (steps, rows, outputs)."""
+    # Most outputs do not depend on a single element: their derivative is zero, to the noise at the largest step.
+    moved = _moved(plus) | _moved(minus)
+    still = np.zeros(moved.shape)
+    fields = [still, noise / steps[0], still.copy(), still.copy()]
+    found = extrapolate(steps, np.zeros(moved.sum()), plus[:, moved], minus[:, moved], noise[moved])
+    for field, values in zip(fields, found.fields, strict=True):
+        field[moved] = values
+    return NumericalDerivative(*fields)
+
+
+def _moved(differences: np.ndarray) -> np.ndarray:
+    """Return which outputs move, as an array (rows, outputs); a step whose outputs are all NaN is left out."""
+    silent = np.isnan(differences).all(axis=-1, keepdims=True)
+    return ((differences != 0) & ~silent).any(axis=0) | silent.all(axis=0)

@@ -1,0 +1,115 @@
+"""One mode of differentiation with what the consistency checks need of it, and how they compare two computations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cnnjax.gradients.comparison import UNCONVERGED
+from cnnjax.gradients.differentiation import Mode
+from cnnjax.gradients.eager import EagerRun, differentiate_eagerly
+from cnnjax.gradients.flat_function import FlatFunction
+from cnnjax.gradients.function_under_test import FunctionUnderTest
+from cnnjax.gradients.leaves import Leaf, find_leaf, largest
+from cnnjax.gradients.programs import Program
+from cnnjax.gradients.report import Check, Mismatch
+from cnnjax.gradients.richardson import SIGNIFICANT
+
+__all__ = ["Case", "Equality", "ModeUnderTest", "check_equalities"]
+
+Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Two computations of one derivative, found and expected, and the point and the probe at which."""
+
+
+@dataclass(frozen=True)
+class Equality:
+    """Two computations of the same numbers."""
+
+    found: np.ndarray
+    expected: np.ndarray
+    bar: np.ndarray
+    """The round-off that they have at least."""
+    noise: Callable[[], np.ndarray]
+    """Measures the rest of it."""
+    where: Callable[[int], str]
+    """Names a number by its position."""
+
+
+def check_equalities(name: str, equalities: Iterable[Equality]) -> Check:
+    """Compare each up to its round-off, which is measured where the numbers differ by more than its lower bound."""
+    worst, mismatch, compared = 0.0, None, 0
+    for equal in equalities:
+        found, expected, bar = equal.found, equal.expected, equal.bar
+        ratio = _ratio(found, expected, bar)
+        if (ratio > 1).any():
+            bar = bar + equal.noise()
+            ratio = _ratio(found, expected, bar)
+            at = int(ratio.argmax())
+            if ratio[at] > 1 and mismatch is None:
+                mismatch = Mismatch(equal.where(at), float(found[at]), float(expected[at]), float(bar[at]))
+        worst, compared = max(worst, float(ratio.max(initial=0.0))), compared + len(found)
+    return Check(name, "given", 1, compared, worst, (mismatch,) if mismatch else ())
+
+
+def _ratio(found: np.ndarray, expected: np.ndarray, bar: np.ndarray) -> np.ndarray:
+    """Return |found - expected| over what the bar allows; NaN equals NaN and nothing else."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(found == expected, 0.0, abs(found - expected) / (SIGNIFICANT * bar))
+    both = np.isnan(found) & np.isnan(expected)
+    return np.where(both, 0.0, np.nan_to_num(ratio, nan=np.inf, posinf=np.inf))
+
+
+@dataclass(frozen=True)
+class ModeUnderTest:
+    """One derivative program with a probe for it: a cotangent for "rev", else a tangent."""
+
+    mode: Mode
+    flat: FlatFunction
+    function: FunctionUnderTest
+    points: tuple[np.ndarray, ...]
+    """The point to check at, and others near it."""
+    probe: np.ndarray
+    eager: EagerRun | Exception
+
+    @cached_property
+    def program(self) -> Program:
+        """The program (x, probe) -> derivative."""
+        return self.function.derivative_program(self.mode)
+
+    @property
+    def probe_leaves(self) -> Sequence[Leaf]:
+        """The leaves that the probe belongs to."""
+        return self.flat.outputs if self.mode == "rev" else self.flat.inputs
+
+    @property
+    def result_leaves(self) -> Sequence[Leaf]:
+        """The leaves that the derivative belongs to."""
+        return self.flat.inputs if self.mode == "rev" else self.flat.outputs
+
+    def name_result(self, position: int) -> str:
+        """Name an element of the derivative."""
+        return find_leaf(self.result_leaves, position).element(position)
+
+    def eagerly_in_float64(self, x: np.ndarray) -> np.ndarray:
+        """Return the derivative at ``x``, run op by op in float64."""
+        with self.function.strategy.context():
+            return differentiate_eagerly(self.flat, self.mode, x, self.probe, widen=True)[0]
+
+    def check(self, name: str, cases: Sequence[Case], unit: float | None = None) -> Check:
+        """Compare what should be equal up to the derivative's round-off, in units of ``unit``."""
+        epsilon = self.function.strategy.epsilon
+        unit = unit or epsilon
+        if self.function.has_float_loop_condition and self.function.strategy.traced:
+            unit = max(unit, UNCONVERGED / 32)
+        underflow = np.finfo(np.float64 if unit < 1e-10 else np.float32).tiny
+
+        def equality(found: np.ndarray, expected: np.ndarray, x: np.ndarray, probe: np.ndarray) -> Equality:
+            bar = 4 * unit * largest(expected, self.result_leaves) + underflow
+            return Equality(
+                found, expected, bar, lambda: self.program.noise(x, probe) * (unit / epsilon), self.name_result
+            )
+
+        return check_equalities(f"{name} ({self.mode})", (equality(*case) for case in cases))

@@ -1,0 +1,101 @@
+"""The round-off of a computation, measured by perturbing it.
+
+A jaxpr is evaluated again with the result of every rounded operation multiplied by 1 ± u, with random signs and with u
+a rounding unit, or a thousand of them to stand out from the round-off itself (D. S. Parker, Monte Carlo arithmetic,
+1997). For a function that can only be called, fourth differences at close points cancel what is smooth (J. J. Moré and
+S. M. Wild, Estimating computational noise, SIAM J. Sci. Comput. 33, 2011).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax.gradients.float64 import Rounding, evaluate
+
+__all__ = ["noise_by_differences", "noise_by_perturbation", "perturbed"]
+
+_AMPLIFICATION = 2.0**10  # perturbations are this much larger than round-off, to stand out from it
+_SIGNS = 2**14  # in a row
+_LARGEST = 2.0**-6  # of itself that a perturbation changes a number by
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+@functools.cache
+def _random_signs() -> np.ndarray:
+    """Return a row of random signs for each perturbed evaluation."""
+    return np.random.default_rng(0).choice([-1.0, 1.0], (6, _SIGNS))
+
+
+def perturbed(jaxpr: Any) -> Callable[..., Any]:
+    """Return the function (signs, factors, units, *vectors) that evaluates a jaxpr with every operation perturbed."""
+
+    def run(signs: Any, factors: Any, units: Any, *vectors: Any) -> Any:
+        return evaluate(jaxpr, vectors, _perturbation(signs, factors, units))[0]
+
+    return run
+
+
+def noise_by_perturbation(exact: np.ndarray, epsilon: float, run: Callable[..., np.ndarray]) -> np.ndarray:
+    """Return the round-off of each output.
+
+    Args:
+        exact: the outputs.
+        epsilon: their rounding unit.
+        run: what `perturbed` returned, compiled, at the point: (signs, factors, units) -> outputs.
+    """
+
+    def largest_move(units: float) -> np.ndarray:
+        factors = 1.0 + _random_signs() * min(units * _EPSILON, _LARGEST)
+        tries = [run(*rows, units) for rows in zip(_random_signs(), factors, strict=True)]
+        with np.errstate(invalid="ignore"):
+            moved = np.max([abs(values - exact) for values in tries], axis=0)
+        return np.where(np.isfinite(moved), moved, 0.0)
+
+    amplified, single = largest_move(_AMPLIFICATION), largest_move(1.0)
+    # Where a thousand roundings do not do much more than one, the function is chaotic: no digit is known.
+    with np.errstate(invalid="ignore"):
+        chaotic = (single > 16 * amplified / _AMPLIFICATION) & (single > 64 * epsilon * abs(exact))
+    return np.where(chaotic, np.inf, np.maximum(amplified / _AMPLIFICATION, single))
+
+
+def _perturbation(signs: Any, factors: Any, units: Any) -> Rounding:
+    """Return a function that changes each element by plus or minus so many rounding units.
+
+    Each call takes the signs from another place on. The factors for float64 are ``factors``.
+    """
+    places = itertools.count(1)
+
+    def perturb(value: jax.Array, epsilon: float) -> jax.Array:
+        is_float64 = epsilon == _EPSILON
+        row = factors if is_float64 else signs
+        if 2 * value.size > _SIGNS:
+            row = jnp.tile(row, value.size // _SIGNS + 2)
+        start = next(places) * 0x9E3779B1 % (len(row) - value.size)
+        factor = lax.slice(row, (start,), (start + value.size,)).reshape(value.shape)
+        if not is_float64:
+            factor = 1.0 + factor * jnp.minimum(units * epsilon, _LARGEST)
+        return value * factor.astype(value.dtype)
+
+    return perturb
+
+
+def noise_by_differences(
+    call: Callable[..., np.ndarray], epsilon: float, vectors: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Return the round-off of each output of a function that can only be called, along a random line."""
+    line = vectors[0] * np.random.default_rng(0).uniform(-1, 1, vectors[0].shape)
+    noise = epsilon * abs(call(*vectors))
+    for spacing in (2.0**-20, 2.0**-30, 2.0**-40):
+        row = [call(vectors[0] + k * spacing * line, *vectors[1:]) for k in range(7)]
+        with np.errstate(invalid="ignore"):
+            moved = np.max(abs(np.diff(row, 4, axis=0)), axis=0) / 8
+        noise = np.maximum(noise, np.where(np.isfinite(moved), moved, 0.0))
+    return noise

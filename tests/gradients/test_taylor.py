@@ -1,0 +1,39 @@
+"""The rates at which Taylor's remainders shrink."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.errors import GradientError
+from cnnjax.gradients import check_grads
+
+X = np.array([1.0, -2.0, 3.0], np.float32)
+
+
+@jax.custom_vjp
+def half_square(x):
+    return x**2
+
+
+half_square.defvjp(lambda x: (x**2, x), lambda x, y: (x * y,))
+
+
+@pytest.fixture(scope="module")
+def reports():
+    good = check_grads(jnp.tanh, (X,), 2)
+    with pytest.raises(GradientError) as caught:
+        check_grads(half_square, (X,))
+    return good, caught.value.report
+
+
+def test_taylor_rates(reports):
+    good, bad = (report.taylor for report in reports)
+    assert good.rate == pytest.approx(2, abs=0.1)
+    assert good.second_rate == pytest.approx(3, abs=0.2)
+    assert bad.rate == pytest.approx(1, abs=0.1)
+    assert "t^2.0" in str(reports[0])
+
+
+def test_of_a_linear_function_nothing_remains():
+    assert check_grads(lambda x: 2 * x, (X,), modes="rev").taylor.rate is None

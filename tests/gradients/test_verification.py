@@ -1,0 +1,43 @@
+"""The steps of a verification: what stops it, and what it goes on to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.errors import GradientError
+from cnnjax.gradients import check_grads
+
+
+def ruled(f, bwd):
+    g = jax.custom_vjp(f)
+    g.defvjp(lambda *args: (f(*args), args), lambda args, y: tuple(bwd(args, y)))
+    return g
+
+
+def test_a_rule_that_raises_is_wrong():
+    f = ruled(jnp.sin, lambda r, y: (jnp.zeros(7) * y,))
+    with pytest.raises(GradientError, match="the rule runs"):
+        check_grads(f, (np.ones(3),))
+
+
+def test_no_mode_is_no_verification():
+    def f(x):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    with pytest.raises(GradientError, match="some mode exists"):
+        check_grads(f, (np.ones(3),))
+
+
+def test_a_derivative_that_has_no_derivative_itself():
+    def host(g, x):
+        return jax.pure_callback(g, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    f = ruled(lambda x: host(np.sin, x), lambda r, y: (host(np.cos, r[0]) * y,))
+    assert check_grads(f, (np.ones(3),), 1).ok
+    with pytest.raises(GradientError, match="some mode exists"):
+        check_grads(f, (np.ones(3),), 2)
+
+
+def test_linearize_is_a_mode():
+    assert check_grads(jnp.sin, (np.ones(3),), modes="lin").ok

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -117,6 +117,12 @@ class Network:
     name: str
     input: Input
     layers: tuple[tuple[str, Layer], ...]
+
+    if TYPE_CHECKING:  # what may be passed is more than what is kept
+
+        def __init__(
+            self, name: str, input: Input, layers: Mapping[str, Layer] | Iterable[tuple[str, Layer]]
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         """Convert the layers to pairs, and check that each fits the one before it."""

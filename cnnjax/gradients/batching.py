@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -18,6 +18,9 @@ from cnnjax.gradients.user_code import first_line
 __all__ = ["check_arguments_one_at_a_time", "check_batching"]
 
 _SAMPLES = 3
+
+_Way = Literal["some leaves", "all leaves", "cotangents or tangents"]
+"""What ``jax.vmap`` batches."""
 
 
 def check_batching(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
@@ -34,11 +37,11 @@ def check_batching(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
     for i in shared:
         leaf = flat.inputs[i]
         mixed[:, leaf.start : leaf.stop] = rows[0, leaf.start : leaf.stop]
-    cases = {"some leaves": [(x, probes[0]) for x in mixed]}
+    cases: dict[_Way, list[tuple[np.ndarray, np.ndarray]]] = {"some leaves": [(x, probes[0]) for x in mixed]}
     if not tested.function.contains(uses_only_builtin_rules):
         cases["all leaves"] = [*zip(rows, probes, strict=True)]
         cases["cotangents or tangents"] = [(rows[0], probe) for probe in probes]
-    possible: dict[str, Program] = {}
+    possible: dict[_Way, Program] = {}
     for way in cases:
         batched = _batched(tested, way, shared)
 
@@ -61,7 +64,7 @@ def check_batching(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
     yield tested.check("vmap equals loop", [(f, *case) for f, case in zip(found, expected, strict=True)])
 
 
-def _batched(tested: ModeUnderTest, way: str, shared: Sequence[int]) -> Callable[[Any, Any], Any]:
+def _batched(tested: ModeUnderTest, way: _Way, shared: Sequence[int]) -> Callable[[Any, Any], Any]:
     """Return the derivative as a function of (samples, probes), batched by ``jax.vmap`` in one of three ways."""
     flat, widened = tested.flat, tested.function.strategy.widened
 

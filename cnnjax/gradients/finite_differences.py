@@ -126,10 +126,15 @@ class FiniteDifferences:
 
     def differences(self, segments: Sequence[Segment], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, segments, outputs)."""
-        columns = (np.array([getattr(s, name) for s in segments], np.int32) for name in ("line", "start", "stop"))
-        which, start, stop = (np.repeat(column, 2 * len(steps)) for column in columns)
         t = np.concatenate([steps, -steps])
-        values = self.program.along(self.x, self.lines, which, start, stop, np.tile(t, len(segments)))
+
+        def point(row: int) -> np.ndarray:
+            segment, moved = segments[row // len(t)], self.x.copy()
+            part = slice(segment.start, segment.stop)
+            moved[part] += t[row % len(t)] * self.lines[segment.line, part]
+            return moved
+
+        values = self.program.at_points(self.x, len(segments) * len(t), point)
         self.evaluations += len(values)
         values[~np.concatenate([self._resolved(segment, t) for segment in segments])] = np.nan
         with np.errstate(invalid="ignore"):

@@ -102,42 +102,25 @@ class Program:
 
     def __call__(self, *vectors: np.ndarray) -> np.ndarray:
         """Evaluate once."""
-        if self.strategy.traced and len(vectors) == 1:  # the program of many evaluations is needed anyway
-            nowhere = np.zeros(1, np.int32)
-            return self.along(vectors[0], vectors[0][None], nowhere, nowhere, nowhere, np.zeros(1))[0]
-        if self.strategy.traced:
-            return self.run(self._compiled, *vectors)
-        with self.strategy.context():
-            return np.asarray(self.call(*map(self.strategy.vector, vectors)), np.float64)
-
-    def along(
-        self,
-        x: np.ndarray,
-        lines: np.ndarray,
-        which: np.ndarray,
-        start: np.ndarray,
-        stop: np.ndarray,
-        t: np.ndarray,
-    ) -> np.ndarray:
-        """Evaluate at x + t * lines[which], the line cut to [start, stop); a row for each entry."""
-        count, size = len(t), self.size_at(x)
-        out = np.empty((count, size))
-
-        def moved(row: int) -> np.ndarray:
-            point, part = x.copy(), slice(start[row], stop[row])
-            point[part] += t[row] * lines[which[row], part]
-            return point
-
         if not self.strategy.traced:
-            for row in range(count):
-                out[row] = self(moved(row))
-            return out
+            with self.strategy.context():
+                return np.asarray(self.call(*map(self.strategy.vector, vectors)), np.float64)
+        if len(vectors) == 1:  # the program of many evaluations is needed anyway
+            return self.at_points(vectors[0], 1, lambda _: vectors[0])[0]
+        return self.run(self._compiled, *vectors)
+
+    def at_points(self, x: np.ndarray, count: int, point: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Evaluate at ``point(0)``, ..., ``point(count - 1)``, a row each; intended rules are linearized at ``x``."""
+        if not self.strategy.traced:
+            return np.stack([self(point(row)) for row in range(count)])
+        size = self.size_at(x)
+        out = np.empty((count, size))
         rows = int(np.clip(_BUFFER // max(size, len(x), 1), 2, _ROWS))
 
         def run(first: int) -> None:
             last = min(first + rows, count)
             points = np.zeros((rows, len(x)))  # always as many, so that one program does
-            points[: last - first] = [moved(row) for row in range(first, last)]
+            points[: last - first] = [point(row) for row in range(first, last)]
             out[first:last] = self.run(self._sweep, x, points, np.int32(last - first))[: last - first]
 
         firsts = range(0, count, rows)

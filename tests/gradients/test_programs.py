@@ -26,22 +26,12 @@ def test_every_strategy_evaluates_the_same_function(strategy):
 
 @pytest.mark.parametrize("strategy", STRATEGIES[::2], ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("buffer", [programs._BUFFER, 8], ids=["one call", "many calls"])
-def test_many_points_along_lines(strategy, buffer, monkeypatch):
+def test_many_points_together(strategy, buffer, monkeypatch):
     monkeypatch.setattr(programs, "_BUFFER", buffer)
     program = Program(f, (3,), strategy)
-    lines = np.array([[1.0, 2.0, 3.0], [0.5, 0.5, 0.5]])
-    which, start, stop = (
-        np.array([0, 1, 1, 0, 1, 0, 1]),
-        np.array([0, 1, 0, 2, 0, 0, 1]),
-        np.array([3, 2, 0, 3, 3, 1, 3]),
-    )
-    t = np.linspace(-1, 1, 7)
-    found = program.along(X, lines, which, start, stop, t)
-    for row, values in enumerate(found):
-        point = X.copy()
-        part = slice(start[row], stop[row])
-        point[part] += t[row] * lines[which[row], part]
-        np.testing.assert_allclose(values, f(point), rtol=1e-12)
+    points = X + np.linspace(-1, 1, 7)[:, None]
+    found = program.at_points(X, len(points), lambda row: points[row])
+    np.testing.assert_allclose(found, [f(point) for point in points], rtol=1e-12)
 
 
 def test_several_programs_are_compiled_as_one():
@@ -57,5 +47,4 @@ def test_a_function_in_its_own_dtype_is_evaluated_in_float64():
 
 def test_an_intended_rule_is_linearized_at_the_base_point():
     program = Program(lambda x: x + jax.lax.stop_gradient(x**2), (1,), STRATEGIES[0], frozenset({"stop_gradient"}))
-    lines, zero, one = np.ones((1, 1)), np.zeros(1, int), np.ones(1, int)
-    assert program.along(np.array([3.0]), lines, zero, zero, one, np.array([1.0]))[0] == 4.0 + 9.0
+    assert program.at_points(np.array([3.0]), 1, lambda _: np.array([4.0]))[0] == 4.0 + 9.0

@@ -1,4 +1,4 @@
-"""The experiment on 16 bits trains and writes its table; tests/test_precision.py verifies the gradients."""
+"""The 16-bit experiment trains and writes its table; tests/training/test_precision.py verifies the gradients."""
 
 import json
 

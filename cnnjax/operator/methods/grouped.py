@@ -33,8 +33,8 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     rows = w.reshape(spec.num_taps * maps_in_group, groups, spec.c_out // groups).transpose(1, 0, 2)
 
     def one_image(image: jax.Array) -> jax.Array:
-        views = [view.reshape(positions, groups, maps_in_group) for _, view in tap_views(image[None], geometry)]
-        patches = jnp.stack(views)
+        views = [view for _, view in tap_views(image[None], geometry)]
+        patches = jnp.stack([view.reshape(positions, groups, maps_in_group) for view in views])
         patches = patches.transpose(2, 1, 0, 3).reshape(groups, positions, spec.num_taps * maps_in_group)
         y = jnp.matmul(patches, rows, precision=spec.precision)
         return y.transpose(1, 0, 2).reshape(*geometry.output, spec.c_out)

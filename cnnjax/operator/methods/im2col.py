@@ -96,8 +96,8 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
 
     def product(step: jax.Array | int) -> jax.Array:
         image, row = step // strips * images, step % strips * rows
-        cotangent = blocks_first(_cut(y, (image, row), (images, rows)), blocks).reshape(blocks, -1, of_y)
-        operands = patches(part_of_x(image, row), strip, blocks), cotangent
+        cotangent = blocks_first(_cut(y, (image, row), (images, rows)), blocks)
+        operands = patches(part_of_x(image, row), strip, blocks), cotangent.reshape(blocks, -1, of_y)
         narrow, wide = operands[::-1] if transposed else operands
         if written_out:
             # The barrier outlives the compiler pass that would fold the transpose into the product.

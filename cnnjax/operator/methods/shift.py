@@ -71,7 +71,8 @@ def _weight_gradient_of_tap(x: jax.Array, y: jax.Array, tap: tuple[int, ...], sp
         stride, offset = geometry.stride[axis], _offset(geometry, axis, t)
         y = lax.slice_in_dim(y, rows[0], rows[-1] + 1, axis=1 + axis)
         x = lax.slice_in_dim(x, rows[0] * stride + offset, rows[-1] * stride + offset + 1, stride, axis=1 + axis)
-    return jnp.matmul(x.reshape(-1, spec.c_in).T, y.reshape(-1, spec.c_out), precision=spec.precision)
+    pixels, cotangent = x.reshape(-1, spec.c_in), y.reshape(-1, spec.c_out)
+    return jnp.matmul(pixels.T, cotangent, precision=spec.precision)
 
 
 def _on_image(geometry: Geometry, axis: int, tap: int) -> range:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnjax.errors import ArgumentValueError, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Check", "GradientReport", "Mismatch", "TaylorTest"]
 
@@ -146,7 +149,7 @@ class GradientReport:
             entry["ok"] = check.ok
         return json.dumps(_jsonable(data), indent=1)
 
-    def figure(self) -> Any:
+    def figure(self) -> Figure:
         """Plot the error of a central difference against its step: a V between round-off and truncation error.
 
         Returns:
@@ -183,24 +186,7 @@ class GradientReport:
     def __str__(self) -> str:
         """Return one screen: the verdict, what failed and how, and what was checked."""
         verdict = "agrees with finite differences" if self.ok else "DISAGREES"
-        lines = [f"The gradient of {self.function} {verdict}."]
-        for check in self.failed[:4]:
-            lines.append(f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip())
-            lines += [f"    {mismatch}" for mismatch in check.mismatches[:4]]
-            if len(check.mismatches) > 4:
-                lines.append(f"    and {len(check.mismatches) - 4} more")
-        if len(self.failed) > 4:
-            lines.append(f"  and {len(self.failed) - 4} more checks failed")
-        lines += [f"  It looks like: {text}" for text in self.diagnosis]
-        lines.append(f"  {'check':<36}{'point':<14}{'order':>5}{'numbers':>9}{'kinks':>7}{'worst':>10}")
-        rows: dict[tuple[str, str, int], list[Check]] = {}
-        for check in self.checks:
-            rows.setdefault((check.name, check.point, check.order), []).append(check)
-        for (name, point, order), group in rows.items():
-            worst = max(check.worst for check in group)
-            mark = "" if all(check.ok for check in group) else "  <- failed"
-            compared, kinks = sum(c.compared for c in group), sum(c.kinks for c in group)
-            lines.append(f"  {name:<36}{point:<14}{order:>5}{compared:>9}{kinks:>7}{worst:>10.2g}{mark}")
+        lines = [f"The gradient of {self.function} {verdict}.", *self._failures(), *self._table()]
         if self.taylor and self.taylor.rate is not None:
             second = self.taylor.second_rate
             more = "" if second is None else f", and as t^{second:.2f} with the Hessian term subtracted (3 is right)"
@@ -215,6 +201,31 @@ class GradientReport:
             lines.append(f"  and {len(self.skipped) - 6} more not checked")
         lines.append(f"  {self.evaluations} evaluations in {self.precision}; seed {self.seed}")
         return "\n".join(lines)
+
+    def _failures(self) -> list[str]:
+        """Return the lines about what failed, and what that looks like."""
+        lines: list[str] = []
+        for check in self.failed[:4]:
+            lines.append(f"  FAILED {check.name} at {check.point}, order {check.order}. {check.note}".rstrip())
+            lines += [f"    {mismatch}" for mismatch in check.mismatches[:4]]
+            if len(check.mismatches) > 4:
+                lines.append(f"    and {len(check.mismatches) - 4} more")
+        if len(self.failed) > 4:
+            lines.append(f"  and {len(self.failed) - 4} more checks failed")
+        return lines + [f"  It looks like: {text}" for text in self.diagnosis]
+
+    def _table(self) -> list[str]:
+        """Return the lines about what was checked, a row for the same check at the same point and order."""
+        lines = [f"  {'check':<36}{'point':<14}{'order':>5}{'numbers':>9}{'kinks':>7}{'worst':>10}"]
+        rows: dict[tuple[str, str, int], list[Check]] = {}
+        for check in self.checks:
+            rows.setdefault((check.name, check.point, check.order), []).append(check)
+        for (name, point, order), group in rows.items():
+            worst = max(check.worst for check in group)
+            mark = "" if all(check.ok for check in group) else "  <- failed"
+            compared, kinks = sum(c.compared for c in group), sum(c.kinks for c in group)
+            lines.append(f"  {name:<36}{point:<14}{order:>5}{compared:>9}{kinks:>7}{worst:>10.2g}{mark}")
+        return lines
 
 
 def _jsonable(value: Any) -> Any:

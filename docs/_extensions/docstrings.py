@@ -34,10 +34,12 @@ def _before_napoleon(app: Any, what: str, name: str, value: Any, options: Any, l
     if what == "data":
         lines[:] = _comment_of(name, value)
     lines[:] = marked_up(lines)
+    if what in ("attribute", "data", "property"):  # napoleon would take the words before a colon for the type
+        lines[:1] = re.split(r"(?<=:) +", lines[0], maxsplit=1)
 
 
 def _after_napoleon(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = _source_as_field(lines)
+    lines[:] = [line.replace("jax.jaxlib._jax.Array", "jax.Array") for line in _source_as_field(lines)]
 
 
 def marked_up(lines: list[str]) -> list[str]:
@@ -119,6 +121,7 @@ def _source_as_field(lines: list[str]) -> list[str]:
         return lines
     at = lines.index(".. rubric:: Source")
     words = " ".join(line.strip() for line in lines[at + 1 :] if line.strip())
+    words = re.sub(r"^(\w)\.", r"\1\\.", words)  # an initial is no item of a list
     return [*lines[:at], "", f":Source: {words}", ""]
 
 
@@ -144,8 +147,9 @@ def _comment_of(name: str, value: Any) -> list[str]:
 def _plain_aliases(
     app: Any, what: str, name: str, value: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Show a type alias in a union by its name alone."""
-    plain = (text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, returns))
+    """Show a type alias in a union by its name alone, and a default made by a factory as an ellipsis."""
+    alias = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+    plain = (text and alias.sub(r"\1", text).replace("<factory>", "...") for text in (signature, returns))
     return next(plain), next(plain)
 
 

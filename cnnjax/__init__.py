@@ -1,8 +1,8 @@
-"""Write, verify and run convolutional networks in JAX.
+"""Write, verify and train convolutional networks in JAX.
 
 A convolution is an explicit weight array (k, k, C_in, C_out) and, if not every map is connected to every other, a table
 that says which input map feeds which output map. The rest of the library computes it fast, verifies its gradient, and
-trains networks of it.
+trains networks built from it.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The version of the package, for those inside it that need to know."""
+"""The version of the package, for the modules that record it."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ def scaled_tanh(a: jax.Array) -> jax.Array:
 
         f(a) = A tanh(S a),   A = 1.7159,  S = 2/3
 
-    With these constants f(1) = 1 and f(-1) = -1 (to 3e-6, by the rounding of A), so that the targets +1 and -1 are
-    at the largest second derivative and not where the function saturates.
+    With these constants f(1) = 1 and f(-1) = -1 (to 3e-6, by the rounding of A), so the targets +1 and -1 lie
+    where the second derivative is largest and not where the function saturates.
 
     Args:
         a: the sums, of any shape.

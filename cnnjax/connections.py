@@ -1,4 +1,4 @@
-"""Connection tables: which input map of a convolutional layer feeds which output map, and how much that is.
+"""Connection tables: which input map of a convolutional layer feeds which output map, and the counts that follow.
 
 A table is a boolean matrix (C_in, C_out). A full table is the ordinary convolution; one-to-one, grouped and depthwise
 tables are the other common ones; Table I of LeNet-5 connects its layers S2 and C3.
@@ -43,7 +43,7 @@ class ConnectionTable:
 
     Raises:
         TypeError: for a matrix that is not boolean.
-        ValueError: for one that is not of shape (C_in, C_out).
+        ValueError: for a matrix that is not of shape (C_in, C_out).
 
     Example:
         >>> table = ConnectionTable([[True, False, True], [False, True, True]])
@@ -195,7 +195,7 @@ def _blocks_of(shape: tuple[int, int], matrix: bytes) -> Blocks | None:
     links = np.frombuffer(matrix, bool).reshape(shape)
     if not (links.any(axis=0).all() and links.any(axis=1).all()):
         return None
-    # Label each map with the least input map of its component, by passing labels along the links until none changes.
+    # Label each map with the smallest input map of its component: pass labels along the links until none changes.
     of_input = np.arange(shape[0])
     while True:
         of_output = np.where(links, of_input[:, None], shape[0]).min(axis=0)
@@ -231,7 +231,7 @@ def one_to_one(c: int) -> ConnectionTable:
 
 
 def grouped(c_in: int, c_out: int, groups: int) -> ConnectionTable:
-    """Return the table of `conv2d(..., groups=groups)`: consecutive blocks of input maps feed those of output maps.
+    """Return the table of `conv2d(..., groups=groups)`: each block of input maps feeds one block of output maps.
 
     Raises:
         TypeError: for a number that is not an integer.
@@ -273,7 +273,7 @@ def from_rows(rows: Iterable[Iterable[int]], c_in: int) -> ConnectionTable:
 
     Raises:
         TypeError: for an input map that is not an integer.
-        ValueError: for one that is not in 0 .. c_in - 1, or is named twice for one output map.
+        ValueError: for an input map that is not in 0 .. c_in - 1, or is named twice for one output map.
 
     Example:
         >>> from_rows([[0, 1], [1, 2], [0, 2]], c_in=3).fan_out

@@ -1,7 +1,7 @@
 """Figures of a network: connection tables, kernels, feature maps, learning curves, hard cases.
 
 Every function returns a `matplotlib.figure.Figure` and changes no global state; save it with `figure.savefig(path)`.
-Weights and maps are drawn on a symmetric color scale for each panel: blue negative, white zero, red positive.
+Weights and maps are drawn on a symmetric colour scale for each panel: blue negative, white zero, red positive.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def connection_table(table: ConnectionTable, inputs: str = "input map", outputs:
 
 
 def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figure:
-    """Draw the two-dimensional slices of a convolution's kernels: a row per input map, a column per output map.
+    """Draw the two-dimensional slices of a convolution's kernels: one row per input map, one column per output map.
 
     Output maps that read the same number of input maps are grouped. Pairs that are not connected have no slice.
 
@@ -144,7 +144,7 @@ def feature_maps(network: Network, params: Mapping[str, Params], image: ArrayLik
     """Draw every volume of a network for one image, one row for each volume.
 
     Maps of one pixel, and vectors, are drawn as a strip. The 84 values that LeNet-5's RBF units read are drawn as a
-    bitmap, beside the code of the predicted class.
+    bitmap, next to the code of the predicted class.
 
     Args:
         network: the network.
@@ -237,11 +237,11 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
 
 
 def hard_cases(network: Network, params: Mapping[str, Params], images: np.ndarray, labels: np.ndarray) -> Figure:
-    """Draw the 24 images with the smallest margin between the true class and its best rival::
+    """Draw the 24 images with the smallest margin between the true class and the best other class::
 
         lead[n] = score[n, labels[n]] - max_(i != labels[n]) score[n, i]
 
-    where a score is the negative distance if the smallest output names the class.
+    where the score is the negative distance if the smallest output names the class.
 
     Args:
         network: the network.
@@ -271,7 +271,7 @@ def hard_cases(network: Network, params: Mapping[str, Params], images: np.ndarra
     wrong = int((lead < 0).sum())
     figure.suptitle(
         f"{network.name}: the hardest of {len(labels):,} images ({wrong} misclassified, in red).\n"
-        "lead: by how much the right class scores better than its best rival",
+        "lead: the score of the true class minus the best other score",
         fontsize=11,
     )
     grid = np.ravel(figure.subplots(-(-len(shown) // columns), columns, squeeze=False))

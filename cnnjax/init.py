@@ -1,7 +1,7 @@
-"""Initialisers of weights, each with its paper.
+"""Initialisers of weights, each with its source.
 
 An initialiser is a value that is called as `initialiser(key, shape, fan_in, fan_out, dtype)`. The last axis of `shape`
-is that of the output maps or units. `fan_in`, the number of inputs of a unit without its bias, may differ between
+counts output maps or units. `fan_in`, the number of inputs of a unit without its bias, may differ between
 output maps (C3 of LeNet-5: 75, 100 and 150) and is then an array over that axis.
 """
 

@@ -1,4 +1,4 @@
-"""The losses of LeNet-5's radial basis function units, stable in float32."""
+"""The losses for LeNet-5's radial basis function units, numerically stable in float32."""
 
 from __future__ import annotations
 

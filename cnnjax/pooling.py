@@ -127,8 +127,8 @@ def lp_pool2d(
 
         y[n, i, j, c] = (sum_{u, v} |x[n, i * stride + u - top, j * stride + v - left, c]|^p)^(1/p)
 
-    p = 1 is the sum of the absolute values; as p grows, the norm approaches their maximum. Where the norm has no
-    derivative, in a window of zeros, the gradient is defined as zero, as any symmetric convention has it; so is that of
+    p = 1 is the sum of the absolute values; as p grows, the norm approaches their maximum. In a window of
+    zeros the norm has no derivative, and the gradient is defined as zero, as by any symmetric convention; so is that of
     |x| at zero for p = 1.
 
     Args:
@@ -157,7 +157,7 @@ def lp_pool2d(
     # |x|: for p = 1 with slope 0 at zero; for p > 1 with slope 1 there, without which |0|^p would lose its curvature.
     modulus = x * jnp.sign(x) if p == 1 else jnp.where(x < 0, -x, x)
     pixels, taps, _ = _windows(caller, modulus, window, stride, padding, beyond=0)
-    # The largest modulus is factored out, so that no power overflows or underflows.
+    # The largest modulus is factored out, so no power overflows or underflows.
     largest = jax.lax.stop_gradient(jnp.max(pixels, axis=taps))
     all_zero = largest == 0
     scale = jnp.where(all_zero | ~jnp.isfinite(largest), jnp.ones_like(largest), largest)

@@ -1,4 +1,4 @@
-"""The definitions as float64 NumPy loops: the oracle that everything else is tested against. It never imports jax.
+"""The definitions as float64 NumPy loops: the oracle against which everything else is tested. It never imports jax.
 
 A convolution is the trilinear form T(x, w, y) = sum over terms of x[..] * w[..] * y[..]. `terms` lists the indices of
 every product; the forward pass, the input gradient and the weight gradient each leave out one of the three factors.

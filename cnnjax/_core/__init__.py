@@ -1,1 +1,1 @@
-"""What every public function checks its arguments with: messages, arrays, shapes and windows."""
+"""Argument checks shared by all public functions: messages, arrays, shapes and windows."""

@@ -1,4 +1,4 @@
-"""Checks of the arrays that public functions are given, before any tracing."""
+"""Checks of the arrays passed to public functions, before any tracing."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _BOUNDARY: dict[str, Boundary] = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
 class Geometry:
     """Which pixels a kernel reads: size, kernel, stride, dilation and padding along each spatial axis.
 
-    `pads` are the (before, after) pairs; `boundary` is what the padding holds: "zero", "wrap" (the image continued
+    `pads` are the (before, after) pairs; `boundary` is what the padding contains: "zero", "wrap" (the image continued
     periodically) or "reflect" (the image mirrored about its edge pixel, which is not repeated).
     """
 
@@ -264,7 +264,7 @@ def _plain_integer(value: Any) -> int | None:
 
 
 def _pad_pairs(caller: str, padding: Any, bare: Geometry) -> tuple[tuple[int, int], ...]:
-    """The (before, after) pads of each axis. `bare` is the geometry without padding."""
+    """The (before, after) pads of each axis; `bare` is the geometry without padding."""
     if isinstance(padding, str):
         return _named_pads(caller, padding, bare)
     axes = len(bare.size)

@@ -1,6 +1,6 @@
 """Convolutions as pure functions over explicit weight arrays.
 
-All are cross-correlations (the kernel is not flipped), channels last, with weights in the order HWIO::
+All are cross-correlations (the kernel is not flipped), channels last, with weights in HWIO order::
 
     y[n, p, o] = b[o] + sum over taps t and input maps c of  x[n, p * stride + t * dilation - before, c] * w[t, c, o]
 """

@@ -99,8 +99,8 @@ def conv2d(
             Weights of unconnected pairs have no effect and a gradient of exactly zero. Not together with groups. A
             table of disjoint blocks of one size (one-to-one, depthwise, grouped, in any order of the maps) costs no
             more than that many groups.
-        method: how it is computed: "auto", a name in `cnnjax.METHODS`, or measurements by `cnnjax.tune`. All methods
-            compute the same sum.
+        method: how the convolution is computed: "auto", a name in `cnnjax.METHODS`, or measurements by `cnnjax.tune`.
+            All methods compute the same sum.
         precision: of matrix products on accelerators, as in `jax.lax.conv_general_dilated`.
         preferred_element_type: dtype of the result; by default that of x. 16-bit products are summed in float32.
 

@@ -1,4 +1,4 @@
-"""Connection tables in a convolution: their check, the mask on the weights, and tables that amount to groups."""
+"""Connection tables in a convolution: checks, the mask on the weights, and tables that are equivalent to groups."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def conv2d_transpose(
 
     Args:
         y: the image, (N, H, W, C_out) or (H, W, C_out).
-        w: the weights of the `conv2d` that it is the adjoint of, (k_h, k_w, C_in / groups, C_out).
+        w: the weights of the `conv2d` whose adjoint this is, (k_h, k_w, C_in / groups, C_out).
         b: one bias for each map of the result, (C_in,).
         stride, padding, dilation, groups, connections, precision: as in that `conv2d`.
         output_padding: with a stride, `stride` sizes of x give the same size of y; the result has the smallest of them

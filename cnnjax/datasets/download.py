@@ -16,7 +16,7 @@ __all__ = ["download"]
 
 
 def download(dataset: PublishedDataset, folder: Path | None) -> Path:
-    """Download the missing ones of the four files and return their folder, by default one in the user's cache."""
+    """Download those of the four files that are missing; return their folder, by default one in the user's cache."""
     if folder is not None and find_all(dataset, folder):
         return folder
     if folder is not None and folder.exists() and not folder.is_dir():

@@ -45,7 +45,7 @@ def load_folder(dataset: PublishedDataset, folder: Path, shown: str) -> ImageDat
 
 
 def find_file(folder: Path, file: PublishedFile) -> Path | None:
-    """Return the file under the first of its spellings that exists, or None."""
+    """Return the file under the first of its possible names that exists, or None."""
     return next((folder / name for name in file.spellings if (folder / name).is_file()), None)
 
 
@@ -76,7 +76,7 @@ def not_found(dataset: PublishedDataset, folder: Path, shown: str) -> DataNotFou
 
 
 def md5_of(*parts: bytes) -> str:
-    """Return an md5 sum: it detects accidents and is no security measure, as Python under FIPS has to be told."""
+    """Return an md5 sum: it detects accidents and is not a security measure, as Python in FIPS mode has to be told."""
     digest = hashlib.md5(usedforsecurity=False)
     for part in parts:
         digest.update(part)
@@ -106,7 +106,7 @@ def _verify(dataset: PublishedDataset, file: PublishedFile, path: Path, md5: str
     """Raise DataError unless a full-size file has the published checksum."""
     if md5 == file.md5:
         return
-    # A file of the other data set, or one under another file's name, is recognised by its sum.
+    # A file of the other data set, or one under another file's name, is recognised by its checksum.
     owners = {
         other.md5: (owner, other) for owner in (published.MNIST, published.FASHION_MNIST) for other in owner.files
     }

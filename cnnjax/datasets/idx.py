@@ -41,9 +41,9 @@ def read_idx(file: str | os.PathLike[str]) -> NDArray[Any]:
 
     Raises:
         DataNotFoundError: there is no such file.
-        DataError: the file cannot be read, is no IDX file, is truncated or has trailing bytes, or its gzip data are
+        DataError: the file cannot be read, is not an IDX file, is truncated or has trailing bytes, or its gzip data are
             corrupt.
-        ArgumentTypeError, ArgumentValueError: ``file`` is no path.
+        ArgumentTypeError, ArgumentValueError: ``file`` is not a path.
 
     Example:
         >>> import pathlib, tempfile

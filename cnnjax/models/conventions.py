@@ -21,5 +21,5 @@ LECUN_UNITS: _Units = {"activation": "scaled_tanh", "weight_init": LeCunUniform(
 
 
 def lecun_input(height: int, width: int) -> Input:
-    """Return an input of one map, -0.1 for the background and 1.175 for ink, so that MNIST has a mean of about 0."""
+    """Return an input of one map, -0.1 for the background and 1.175 for ink, so MNIST has a mean of about 0."""
     return Input((height, width, 1), background=-0.1, foreground=1.175)

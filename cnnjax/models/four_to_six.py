@@ -14,7 +14,7 @@ def four_to_six() -> Network:
 
         28x28 -c1-> 4@24x24 -s1-> 4@12x12 -c2-> 6@8x8 -s2-> 6@4x4 -output-> 10
 
-    The question is about c2. Its six kernels are three-dimensional, 5 x 5 x 4, with 606 parameters; one
+    The question concerns c2. Its six kernels are three-dimensional, 5 x 5 x 4, with 606 parameters; one
     two-dimensional kernel for each output map, replicated over the input maps, would have 156.
 
     Example:

@@ -1,4 +1,4 @@
-"""The convolution operator: one trilinear form, several methods that compute its three directions, one rule to choose.
+"""The convolution operator: one trilinear form, several methods for its three directions, one rule to choose.
 
 `primitives` makes the three directions JAX primitives; `methods` compute them; `choice` picks a method for each. The
 arguments have been checked by the public function that calls `convolve`.
@@ -24,7 +24,7 @@ from cnnjax.operator.tuned import Tuned
 
 __all__ = ["METHODS", "ConvSpec", "MethodName", "Tuned", "check_method", "check_served", "choices", "convolve"]
 
-# They describe and measure convolutions, which are built on this package.
+# These describe and measure convolutions, which are built on this package.
 __getattr__ = lazy_submodules(__name__, "explanation", "tuning")
 
 METHODS: tuple[MethodName, ...] = tuple(BY_NAME)

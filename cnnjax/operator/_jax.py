@@ -1,4 +1,4 @@
-"""Bilinear primitives: the one place where the operator uses JAX's less public interfaces.
+"""Bilinear primitives: the only place where the operator uses JAX's less public interfaces.
 
 A primitive made here has an abstract value, a lowering for each platform, a batching rule and, through `defbilinear`,
 forward mode, reverse mode and every higher order: its transposes are primitives of the same family.

@@ -3,7 +3,7 @@
 Nothing is measured here, so the same convolution always compiles to the same program. On GPU and TPU it is XLA's
 convolution, which calls the vendor's library. On CPUs the rule follows the measurements in docs/guides/operator.md. The
 transform methods (Winograd, FFT), whose rounding error is larger than that of a sum of products, are never chosen.
-An exported or partitioned program ("any cpu") uses only what every machine has and XLA's partitioner understands.
+An exported or partitioned program ("any cpu") uses only methods that run on every machine and that XLA can partition.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def compute(
     direction: Direction, a: jax.Array, b: jax.Array, spec: ConvSpec, dtype: DTypeLike, platform: Platform
 ) -> jax.Array:
     """Compute a direction by the chosen method, summing in the accumulation dtype, and cast the result to `dtype`."""
-    # The dtypes of the operands count: a program may be run again in a wider one, as `check_grads` does.
+    # The dtypes of the operands matter, not that of the spec: `check_grads` runs a program again in a wider dtype.
     spec = replace(spec, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, spec, platform).method]
     work = spec.dtype if method.native else spec.accumulation_dtype

@@ -22,10 +22,10 @@ class Explanation:
     """The method chosen for each direction and why, and the methods that were not chosen. Prints as a table.
 
     Attributes:
-        platform: the platform that it is about.
+        platform: the platform that is explained.
         chosen: for each direction ("forward", "input_gradient", "weight_gradient") the pair (method, reason).
         refused: the methods that do not serve the convolution, each with the reason.
-        serving: the methods that would serve it and were not chosen.
+        serving: the methods that would also serve it but were not chosen.
     """
 
     platform: Platform
@@ -87,7 +87,7 @@ def explain(
         >>> cnnjax.explain(*shapes, connections=table, platform="any cpu").chosen["forward"].method
         'depthwise'
 
-    Source: the rule, and the measurements that it follows, are described in docs/guides/operator.md.
+    Source: docs/guides/operator.md describes the rule and the measurements behind it.
     """
     check_method("explain", method)
     if connections is not None:

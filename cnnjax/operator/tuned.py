@@ -38,13 +38,13 @@ class Tuned:
     """Measurements of convolutions, made by `cnnjax.tune`: pass them as `method` to a convolution or to `explain`.
 
     A convolution that was measured (same shapes, stride, padding, dilation, groups and dtype) uses in each direction
-    the method that was fastest. One that was not, or that is compiled for another kind of platform (CPU or accelerator)
-    than was measured on, falls back to "auto". The choice is made at trace time and is part of the program, so a jitted
-    function keeps the methods that it was traced with. The value is immutable and hashable. `a | b` holds the
-    measurements of both; where both measured a convolution, those of b.
+    the method that was fastest. A convolution that was not measured, or that is compiled for another kind of platform
+    (CPU or accelerator) than it was measured on, falls back to "auto". The choice is made at trace time and is part of
+    the program, so a jitted function keeps the methods that it was traced with. The value is immutable and
+    hashable. `a | b` holds the measurements of both; for a convolution that both measured, those of b.
 
     Attributes:
-        machine: the device that was measured on, and for a CPU its cores.
+        machine: the device on which it was measured, and for a CPU its number of cores.
         platform: JAX's backend, such as "cpu" or "gpu".
         jax: the version of jax.
         cnnjax: the version of cnnjax.

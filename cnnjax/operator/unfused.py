@@ -1,7 +1,7 @@
 """Keep XLA's CPU compiler from fusing a computation with its surroundings.
 
 XLA fuses elementwise loops into one. That saves memory, but if one part cannot be vectorised, none is: LeNet-5's C1 as
-a sum of shifted images takes 0.8 ms and tanh of the result 0.5, fused they take 10, and with average-pooling 23. On
+a sum of shifted images takes 0.8 ms and tanh of the result 0.5; fused, the two take 10, and 23 with average pooling. On
 CPUs `optimization_barrier` is removed before fusion (as of jaxlib 0.10.2), but XLA does not fuse across a branch.
 """
 

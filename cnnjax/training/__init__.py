@@ -1,6 +1,6 @@
 """Training with optax: the loop, checkpoints and resuming, several devices, mixed precision, augmentation.
 
-The loop and its parts are here (`fit`, `make_step`, `error_rate`); the rest is in modules, imported with the package.
+The loop and its parts are here (`fit`, `make_step`, `error_rate`); the rest is in submodules.
 """
 
 from cnnjax.training import checkpoints, distortions, history, levenberg_marquardt, meshes, online, precision

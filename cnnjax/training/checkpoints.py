@@ -1,4 +1,4 @@
-"""Checkpoints: written in the background, each file with its checksum; the newest valid one is restored.
+"""Checkpoints: written in the background, with a checksum of each file; the newest valid one is restored.
 
 A checkpoint is a folder named by its step. Orbax writes it under a temporary name and renames it when it is complete;
 just before the renaming, the SHA-256 sum of each file is added. It contains the arrays (parameters, optimizer state,
@@ -42,9 +42,9 @@ class Checkpoints:
         folder: the folder of the checkpoints of one run.
         every: steps between checkpoints within an epoch.
         keep: the number of newest checkpoints that are kept.
-        configuration: whatever else describes the run (a learning rate, the name of a schedule), as JSON can hold it.
-            It is saved with what `fit` itself knows of the run; a folder with another configuration is refused, and
-            the error lists the differences.
+        configuration: whatever else describes the run (a learning rate, the name of a schedule), as JSON values. It is
+            saved with what `fit` itself knows of the run; a folder with another configuration is refused, and the
+            error lists the differences.
 
     Raises:
         ArgumentValueError: for numbers below 1.
@@ -148,8 +148,8 @@ class Store:
         Args:
             step: the number of the step, which names the checkpoint.
             arrays: a pytree of arrays.
-            configuration: of the run; `restore` compares it.
-            metadata: anything else, as JSON can hold it.
+            configuration: that of the run; `restore` compares it.
+            metadata: anything else, as JSON values.
 
         Raises:
             CheckpointError: when this checkpoint or the previous one cannot be written; earlier ones are kept.
@@ -182,12 +182,12 @@ class Store:
         `damaged-<step>`, and the previous one is tried.
 
         Args:
-            template: arrays or `jax.ShapeDtypeStruct`s of the shapes, dtypes and shardings that are wanted; the
+            template: arrays or `jax.ShapeDtypeStruct`s with the desired shapes, dtypes and shardings; the
                 checkpoint may have been written with other shardings.
             configuration: must be equal to the one that was saved.
 
         Raises:
-            ConfigurationError: when it is not; the message lists the differences.
+            ConfigurationError: when the configuration differs; the message lists the differences.
             CheckpointError: when the arrays are not those of the template.
         """
         step = self._newest_valid()
@@ -212,7 +212,7 @@ class Store:
         saved, now = metadata["configuration"], as_json(configuration)
         other_versions = differences(metadata["versions"], versions())
         if other_versions:
-            # Another release may lower the same step to another program: neither equal text nor equal bits.
+            # Another release may lower the same step to another program, with another text and other results.
             saved, now = ({k: v for k, v in given.items() if k != PROGRAM} for given in (saved, now))
             warnings.warn(
                 f"Checkpoint {self.folder / str(step)} was written by other software or on another machine, so the run "
@@ -224,7 +224,7 @@ class Store:
         if lines:
             raise ConfigurationError(
                 "\n  ".join([f"The checkpoints in {self.folder} are those of another run:", *lines])
-                + "\nGo on with the settings that were saved, or name another folder."
+                + "\nUse the saved settings, or name another folder."
             )
 
     def _newest_valid(self) -> int | None:
@@ -266,12 +266,12 @@ class Store:
 
     @contextmanager
     def _save_errors(self) -> Generator[None, None, None]:
-        """Turn any error of a save into a CheckpointError that says in one sentence what is left."""
+        """Turn any error of a save into a CheckpointError that says which checkpoint is left."""
         try:
             yield
         except Exception as error:  # of Orbax, TensorStore or the file system
             left = self.newest()
-            kept = "none was saved before" if left is None else f"the last one that is whole is that of step {left}"
+            kept = "none was saved before" if left is None else f"the last complete one is that of step {left}"
             cause = str(error).partition(" [tensorstore_spec=")[0] or type(error).__name__
             raise CheckpointError(
                 f"The checkpoint of step {self._saving} could not be written into {self.folder}: {cause}; {kept}. "
@@ -280,7 +280,7 @@ class Store:
 
 
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-    """Orbax logs each error with its traceback before it raises it; here each is raised once, in one sentence."""
+    """Orbax logs each error with its traceback before raising it; here each is only raised, in one sentence."""
     return "orbax" not in record.pathname
 
 

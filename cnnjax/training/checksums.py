@@ -36,7 +36,7 @@ def find_damage(checkpoint: Path, items: Sequence[str]) -> str | None:
 
 
 def compute_checksums(checkpoint: Path, items: Sequence[str]) -> dict[str, str]:
-    """Return the sum of each file of the items; files that Orbax writes beside them contain nothing of the run."""
+    """Return the sum of each file of the items; other files that Orbax writes contain nothing of the run."""
     files = (file for item in items for file in (checkpoint / item).rglob("*") if file.is_file())
     return {file.relative_to(checkpoint).as_posix(): _checksum(file) for file in sorted(files)}
 

@@ -19,7 +19,7 @@ from cnnjax.layers import Network
 __all__ = ["PROGRAM", "as_json", "differences", "run_configuration", "versions"]
 
 PROGRAM = "program of loss, optimizer and augmentation"
-"""The entry of a configuration that is compared only between equal versions and devices."""
+"""The entry of a configuration that is compared only if versions and device are equal."""
 
 
 def run_configuration(
@@ -33,7 +33,7 @@ def run_configuration(
         labels: their labels.
         batch_size: images in a batch.
         seed: the seed of the run.
-        program: the lowered program of a step. It contains what has no text of its own, such as the learning rate.
+        program: the lowered program of a step. It contains what is not compared otherwise, such as the learning rate.
     """
     parts = {"input": network.input, **dict(network.layers)}
     return {
@@ -64,7 +64,7 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def versions() -> dict[str, str]:
     """Return the versions of the packages that compute a run, the kind of device, and on a CPU the number of cores.
 
-    XLA and oneDNN split sums by the number of cores, so another number of cores rounds them differently.
+    How XLA and oneDNN split sums depends on the number of cores, so on another number rounding differs.
     """
     packages = ("cnnjax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")
     device = jax.devices()[0]
@@ -80,7 +80,7 @@ def versions() -> dict[str, str]:
 
 
 def as_json(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration as it is read back from JSON, so that a saved and a given one compare equal."""
+    """Return a configuration as it is read back from JSON, so a saved one and a given one compare equal."""
     return json.loads(json.dumps(configuration, default=str))
 
 

@@ -57,20 +57,20 @@ def random_affine(
         images: (N, H, W, C), prepared.
         translation: the largest translation in pixels, along each axis.
         scaling: with 0.15, an image becomes up to 1.15 times as large or as small.
-        squeezing: with 0.15, it becomes up to 1.15 times as tall and as narrow, or the reverse.
+        squeezing: with 0.15, an image becomes up to 1.15 times as tall and as narrow, or the reverse.
         shear: the largest horizontal displacement of a row, in pixels for each row of distance from the middle.
 
     Returns:
         As many images, (N, H, W, C), interpolated by `affine`.
 
     Raises:
-        TypeError, ValueError: as `affine`; for amounts that are negative or no numbers.
+        TypeError, ValueError: as `affine`; also for amounts that are negative or not numbers.
 
     Example:
         >>> random_affine(jax.random.key(0), jnp.zeros((2, 32, 32, 1))).shape
         (2, 32, 32, 1)
 
-    Source: LeCun et al. 1998, section III.C, which names the four distortions and gives no amounts.
+    Source: LeCun et al. 1998, section III.C, which names the four distortions but gives no amounts.
     """
     amounts = {"translation": translation, "scaling": scaling, "squeezing": squeezing, "shear": shear}
     for name, amount in amounts.items():

@@ -19,8 +19,8 @@ def append(path: str | os.PathLike[str], entry: Mapping[str, Any]) -> list[dict[
 
     Args:
         path: the file.
-        entry: "epoch", the number, and whatever the run determines. With wall-clock times the file would not be
-            reproducible; keep them in another one.
+        entry: "epoch", its number, and any reproducible values. Wall-clock times are not reproducible; keep them in
+            another file.
 
     Raises:
         OSError: when the file cannot be written.

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a flag that a loop reads between two steps, so that it can save first."""
+"""SIGTERM and Ctrl-C as a flag that a loop reads between steps, so it can save before it stops."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Hand
 class Interrupts:
     """While it is open, Ctrl-C and SIGTERM are only recorded; once it is closed, `reraise` carries them out.
 
-    Several processes have to stop at the same step. There SIGTERM is left to JAX's preemption service, by which the
-    processes agree on one, and Ctrl-C becomes a SIGTERM. Signals reach only the main thread; in another thread nothing
-    is recorded.
+    Several processes have to stop at the same step. SIGTERM is then left to JAX's preemption service, through which
+    the processes agree on a step, and Ctrl-C becomes a SIGTERM. Signals reach only the main thread; in
+    another thread nothing is recorded.
 
     Example:
         >>> with Interrupts() as interrupts:

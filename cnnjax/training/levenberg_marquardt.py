@@ -77,7 +77,7 @@ def levenberg_marquardt(
 
 
 def scale_by_curvature(*, damping: float = 0.02) -> optax.GradientTransformation:
-    """Return the transformation that divides each gradient by damping + h, to chain with others of optax.
+    """Return the transformation that divides each gradient by damping + h, to chain with other optax transformations.
 
     Args:
         damping: mu, which bounds the step where the loss is flat; h is the curvature in the state.
@@ -118,7 +118,7 @@ def with_curvature(state: optax.OptState, value: optax.Params) -> optax.OptState
     """Return the state of an optimizer with another curvature.
 
     Args:
-        state: of an optimizer that contains `scale_by_curvature`.
+        state: that of an optimizer that contains `scale_by_curvature`.
         value: a pytree like the parameters, as `curvature` returns it.
 
     Raises:
@@ -170,7 +170,7 @@ def curvature(
     layers = list(network.layers)
     outputs, objective = volumes[layers[-1][0]], loss
     found: dict[str, Params] = {}
-    if network.smallest_wins:  # distances are no sums of products, so the loss is differentiated through them
+    if network.smallest_wins:  # distances are not sums of products, so the loss is differentiated through them
         name, last = layers.pop()
         outputs, own = volumes[reads[name]], dict(params.get(name, {}))
 
@@ -184,7 +184,7 @@ def curvature(
                 for key, value in own.items()
             }
 
-    # The loss of one image at a time: that of the batch is their mean.
+    # The loss of one image at a time; the loss of the batch is their mean.
     per_image = jax.vmap(lambda x, label: _hessian_diagonal(lambda x: objective(x[None], label[None]), x))
     above = per_image(outputs, classes) / len(classes)
     for name, layer in reversed(layers):

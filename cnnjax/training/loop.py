@@ -35,7 +35,7 @@ from cnnjax.training.step import (
 __all__ = ["Epoch", "error_rate", "fit", "sample_order"]
 
 _FETCH_INTERVAL = 100
-"""The results of steps are fetched at least this often (in steps): rarely enough that no device waits for it."""
+"""The results of steps are fetched at least every so many steps, rarely enough not to make a device wait."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Epoch:
         state: parameters, optimizer state and step at its end.
         loss: the mean loss of its steps, while the parameters changed.
         error: the percentage of its images that were misclassified, while the parameters changed.
-        seconds: what this process spent on it; after a resume, on the rest of it.
-        images_per_second: likewise.
+        seconds: the time that this process spent on it; after a resume, on the rest of it.
+        images_per_second: the rate over the same time.
     """
 
     number: int
@@ -77,10 +77,10 @@ def fit(
 
     A run is a function of its arguments: the seed determines the initial parameters, the order of each epoch and the
     augmentation. When batch_size does not divide the number of samples, the last samples in the order of each epoch
-    are left out, different ones every time. On a terminal a progress bar shows images per second, the time left and
+    are left out, different ones in each epoch. On a terminal a progress bar shows images per second, the time left and
     the loss.
 
-    With `checkpoints`, the same call resumes from the newest valid checkpoint in the folder, also in the middle of an
+    With `checkpoints`, the same call resumes from the newest valid checkpoint in the folder, even in the middle of an
     epoch, and its results are bit-identical to those of an uninterrupted run. The first epoch that it yields may have
     been yielded before; `history.append` keeps each epoch once. Ctrl-C and SIGTERM first save, then end the run.
 
@@ -91,19 +91,19 @@ def fit(
         optimizer: an optax transformation.
         epochs: the number of passes over the training set, those before a resume included.
         batch_size: the images of a step.
-        seed: of the run.
+        seed: the seed of the run.
         loss: (scores, labels) -> scalar; `default_loss(network)` if None.
         augment: (key, prepared images) -> images, applied in each step; none if None.
         mesh: devices that share the work, from `meshes.make_mesh`; the default device if None. It changes the results
-            by no more than rounding, so a checkpoint from one mesh can be resumed on another.
+            only by rounding, so a checkpoint from one mesh can be resumed on another.
         checkpoints: where the run is saved and resumed from; nowhere if None.
 
     Yields:
         An `Epoch` after each pass.
 
     Raises:
-        ValueError: when the numbers of images and labels differ, for fewer images than a batch, or a batch_size that
-            the devices of the mesh cannot share equally.
+        ValueError: when the numbers of images and labels differ, when there are fewer images than a batch, or for a
+            batch_size that the devices of the mesh cannot share equally.
         DivergedError: when the loss, a gradient or a parameter is NaN or infinite; it names the first such step, the
             tensor and the last checkpoint, which was saved before. Gradients are not checked if the optimizer skips
             such steps (`optax.apply_if_finite`, `precision.scale_loss`).
@@ -192,7 +192,7 @@ class _Run:
     position: Position
 
     def train_epoch(self) -> Epoch:
-        """Make the remaining steps of the current epoch: record their results, save when due, stop on a signal."""
+        """Do the remaining steps of the current epoch: record their results, save when due, stop on a signal."""
         start = time.perf_counter()
         epoch, done = self.position.epoch, len(self.position.losses)
         remaining = self.batches.of_epoch(epoch)[done:]
@@ -224,9 +224,9 @@ def sample_order(seed: int, epoch: int, samples: int) -> np.ndarray:
     """Return the order in which an epoch visits the samples: a permutation determined by (seed, epoch).
 
     Args:
-        seed: of the run.
-        epoch: its number.
-        samples: how many there are.
+        seed: the seed of the run.
+        epoch: the number of the epoch.
+        samples: the number of samples.
 
     Returns:
         Integers (samples,).

@@ -38,7 +38,7 @@ def make_mesh(axes: str | Mapping[str, int], devices: Sequence[Any] | None = Non
         devices: the devices to use; the first of `jax.devices()`, of all processes, if None.
 
     Raises:
-        ArgumentValueError: for other axes, counts below 1, or more devices than there are.
+        ArgumentValueError: for other axes, counts below 1, or more devices than are available.
         ArgumentTypeError: for anything but a str or a mapping.
 
     Example:
@@ -114,7 +114,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def shard_batch(mesh: Mesh, rows: np.ndarray, *arrays: np.ndarray) -> list[jax.Array]:
-    """Return the given rows of each array, sharded along "data"; a process copies only those of its own devices.
+    """Return the given rows of each array, sharded along "data"; a process copies only the rows of its own devices.
 
     Args:
         mesh: from `make_mesh`.
@@ -160,7 +160,7 @@ def shard_over_batch(
 
 
 def gather_to_host(tree: Any) -> Any:
-    """Copy arrays to NumPy, however they are sharded; in a run of several processes every process has to call it.
+    """Copy arrays to NumPy, however they are sharded; in a run of several processes, every process has to call it.
 
     Args:
         tree: a pytree of arrays.

@@ -1,6 +1,6 @@
-"""A pass over the training set as one compiled program: online training, one image in each step.
+"""A pass over the training set as one compiled program: online training, one image per step.
 
-A step of one image takes less time than its dispatch from Python. Here the steps run inside `jax.lax.scan`, so that a
+A step of one image takes less time than its dispatch from Python. Here the steps run inside `jax.lax.scan`, so a
 million of them take minutes.
 """
 

@@ -80,7 +80,7 @@ def scale_loss(
     In float16, numbers below 6e-8 underflow to zero, and the cotangents of a network are mostly small. Scaled by a
     power of two they stay above that, and dividing the float32 gradient of the parameters undoes the scaling without
     rounding. The value of the loss does not change. Up to 100 consecutive steps with an infinite or NaN gradient are
-    skipped, and `training.fit` does not take them for divergence. bfloat16 has the range of float32 and needs no
+    skipped, and `training.fit` does not treat them as divergence. bfloat16 has the range of float32 and needs no
     scaling.
 
     Args:

@@ -43,7 +43,7 @@ class ProgressBar:
             self._bar.update(images)
 
     def show_loss(self, value: float) -> None:
-        """Show a loss behind the bar."""
+        """Show a loss after the bar."""
         if self._bar:
             self._bar.set_postfix(loss=f"{value:.4f}", refresh=False)
 

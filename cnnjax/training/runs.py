@@ -1,4 +1,4 @@
-"""The state of a run beside its arrays: its position, and how it is saved, restored and stopped."""
+"""The state of a run other than its arrays: its position, and how it is saved, restored and stopped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Position:
         Args:
             results: of consecutive steps.
             step: the number of the last of them.
-            names: what `StepResult.finite` is about.
+            names: the names of the entries of `StepResult.finite`.
             describe_last: names the last checkpoint, for the error.
 
         Raises:
@@ -107,7 +107,7 @@ class RunCheckpointer:
             self._interrupts.__exit__()
             self._store.wait()
             if jax.process_index() == 0:
-                print(f"Stopped by a signal, saved after step {step}: the same run goes on there.", file=sys.stderr)
+                print(f"Stopped by a signal, saved after step {step}; the same call resumes there.", file=sys.stderr)
             self._interrupts.reraise()
 
     def describe_last(self) -> str:

@@ -1,4 +1,4 @@
-"""One training step: a pure jitted function of the state, a batch and a key; the default losses."""
+"""One training step, a pure jitted function of the state, a batch and a key; the default losses."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def checked_names(state: TrainState) -> list[str]:
 
 
 def _skips_non_finite(optimizer_state: optax.OptState) -> bool:
-    """Whether the optimizer skips steps whose gradient is not finite, so that they are no divergence."""
+    """Whether the optimizer skips steps whose gradient is not finite, so such a gradient is not divergence."""
 
     def skips(part: object) -> bool:
         return isinstance(part, optax.ApplyIfFiniteState)

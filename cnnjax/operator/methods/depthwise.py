@@ -7,7 +7,7 @@ gradient goes through each image row by row, so that its sums (one for each tap 
 adds up the columns by pairwise halving: a reduction over the leading axes of a channels-last array is what XLA does
 slowest on a CPU.
 
-Cost: one multiply-add for each position, tap and output map. It serves one group for each input map.
+Cost: one multiply-accumulate for each position, tap and output map. It serves one group for each input map.
 
 Source: Howard et al. 2017, "MobileNets", section 3.1, for the operation.
 """

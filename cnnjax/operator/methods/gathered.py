@@ -6,8 +6,8 @@ The taps of a row of the kernel are adjacent in a channels-last image, all maps 
 runs. XLA's CPU compiler writes patches at 3 to 10 GB/s by concatenating views, and at 40 to 80 by a gather of runs, if
 the gather stands alone: fused with its surroundings it is as slow as the concatenation.
 
-Cost: as `im2col`; with groups, as `block_diagonal`. The forward pass and the input gradient are theirs. It serves every
-convolution.
+Cost: as `im2col`, or with groups as `block_diagonal`, which also compute the forward pass and the input gradient. It
+serves every convolution.
 
 Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neural networks for document processing".
 """

@@ -1,4 +1,4 @@
-"""One matrix product, for a convolution that is nothing more: a 1 x 1 kernel, a single position, or a tiling::
+"""One matrix product, for a convolution that reduces to one: a 1 x 1 kernel, a single position, or a tiling::
 
     1 x 1:   y (N P, C_out) = x (N P, C_in) @ w (C_in, C_out)
     whole:   y (N, C_out)   = x (N, size C_in) @ w (size C_in, C_out)              the kernel is as large as the image

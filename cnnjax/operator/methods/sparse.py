@@ -1,4 +1,4 @@
-"""The convolution as a product with a sparse matrix: the weights of the kernel stand where pixels are connected::
+"""The convolution as a product with a sparse matrix, whose entries are the weights of the kernel::
 
     y = M x,   M (positions C_out, pixels C_in),   M[(p, o), (p s + t d, c)] = w[t, c, o]
 
@@ -6,7 +6,7 @@ A dense layer has a weight of its own in every entry of the matrix; a locally co
 convolution repeats the same few weights. Written as (row, column, weight) triples it is an explanation: every triple is
 one product of the definition.
 
-Cost: that of the definition, and three integers for each product of one image. It serves up to 2^22 products an image.
+Cost: as the definition, and three integers for each product of one image. It serves up to 2^22 products per image.
 
 Source: Goodfellow, Bengio and Courville 2016, section 9.1: a doubly block circulant matrix, very sparse.
 """

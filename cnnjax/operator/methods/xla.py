@@ -1,8 +1,8 @@
 """XLA's convolution, `jax.lax.conv_general_dilated`, with the gradients that JAX derives from it.
 
-Cost: that of the vendor's library on GPU and TPU (cuDNN, MXU). On a CPU, that of Eigen's or oneDNN's for ordinary
-convolutions; grouped ones and their gradients are slow (jax issues 13800, 23713, 26266), and so is every one inside a
-loop (12868). It serves every convolution.
+Cost: that of the vendor's library on GPU and TPU (cuDNN, MXU). On a CPU, that of Eigen or oneDNN for ordinary
+convolutions; grouped ones and their gradients are slow (jax issues 13800, 23713, 26266), and so is every convolution
+inside a loop (12868). It serves every convolution.
 """
 
 from __future__ import annotations

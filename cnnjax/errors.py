@@ -1,6 +1,7 @@
 """The exceptions that cnnjax raises.
 
-All derive from `CnnjaxError`, and each also from the built-in exception that fits, so `except ValueError` works too.
+All derive from `CnnjaxError`, and each also from the built-in exception that fits: `except FileNotFoundError` catches a
+missing data file.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class ArgumentTypeError(CnnjaxError, TypeError):
 
 
 class DataError(CnnjaxError, ValueError):
-    """A data file is truncated, corrupt, or not of the format that its name says."""
+    """A data file is truncated, corrupt, or not in the format that its name implies."""
 
 
 class DataNotFoundError(DataError, FileNotFoundError):
@@ -42,7 +43,7 @@ class DataNotFoundError(DataError, FileNotFoundError):
 
 
 class MissingExtraError(CnnjaxError, ImportError):
-    """A function needs a package that is installed by an extra of cnnjax only."""
+    """A function needs a package that only an extra of cnnjax installs."""
 
 
 class CheckpointError(CnnjaxError, OSError):
@@ -50,7 +51,7 @@ class CheckpointError(CnnjaxError, OSError):
 
 
 class ConfigurationError(CnnjaxError, ValueError):
-    """The checkpoints in a folder are of a run with another configuration."""
+    """The checkpoints in a folder belong to a run with another configuration."""
 
 
 class DivergedError(CnnjaxError, ArithmeticError):

@@ -102,8 +102,8 @@ def _speed(dtype: str, rows: Times, peak: float, operations: Mapping[str, int]) 
     ]
     return [
         f"## Times, {dtype}",
-        "Forward / input gradient / weight gradient / step, in ms. `auto` is cnnjax; `torch-last` is PyTorch with "
-        "channels-last tensors.",
+        "Forward / input gradient / weight gradient / step, in ms. `auto` is cnnjax"
+        + ("; `torch-last` is PyTorch with channels-last tensors." if "torch-last" in names else "."),
         table(head, in_ms),
         f"## Time of auto relative to each, {dtype}",
         table(["shape", *(n for n in names if n != "auto")], against),

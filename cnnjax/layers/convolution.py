@@ -38,8 +38,7 @@ class Conv2D:
     Args:
         maps: the number of output maps.
         kernel: pixels of the kernel, one integer or (height, width).
-        stride, padding, dilation, groups, method: as in `cnnjax.conv2d`; stride and dilation in pixels, one integer
-            or (height, width).
+        stride, padding, dilation, groups, method: as in `cnnjax.conv2d`.
         connections: which input map feeds which output map, a `ConnectionTable` (C_in, maps); all by default. Weights
             of unconnected pairs are stored, start at zero, stay there, and count neither as parameters nor as
             connections.

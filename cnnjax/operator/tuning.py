@@ -104,7 +104,7 @@ def tune(
     if file is None:
         return measured
     if before is not None:
-        measured = _read("tune", Path(file)) | measured  # keep what another process has added meanwhile
+        measured = _read("tune", Path(file)) | measured  # keep what another process has added in the meantime
     _write(Path(file), measured)
     return measured
 
@@ -137,7 +137,7 @@ def tuned(file: str | os.PathLike[str]) -> Tuned:
 
 
 def machine() -> str:
-    """The device that is measured on; for a CPU its model, and the number of cores that this process may use."""
+    """The device that measures; for a CPU its model, and the number of cores that this process may use."""
     device = jax.devices()[0]
     if device.platform != "cpu":
         return device.device_kind
@@ -247,7 +247,7 @@ def _here() -> Tuned:
 
 
 def _write(file: Path, measured: Tuned) -> None:
-    """Write a new file beside the old one, then replace it atomically."""
+    """Write a new file next to the old one, then replace that atomically."""
     content = {
         "about": "Written by cnnjax.tune: the fastest method of each convolution on this machine. Delete it freely.",
         **{key: getattr(measured, key) for key in _VALID_FOR},
@@ -301,14 +301,14 @@ def _read(caller: str, file: Path) -> Tuned:
     wanted = "a file that cnnjax.tune wrote on this machine, with these versions of jax and cnnjax"
     again = "move the file away or delete it, and measure again with cnnjax.tune(..., file=...)"
 
-    def unusable(problem: str, kind: type[DataError] = DataError) -> DataError:
-        return kind(error_message(caller, "file", got=f"{str(file)!r}, {problem}", expected=wanted, fix=again))
+    def unusable(problem: str, kind: type[DataError] = DataError, fix: str = again) -> DataError:
+        return kind(error_message(caller, "file", got=f"{str(file)!r}, {problem}", expected=wanted, fix=fix))
 
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         written_for = {key: content[key] for key in _VALID_FOR}
     except FileNotFoundError as error:
-        raise unusable("which does not exist", DataNotFoundError) from error
+        raise unusable("which does not exist", DataNotFoundError, "write it with cnnjax.tune(..., file=...)") from error
     except OSError as error:
         raise unusable(f"which cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -56,8 +56,8 @@ def page(runs: Runs, start: dict[str, Any]) -> str:
         errors_table(runs, TRIED, "validation error (%)"),
         "## Setup",
         f"{len(runs)} runs, {sum(run['cpu_seconds'] for run in runs) / 60:.0f} minutes of CPU time. "
-        f"{software_and_machine(start['environment'])} The [record](../records/lenet5_1998.jsonl) has one run per line, "
-        "with its recipe, seed, history and every misclassified digit.",
+        f"{software_and_machine(start['environment'])} The [record](../records/lenet5_1998.jsonl) has one run per "
+        "line, with its recipe, seed, history and every misclassified digit.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 

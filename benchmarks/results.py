@@ -1,4 +1,4 @@
-"""What every benchmark does with its numbers: a JSON record and, where asked for, the Markdown page made from it."""
+"""How the benchmarks store their numbers: a JSON record and, if requested, the Markdown page generated from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def report(options: argparse.Namespace, render: Render) -> bool:
-    """With --report, write the page from the record; whether that was asked for."""
+    """With --report, write the page from the record; return whether --report was given."""
     if not options.report:
         return False
     if not (options.record and options.page and options.record.exists()):
@@ -32,7 +32,7 @@ def report(options: argparse.Namespace, render: Render) -> bool:
 
 
 def save(options: argparse.Namespace, record: Record, render: Render) -> None:
-    """Write the record and the page, each only where its option is given."""
+    """Write the record and the page, each only if its option is given."""
     if options.record:
         options.record.write_text(json.dumps(record, indent=1) + "\n")
     if options.page:

@@ -1,4 +1,4 @@
-"""Wall-clock times of several implementations without interference, and what they were measured on.
+"""Wall-clock times of several implementations without interference, and the machine on which they were measured.
 
 The thread pool of a library keeps spinning for a while after each call, so calls of different implementations are never
 mixed: each block of calls belongs to one implementation and starts after a pause. The blocks alternate, so that a

@@ -1,4 +1,4 @@
-"""What the command lines of the experiments share: argument types, and the digits that --data names."""
+"""Shared by the command lines of the experiments: argument types, and loading the digits that --data names."""
 
 from __future__ import annotations
 

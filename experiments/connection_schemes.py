@@ -5,8 +5,8 @@ misclassifies exactly 5 of 6 images whatever its weights, and every other scheme
 schemes differ by some tenths of a percent after one epoch: depthwise is the worst at equal width, and the replicated
 kernel is among the worst on digits at equal parameters and as good as full connection elsewhere.
 Run time on two cores: --quick, half a minute; the small MNIST, five seeds: three minutes; the full MNIST and
-Fashion-MNIST, five seeds: 180 runs of about ten seconds of CPU time. Finished runs are kept, so it can be
-interrupted and started again.
+Fashion-MNIST, five seeds: 180 runs of about ten seconds of CPU time. Finished runs are kept, so the script
+can be interrupted and started again.
 
     python experiments/connection_schemes.py --quick
     python experiments/connection_schemes.py --data mnist/folder --fashion fashion-mnist/folder --out docs
@@ -45,7 +45,7 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Task:
-    """A data set, and whether the whole network learns it or the part from C3 on."""
+    """A data set, and whether the whole network learns it or only the part from C3 on."""
 
     data: ImageData
     whole: bool
@@ -71,7 +71,7 @@ def which_map(bars: int, seed: int = 0) -> Task:
 
 
 def tasks(options: argparse.Namespace) -> list[Task]:
-    """The tasks asked for."""
+    """The requested tasks."""
     found = []
     try:
         if not options.quick:
@@ -182,10 +182,8 @@ def carry_out(options: argparse.Namespace, lines: Path) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument(
-        "--data", type=Path, help="folder with the IDX files of the full MNIST; without it 5,000 digits"
-    )
-    parser.add_argument("--fashion", type=Path, help="folder with the IDX files of Fashion-MNIST; without it not used")
+    parser.add_argument("--data", type=Path, help="folder with the IDX files of the full MNIST (default: 5,000 digits)")
+    parser.add_argument("--fashion", type=Path, help="folder with the IDX files of Fashion-MNIST (default: not used)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each scheme (5; with --quick 2)")
     parser.add_argument("--epochs", type=int, help="epochs on images (1; with --quick 2), and 8 times as many on bars")
     parser.add_argument("--bars", type=int, help="training bars of the synthetic task (500; with --quick 200)")

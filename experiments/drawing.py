@@ -1,4 +1,4 @@
-"""What the figures of the experiments share: colours, panels of maps, grids of pixels."""
+"""Shared by the figures of the experiments: colours, panels of maps, grids of pixels."""
 
 from __future__ import annotations
 

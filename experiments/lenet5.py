@@ -160,7 +160,7 @@ def train(network: cnnjax.Network, data: ImageData, options: argparse.Namespace,
 
 
 def entry(network: cnnjax.Network, data: ImageData, epoch: training.Epoch) -> dict[str, float]:
-    """An epoch as the record holds it."""
+    """An epoch as stored in the record."""
     return {
         "epoch": epoch.number,
         "loss": round(epoch.loss, 5),

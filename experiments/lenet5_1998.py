@@ -1,7 +1,7 @@
-"""The experiment of 1998, repeated: the test error of LeNet-5 on MNIST by the recipe of its paper and by one of today.
+"""The experiment of 1998, repeated: the test error of LeNet-5 on MNIST by the recipe of its paper and by a modern one.
 
 Expected, in % of the 10,000 test digits: 0.95 +- 0.1 by the paper's recipe, 0.8 with distorted digits, and less by a
-recipe of today for the same 60,000 parameters. Run time on one core: about six minutes for a run of 20 passes, which
+modern recipe for the same 60,000 parameters. Run time on one core: about six minutes for a run of 20 passes, which
 are 1.2 million steps of one image each (in 1998: two to three days); --quick: half a minute.
 
     python experiments/lenet5_1998.py --data FOLDER                     # the paper's recipe, three seeds
@@ -40,7 +40,7 @@ VALIDATION_DIGITS = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is planned and not done yet; write the page and its figures."""
+    """Do the planned runs that are missing; write the page and its figures."""
     options = parse(arguments)
     folders = make_folders(options.out)
     runs, rates = folders.records / "lenet5_1998.jsonl", folders.records / "lenet5_1998_rates.json"
@@ -134,7 +134,7 @@ def validation_split(data: Data) -> Data:
 
 
 def shortened(recipe: Recipe) -> Recipe:
-    """The recipe for a trial of seconds: a hundredth of the digits, two passes."""
+    """The recipe for a trial of a few seconds: a hundredth of the digits, two passes."""
     return replace(recipe, digits=min(recipe.digits, 60_000) // 100, passes=2)
 
 

@@ -1,4 +1,4 @@
-"""The two recipes that lenet5_1998.py compares, that of the 1998 paper and one of today: network, loss, training."""
+"""The two recipes that lenet5_1998.py compares, that of the 1998 paper and a modern one: network, loss, training."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Report = Callable[[dict[str, Any], Any], None]
 
 @dataclass(frozen=True)
 class Paper:
-    """The recipe of 1998. Every field is something that the paper leaves open or that had to be changed.
+    """The recipe of 1998. Each field is a choice that the paper leaves open or that had to be changed.
 
     Args:
         start: initial weights, "unit variance" or the paper's "2.4 / fan-in".
@@ -111,7 +111,7 @@ class UnitVariance:
 
 @dataclass(frozen=True)
 class FanInOfFour:
-    """Another initialiser with a fan-in of 4: for sub-sampling units whose four inputs a pool has averaged before."""
+    """Another initialiser with a fan-in of 4: for sub-sampling units whose four inputs are averaged by a pool first."""
 
     rule: Initialiser
 
@@ -191,7 +191,7 @@ def train(recipe: Recipe, data: Data, seed: int, report: Report) -> Any:
 
 
 def train_paper(recipe: Paper, data: Data, seed: int, report: Report) -> Any:
-    """One image a step, in an order drawn once; the curvature is estimated again before each pass."""
+    """One image per step, in an order drawn once; the curvature is estimated again before each pass."""
     network, loss = with_settings(network_of(recipe), SINGLE_IMAGE_METHODS), loss_of(recipe)
     start, key = jax.random.split(jax.random.key(seed))
     params = network.init(start)

@@ -1,13 +1,13 @@
-"""What error do the LeNet of the deeplearning.net tutorial and the network of 4 and 6 maps reach by its early stopping?
+"""What error do the deeplearning.net tutorial's LeNet and the network of 4 and 6 maps reach with its early stopping?
 
 The tutorial's training: plain gradient descent at learning rate 0.1 on the softmax cross-entropy, 50,000 digits in
 batches of 500 in their stored order. After each pass the error on 10,000 validation digits is measured. The patience is
 10,000 iterations; an improvement to less than 0.995 of the best error extends it to twice the current iteration. The
 test error is that of the weights with the lowest validation error.
 
-Expected for the tutorial's network, from the tutorial: 0.91 % validation and 0.92 % test error at iteration 17,800,
-after 380 minutes on a CPU of 2010. Run time on one core: an hour, and ten minutes for the network of 4 and 6 maps;
---quick: half a minute. An interrupted run resumes after its last pass. The committed records are
+Expected for the tutorial's network, as the tutorial reports: 0.91 % validation and 0.92 % test error at iteration
+17,800, after 380 minutes on a CPU of 2010. Run time on one core: an hour, and ten minutes for the network of 4 and 6
+maps; --quick: half a minute. An interrupted run resumes after its last pass. The committed records are
 docs/records/lenet_tutorial.json and docs/records/four_to_six.json.
 
     python experiments/lenet_tutorial.py --data folder/with/the/four/idx/files
@@ -38,7 +38,7 @@ from cnnjax.training.online import make_pass
 QUESTION = (__doc__ or "").partition("\n")[0]
 NETWORKS = {"tutorial": cnnjax.models.lenet_tutorial, "four_to_six": cnnjax.models.four_to_six}
 SEED = 23455
-"""That of the tutorial, whose random generator is another one."""
+"""The tutorial's seed; its random number generator is another one."""
 BATCH, RATE, MAX_PASSES = 500, 0.1, 200
 PATIENCE, PATIENCE_INCREASE, IMPROVEMENT_THRESHOLD = 10_000, 2, 0.995
 VALIDATION_DIGITS = 10_000

@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the figures; return the exit status."""
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--out", type=Path, default=Path("results/questions"), help="folder of the results")
-    parser.add_argument("--quick", action="store_true", help="no effect: it takes seconds")
+    parser.add_argument("--quick", action="store_true", help="no effect, since the script takes only seconds")
     options = parser.parse_args(arguments)
     folders = make_folders(options.out)
     save({name: draw() for name, draw in FIGURES.items()}, folders.figures)

@@ -1,4 +1,4 @@
-"""How the experiments save results: versions, device and command beside the numbers, and files written atomically."""
+"""How the experiments save results: numbers with versions, device and command, in files written atomically."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def without_folders(text: str) -> str:
 
 
 def configuration(options: argparse.Namespace, *without: str) -> dict[str, Any]:
-    """The command-line options, except some by name, as a record holds them; of an absolute path only the last part."""
+    """The command-line options, except those named, as stored in a record; of an absolute path only the last part."""
     return {
         name: (value.name if value.is_absolute() else str(value)) if isinstance(value, Path) else value
         for name, value in vars(options).items()
@@ -76,7 +76,7 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file; where there is none, the script ends and says so."""
+    """The content of a JSON file; if it does not exist, the script ends with a message."""
     if not path.exists():
         raise SystemExit(f"--out: there is no {path} yet.")
     return json.loads(path.read_text())

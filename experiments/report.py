@@ -32,7 +32,7 @@ def write(path: Path, title: str, question: str, facts: dict[str, Any], pictures
 
 
 def table(facts: dict[str, Any]) -> str:
-    """Names and values, one pair a row."""
+    """Names and values, one pair per row."""
     rows = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
     return f"<table>{''.join(rows)}</table>"
 

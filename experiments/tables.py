@@ -1,4 +1,4 @@
-"""What the results pages share: tables, means over seeds, and the sentence on versions and machine."""
+"""Shared by the results pages: tables, means over seeds, and the sentence on versions and machine."""
 
 from __future__ import annotations
 

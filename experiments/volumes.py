@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def trained(network: Network, options: argparse.Namespace) -> tuple[Any, np.ndarray, int | None]:
-    """Parameters, the prepared image, and its class where known."""
+    """Parameters, the prepared image, and its class if known."""
     data = cnnjax.datasets.mnist()
     params = network.init(jax.random.key(options.seed))
     if not options.quick:

@@ -1,4 +1,4 @@
-"""Strict numerics for every test: float64 is available, and nothing is promoted or broadcast behind our back."""
+"""Strict numerics for every test: float64 is available, and nothing is promoted or broadcast implicitly."""
 
 import os
 

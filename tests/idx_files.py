@@ -1,4 +1,4 @@
-"""IDX files for the tests of the data sets, written by a writer of the tests' own."""
+"""IDX files for the tests of the data sets, written by an independent writer."""
 
 import dataclasses
 import gzip

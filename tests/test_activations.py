@@ -1,4 +1,4 @@
-"""The activation functions, and what the paper says of LeNet-5's."""
+"""The activation functions, and the paper's statements about LeNet-5's."""
 
 import jax
 import jax.numpy as jnp

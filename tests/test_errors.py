@@ -1,4 +1,4 @@
-"""The exception family."""
+"""The exception hierarchy."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it pulls in, what is public, and which way imports run inside it."""
+"""The package as a whole: what importing it pulls in, what is public, and the direction of imports within it."""
 
 import ast
 import doctest

@@ -1,4 +1,4 @@
-"""Pools against the oracle, PyTorch and the derivatives that one can write down."""
+"""Pooling against the oracle, PyTorch and derivatives worked out by hand."""
 
 import inspect
 import itertools

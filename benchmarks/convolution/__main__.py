@@ -5,8 +5,8 @@
     python -m benchmarks.convolution --record docs/records/benchmarks-convolution.json \\
         --page docs/results/benchmarks-convolution.md
 
-The last measures everything, in about half an hour on two cores. An existing record of the same machine and versions is
-extended, so --parts and --only can be measured one after the other. Seed 0.
+The last command measures everything, in about half an hour on two cores. An existing record of the same machine and
+versions is extended, so --parts and --only can be measured one after the other. Seed 0.
 """
 
 from __future__ import annotations

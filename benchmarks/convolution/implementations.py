@@ -196,7 +196,7 @@ def _equinox(shape: Shape) -> Callable[..., Any]:
 
 
 def _output_padding(shape: Shape) -> tuple[int, ...]:
-    """How much larger the result of a transposed convolution is than the smallest one with these positions."""
+    """How much larger the result of a transposed convolution is than the smallest one with as many positions."""
     geometry = shape.geometry
     return tuple(
         n - ((positions - 1) * shape.stride + e - 2 * shape.padding)

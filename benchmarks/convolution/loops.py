@@ -1,4 +1,4 @@
-"""A convolution inside JAX loops: time of an iteration beside that of the same call outside (jax issue 12868)."""
+"""A convolution inside JAX loops: time of an iteration compared with the same call outside (jax issue 12868)."""
 
 from __future__ import annotations
 

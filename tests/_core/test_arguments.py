@@ -1,4 +1,4 @@
-"""Settings that do not fit, of every public function: the exception, its words, and that it comes before any tracing.
+"""Invalid settings of every public function: the exception, its message, and that it is raised before any tracing.
 
 Each entry says what the message must hold: the call and the argument, the offending value, what was expected, the fix.
 """

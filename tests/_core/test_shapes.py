@@ -1,4 +1,4 @@
-"""Sizes and pads, against a formula of the tests' own, against JAX's, and against counting positions one by one."""
+"""Sizes and pads, against an independent formula, against JAX's, and against counting positions one by one."""
 
 import jax
 import numpy as np

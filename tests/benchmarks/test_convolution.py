@@ -1,4 +1,4 @@
-"""The benchmark of the convolutions measures what it says: every implementation computes the same thing."""
+"""The convolution benchmark compares like with like: every implementation computes the same convolution."""
 
 import json
 import sys

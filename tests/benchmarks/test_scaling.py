@@ -1,4 +1,4 @@
-"""What devices send each other, read from the text of a compiled program."""
+"""The communication between devices, read from the text of a compiled program."""
 
 import json
 import sys

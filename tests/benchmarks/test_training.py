@@ -1,4 +1,4 @@
-"""The benchmark of training compares the same network with itself."""
+"""The training benchmark runs the same network in every library."""
 
 import json
 import sys

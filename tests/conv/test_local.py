@@ -1,4 +1,4 @@
-"""Locally connected convolution: a kernel of its own at every position."""
+"""Locally connected convolution: a separate kernel at every position."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Packages of the extra are imported, or named with what to do without them."""
+"""Packages of the extra are imported, or an error says how to do without them."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A folder of four files: the names that are found, what is verified, and what is refused."""
+"""A folder of four files: the file names that are recognised, what is verified, and what is refused."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""The IDX reader against a writer of the tests' own, and everything it refuses."""
+"""The IDX reader against an independent writer, and everything it refuses."""
 
 import gzip
 

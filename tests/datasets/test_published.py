@@ -1,4 +1,4 @@
-"""The table of what was published is well formed."""
+"""The table of published files is well formed."""
 
 import re
 

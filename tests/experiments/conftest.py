@@ -1,4 +1,4 @@
-"""Experiments run as a user would run them: found beside each other, 64-bit types off, ordinary promotion."""
+"""Experiments run as a user would run them: importable from each other, 64-bit types off, ordinary promotion."""
 
 import importlib
 from pathlib import Path

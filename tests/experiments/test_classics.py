@@ -1,4 +1,4 @@
-"""The classical answers hold: the numbers that the script writes are those that it promises."""
+"""The classical answers hold: the script writes the numbers that its header promises."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The page to explore, in a real browser: what it shows is what cnnjax computes."""
+"""The interactive page, in a real browser: what it shows is what cnnjax computes."""
 
 import hashlib
 import json

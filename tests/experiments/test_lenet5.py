@@ -1,4 +1,4 @@
-"""The main experiment, run as a person would run it, but quickly."""
+"""The main experiment, run from the command line with --quick."""
 
 import json
 import subprocess

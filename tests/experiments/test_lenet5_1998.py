@@ -1,4 +1,4 @@
-"""The experiment of 1998 runs, keeps what it did, and counts mistakes and rejections as it says."""
+"""The experiment of 1998 runs, keeps finished runs, and counts mistakes and rejections correctly."""
 
 import dataclasses
 import json

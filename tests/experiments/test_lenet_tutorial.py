@@ -1,4 +1,4 @@
-"""The tutorial's way of training: early stopping by patience, and a run that goes on where it was left."""
+"""The tutorial's training: early stopping by patience, and an interrupted run that resumes."""
 
 import json
 

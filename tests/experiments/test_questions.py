@@ -1,4 +1,4 @@
-"""The page of the 46 questions is whole, and its pictures are drawn."""
+"""The page of the 46 questions is complete, and its figures are drawn."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the experiments share of saving their results."""
+"""How the experiments save their results."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The script for any network: what it keeps, how it goes on, what it refuses; and that what is killed ends the same."""
+"""The training script: what it saves, how it resumes, what it refuses; and a killed run finishes bit-identical."""
 
 import json
 import sys

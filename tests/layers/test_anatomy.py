@@ -1,4 +1,4 @@
-"""A network taken apart: partial responses against the oracle, receptive fields against what really moves a unit."""
+"""The anatomy of a network: partial responses against the oracle, receptive fields against what moves a unit."""
 
 import jax
 import jax.numpy as jnp

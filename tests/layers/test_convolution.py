@@ -1,4 +1,4 @@
-"""The convolutional layer: its settings reach conv2d, unconnected weights stay zero, and what does not fit."""
+"""The convolutional layer: its settings reach conv2d, unconnected weights stay zero, and invalid settings raise."""
 
 import jax
 import jax.numpy as jnp

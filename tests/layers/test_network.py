@@ -1,4 +1,4 @@
-"""Networks and their inputs: volumes, parameters, application, and what does not fit."""
+"""Networks and their inputs: volumes, parameters, evaluation, and errors for what does not fit."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Pooling layers: their settings reach the pooling functions, and what does not fit."""
+"""Pooling layers: their settings reach the pooling functions, and invalid settings raise."""
 
 import numpy as np
 import pytest

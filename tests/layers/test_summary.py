@@ -1,4 +1,4 @@
-"""The table of a network: rows for a program, text for a person."""
+"""The summary of a network: its rows, and its printed table."""
 
 import jax
 import jax.numpy as jnp

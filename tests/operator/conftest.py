@@ -1,4 +1,4 @@
-"""Times of candidates that are given instead of measured, so that nothing is compiled for them."""
+"""Candidate times that are given instead of measured, so nothing is compiled."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A bilinear primitive of our own, the elementwise product, under every transformation."""
+"""A test primitive, the elementwise product, under every transformation."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What is kept apart from its surroundings is still computed, whatever the numbers, and really kept apart."""
+"""A computation kept from fusing gives the same values, whatever the numbers, and is really not fused."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, what is not trusted, and what is refused."""
+"""Checkpoints: what is restored, what is skipped as damaged, and what is refused."""
 
 import resource
 import shutil

@@ -1,4 +1,4 @@
-"""What identifies a run, and the differences that are refused."""
+"""What identifies a run, and the differences between two configurations."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Distortions move, scale, squeeze and shear as they say, differ from image to image, and stay on the image."""
+"""Distortions translate, scale, squeeze and shear as documented, differ from image to image, and stay on the image."""
 
 from functools import partial
 

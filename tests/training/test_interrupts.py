@@ -1,4 +1,4 @@
-"""Signals save first, and are given back to whoever handled them before."""
+"""Signals are deferred until the run is saved; the previous handlers are restored."""
 
 import os
 import signal

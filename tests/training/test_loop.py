@@ -1,4 +1,4 @@
-"""The loop learns, is a function of its arguments, and visits every sample in an order of its own."""
+"""The loop learns, is a function of its arguments, and visits the samples in a new order each epoch."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Many devices: eight that one CPU plays, and two processes that talk over the loopback."""
+"""Many devices: eight simulated on one CPU, and two processes that communicate over the loopback interface."""
 
 import json
 import os

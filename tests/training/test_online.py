@@ -1,4 +1,4 @@
-"""A pass is the steps of training.make_step, one after the other, in the order that is given."""
+"""A pass does the steps of training.make_step, one after the other, in the given order."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Networks compute in 16 bits with weights in 32; their gradient is right in each; small gradients survive scaling."""
+"""Networks compute in 16 bits with weights in 32; their gradient is correct in each; scaling saves small gradients."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A terminal gets a progress bar, a log none."""
+"""The progress bar appears on a terminal and not in a log."""
 
 import sys
 import types

@@ -1,4 +1,4 @@
-"""One step is plain gradient descent on the augmented batch, and reports what is not finite."""
+"""One step is plain gradient descent on the augmented batch, and reports values that are not finite."""
 
 import jax
 import jax.numpy as jnp

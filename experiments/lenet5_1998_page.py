@@ -25,8 +25,8 @@ def page(runs: Runs, start: dict[str, Any]) -> str:
     """The page, from the runs and the record of the step sizes at the initial weights."""
     parts = [
         "# LeNet-5 on MNIST by the recipe of 1998",
-        "The test error of LeNet-5 by the recipe of its paper and by a recipe of today. Generated from its "
-        "[runs](../records/lenet5_1998.jsonl) by\n\n"
+        'The test error of LeNet-5 by the recipe of its paper and by a modern recipe ("today"). Generated from '
+        "its [runs](../records/lenet5_1998.jsonl) by\n\n"
         "```console\n$ python experiments/lenet5_1998.py --data FOLDER --plan all --out docs\n```\n\nThe guide "
         "[Repeating the experiment of 1998](../guides/lenet5_1998.md) describes the recipe, what the paper leaves open "
         "and how the choices were made.",
@@ -36,8 +36,8 @@ def page(runs: Runs, start: dict[str, Any]) -> str:
         parts.append(f"**Not all that is planned has been run.** Missing: {'; '.join(missing)}.")
     parts += [
         "## Test error",
-        "After the last pass, on the 10,000 test digits, which no choice was based on; mean ± standard deviation over "
-        "seeds. The targets are errors to reach; those of the first two rows are the paper's own.",
+        "Errors on the 10,000 test digits after the last pass, mean ± standard deviation over seeds; no choice was based "
+        "on these digits. The targets are errors to reach; those of the first two rows are the paper's own.",
         errors_table(runs, HEADLINES, "test error (%)", targets=True),
         *(f"![{CAPTIONS[name]}](../figures/lenet5_1998_{name}.png)" for name in draw(runs)),
         rejection_of(runs),
@@ -51,7 +51,7 @@ def page(runs: Runs, start: dict[str, Any]) -> str:
         errors_table(runs, OPEN, "validation error (%)"),
         "Step sizes eta / (mu + h) of the first pass, estimated at the initial weights of seed 0:",
         step_sizes_table(start["rates"]),
-        "## Choices for the recipe of today",
+        "## Choices for the modern recipe",
         "Trained and validated on the same split.",
         errors_table(runs, TRIED, "validation error (%)"),
         "## Setup",

@@ -137,10 +137,10 @@ def page(record: dict[str, Any]) -> str:
     return (
         "# 16-bit training\n\nGenerated from its [record](../records/precision.json) by\n\n"
         "```console\n$ python experiments/precision.py --data FOLDER --seeds 2 --out docs\n```\n\n"
-        f"LeNet-5 computed in each type, with its weights and Adam in float32: {config['passes']} passes over "
+        f"LeNet-5 is computed in each dtype, with its weights and Adam in float32: {config['passes']} passes over "
         f"{config['digits']:,} digits in batches of {config['batch']}, {len(config['seeds'])} seeds. The gradient of "
-        "every tensor is compared with finite differences; the table has its largest error relative to the tolerance, "
-        "and above 1 the gradient would be wrong.\n\n"
+        "every tensor is compared with finite differences; the table shows the largest error relative to the "
+        "tolerance. A value above 1 would mean a wrong gradient.\n\n"
         f"{table({'computed in': LEFT} | columns, rows)}\n\n{software_and_machine(record['environment'])}\n"
     )
 

@@ -36,8 +36,8 @@ def page(runs: Runs, start: dict[str, Any]) -> str:
         parts.append(f"**Not all that is planned has been run.** Missing: {'; '.join(missing)}.")
     parts += [
         "## Test error",
-        "Errors on the 10,000 test digits after the last pass, mean ± standard deviation over seeds; no choice was based "
-        "on these digits. The targets are errors to reach; those of the first two rows are the paper's own.",
+        "Errors on the 10,000 test digits after the last pass, mean ± standard deviation over seeds; no choice was "
+        "based on these digits. The targets are errors to reach; those of the first two rows are the paper's own.",
         errors_table(runs, HEADLINES, "test error (%)", targets=True),
         *(f"![{CAPTIONS[name]}](../figures/lenet5_1998_{name}.png)" for name in draw(runs)),
         rejection_of(runs),

@@ -2,7 +2,7 @@
 
 import os
 
-# One thread a worker: the suite runs in parallel, and XLA's pools would fight over the cores.
+# One thread per worker: the suite runs in parallel, and XLA's thread pools would compete for the cores.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import hypothesis

@@ -17,7 +17,7 @@ from cnnjax import connections as tables
 from cnnjax.connections import LENET5_C3, blocks_of
 from cnnjax.errors import ArgumentTypeError, ArgumentValueError
 
-# Table I as it is printed: a row an S2 map, a column a C3 map.
+# Table I as printed: one row for each S2 map, one column for each C3 map.
 TABLE_I = """
 X...XXX..XXXX.XX
 XX...XXX..XXXX.X

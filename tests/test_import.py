@@ -156,7 +156,7 @@ def test_the_reference_imports_numpy_alone():
     assert {m.split(".")[0] for m in imports(modules()["cnnjax.reference"])} - STANDARD == {"numpy"}
 
 
-# Packages that a module may import when it is imported itself, besides what every installation has.
+# Packages that importing a module may import, besides those of every installation.
 AT_THE_TOP = {
     "cnnjax.training": {"optax"},
     "cnnjax.figures": {"matplotlib"},

@@ -65,8 +65,8 @@ def page(record: Mapping[str, Any]) -> str:
         provenance(record, "benchmarks.convolution", "benchmarks-convolution"),
         "Times are medians over alternating blocks of calls: each block calls one implementation, after a pause, so "
         "that the thread pools of the libraries do not disturb each other. A step is the forward pass and both "
-        f"gradients in one program (in PyTorch, autograd). Other processes used {record['others_percent']} % of the "
-        "CPU meanwhile.",
+        "gradients in one program (in PyTorch, autograd). During the measurement, other processes used "
+        f"{record['others_percent']} % of the CPU.",
         "Peak throughput of a float32 matrix multiplication on this machine, measured in the same run: "
         f"{record['peak_gflops']} GFLOP/s.",
     ]

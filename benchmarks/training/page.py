@@ -19,8 +19,8 @@ def page(record: Mapping[str, Any]) -> str:
         provenance(record, "benchmarks.training", "benchmarks-training"),
         "LeNet-5 with tanh, average pooling and softmax, trained by Adam in float32 on images in memory. All "
         "implementations start from the same weights and compute the same losses. Rates are medians over alternating "
-        "blocks of steps, one implementation at a time, with a pause before each block. Other processes used "
-        f"{record['others_percent']} % of the CPU meanwhile.",
+        "blocks of steps, one implementation at a time, with a pause before each block. During the measurement, "
+        f"other processes used {record['others_percent']} % of the CPU.",
         "Images per second, and in parentheses the rate of cnnjax divided by it:",
         table(
             ["", *(f"batch {size}" for size in rates)],

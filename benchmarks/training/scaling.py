@@ -186,7 +186,7 @@ def page(record: Mapping[str, Any]) -> str:
         f"{record['network']}, Adam, float32, {record['images_a_device']} images per device along the data axis; the "
         f"parameters take {record['parameters_bytes'] / 1e3:,.0f} kB.",
         "## Communication volume of a step",
-        "From the collectives in the compiled program. Bytes are those of ring algorithms, the lower bound (an "
+        "Read from the collectives in the compiled program. Bytes are those of ring algorithms, the lower bound (an "
         "all-reduce of n bytes over N devices sends 2 (N - 1) / N n bytes per device).",
         table(
             ["mesh", "devices", "batch", "sent per device", "relative to the parameters", "collectives"],

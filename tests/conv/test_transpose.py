@@ -101,7 +101,7 @@ def test_transpose_is_as_exact_as_its_dtype(dtype):
     options = {"stride": 2, "padding": "CIRCULAR"}
     exact = reference.input_gradient(ours.shape, w, y, **options)
     sizes = reference.input_gradient(ours.shape, np.abs(wide(w)), np.abs(wide(y)), **options)
-    # The wrapped rows are added up in the dtype of y, at most four values to a pixel.
+    # The wrapped rows are added up in the dtype of y, at most four values for each pixel.
     assert_within(ours, exact, sum_bound(sizes, 18, dtype, exact, *[sizes] * 4))
 
 

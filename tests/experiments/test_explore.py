@@ -43,8 +43,8 @@ def trained(explore):
     return [explore.Trained(scheme, jax.tree.map(weights, tree), 9.9) for scheme, tree in shapes.items()]
 
 
-# All five schemes are asked what reads what; numbers are compared in trained[::2], which is Table I, two groups
-# and the replicated kernel: compiling a network takes seconds.
+# Which map reads which is tested for all five schemes; numbers are compared in trained[::2], which is Table I, two
+# groups and the replicated kernel: compiling a network takes seconds.
 
 
 @pytest.fixture(scope="module")

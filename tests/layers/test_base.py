@@ -57,7 +57,7 @@ def test_the_connections_of_a_layer_are_the_ones_of_its_jacobian(layer, shape, o
     if "b" in params:
         params["b"] = jnp.zeros_like(params["b"])
     if isinstance(layer, MaxPool2D | AvgPool2D):
-        x = jnp.ones((1, *shape))  # where all of a window is equal, the maximum feels all of it
+        x = jnp.ones((1, *shape))  # where all values of a window are equal, the maximum depends on all of them
     else:
         x = jnp.asarray(np.abs(normal((1, *shape), "jacobian")) * 0.3 + 0.05)
     jacobian = jax.jit(jax.jacrev(lambda x: layer.apply(params, x)[0]))(x)

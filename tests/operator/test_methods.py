@@ -22,7 +22,7 @@ from cnnjax.operator.methods import BY_NAME as METHOD
 from cnnjax.operator.methods.sparse import triples
 from cnnjax.operator.spec import DIRECTIONS, ConvSpec
 
-# What a method may lose against plain sums of products, as a multiple of their bound.
+# How much larger a method's error may be than the bound for plain sums of products, as a factor.
 LOSES = {"winograd2": 8, "winograd4": 200, "fft": 20}
 PLAIN = [case for case in CASES if case.table is None and case.settings.get("padding") not in ("CIRCULAR", "REFLECT")]
 

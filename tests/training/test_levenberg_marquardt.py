@@ -73,7 +73,7 @@ def close(found, expected):
         ([Dense(5, **TANH), CODES], map_loss),
         ([Dense(3)], cross_entropy),
         ([MaxPool2D(2), Dense(3, activation="sigmoid")], cross_entropy),
-        # C1 of one position, then a unit of its own for each map: nothing is shared, and there is one path.
+        # C1 with one position, then one unit for each map: nothing is shared, and there is one path.
         ([Conv2D(5, 8, **TANH), Subsample2D(1, **TANH), CODES], map_loss),
     ],
 )

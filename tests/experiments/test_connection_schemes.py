@@ -106,7 +106,7 @@ def test_a_quick_run_learns_goes_on_where_it_stopped_and_writes_the_page(few, tm
 
     page = (tmp_path / "results" / "connection_schemes.md").read_text()
     assert "| Table I | 16 | 1,500 | 16 | 151,600 | 150,000 | 60,838 |" in page
-    assert "83.33 to 83.33 %" in page
+    assert "83.33 %" in page
     assert (tmp_path / "figures" / "connection_schemes.png").stat().st_size > 1000
     runs = [line for line in few.read_lines(tmp_path / "records" / "connection_schemes.jsonl") if "scheme" in line]
     assert [run["test_error"] for run in runs if run["scheme"] == "2-D, replicated"] == [83.3333] * 2

@@ -29,7 +29,7 @@ from record import configuration, environment, make_folders, save_json
 import cnnjax
 from cnnjax import Network, figures, training
 from cnnjax.layers import Conv2D
-from cnnjax.layers.anatomy import receptive_field, take_apart
+from cnnjax.layers.anatomy import decompose, receptive_field
 
 QUESTION = (__doc__ or "").partition("\n")[0]
 NETWORKS = ("lenet5", "lenet_tutorial", "four_to_six")
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layer = options.layer or [name for name, kind in network.layers if isinstance(kind, Conv2D)][1]
     params, image, label = trained(network, options)
     try:
-        parts = take_apart(network, params, image, layer)
+        parts = decompose(network, params, image, layer)
     except cnnjax.CnnjaxError as error:
         raise SystemExit(f"--layer: {error}") from error
     if options.map >= parts.table.c_out:
@@ -152,7 +152,7 @@ def fields(network: Network, image: np.ndarray) -> Figure:
 
 def sum_over_maps(network: Network, params: Any, image: np.ndarray, layer: str, o: int) -> Figure:
     """One map of a convolution decomposed: input maps, slices, partial responses, sum, bias, activation function."""
-    parts = take_apart(network, params, image, layer)
+    parts = decompose(network, params, image, layer)
     reads = parts.table.rows[o]
     shown = reads[:8]
     more = "" if len(reads) == len(shown) else f" (the first {len(shown)} of {len(reads)} input maps)"

@@ -20,7 +20,7 @@ from cnnjax.layers.base import Params
 from cnnjax.layers.convolution import Conv2D
 from cnnjax.layers.network import Network
 
-__all__ = ["Parts", "partial_responses", "receptive_field", "take_apart"]
+__all__ = ["Decomposition", "decompose", "partial_responses", "receptive_field"]
 
 
 def partial_responses(
@@ -77,7 +77,7 @@ def partial_responses(
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class Decomposition:
     """One convolution of a network, decomposed for one image.
 
     Attributes:
@@ -107,7 +107,7 @@ class Parts:
         return self.total + self.bias[None, None]
 
 
-def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike, layer: str) -> Parts:
+def decompose(network: Network, params: Mapping[str, Params], image: ArrayLike, layer: str) -> Decomposition:
     """Decompose one convolution of a network for one image: partial responses, their sum, the bias, the activation::
 
         output = f(bias + sum_c partial[..., c, :])
@@ -119,7 +119,7 @@ def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike,
         layer: the name of the layer.
 
     Returns:
-        The `Parts` of the layer.
+        The `Decomposition` of the layer.
 
     Raises:
         ValueError: when the network has no convolution of that name, for a batch, or as `network.apply`.
@@ -128,7 +128,7 @@ def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike,
     Example:
         >>> import cnnjax
         >>> network = cnnjax.models.lenet5()
-        >>> c3 = take_apart(network, network.init(jax.random.key(0)), jnp.zeros((32, 32, 1)), "c3")
+        >>> c3 = decompose(network, network.init(jax.random.key(0)), jnp.zeros((32, 32, 1)), "c3")
         >>> c3.partial.shape, c3.table.rows[0]
         ((10, 10, 6, 16), (0, 1, 2))
         >>> bool(jnp.allclose(cnnjax.scaled_tanh(c3.pre_activation), c3.output, atol=1e-6))
@@ -136,7 +136,7 @@ def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike,
 
     Source: LeCun et al. 1998, section II.B.
     """
-    caller = "take_apart"
+    caller = "decompose"
     convolution = find_convolution(caller, network, layer)
     if np.ndim(image) != 3:
         raise value_error(
@@ -145,7 +145,7 @@ def take_apart(network: Network, params: Mapping[str, Params], image: ArrayLike,
     volumes = network.volumes(params, image)
     inputs = volumes[network.input_names()[layer]]
     weights = convolution.dense_weights(params[layer], inputs.shape)
-    return Parts(
+    return Decomposition(
         inputs=inputs,
         weights=weights,
         table=convolution.table(inputs.shape),

@@ -88,7 +88,8 @@ class Tuned:
 
     def __repr__(self) -> str:
         """One line for each convolution."""
-        lines = [f"Tuned on {self.machine}, jax {self.jax}: {len(self.measurements)} convolutions"]
+        count = len(self.measurements)
+        lines = [f"Tuned on {self.machine}, jax {self.jax}: {count} convolution{'s' * (count != 1)}"]
         for one in self.measurements:
             methods = " / ".join(one.direction(direction).method for direction in DIRECTIONS)
             lines.append(f"  {one.spec.x_shape} by {one.spec.w_shape}, {one.spec.dtype}: {methods}")

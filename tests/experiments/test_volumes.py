@@ -35,7 +35,7 @@ def test_the_sum_is_drawn_as_it_is_computed(volumes):
     image = np.random.default_rng(1).normal(size=(28, 28, 1)).astype(np.float32)
     figure = volumes.sum_over_maps(network, params, image, "c2", 2)
     drawn = [np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes if axes.get_images()]
-    parts = cnnjax.layers.anatomy.take_apart(network, params, image, "c2")
+    parts = cnnjax.layers.anatomy.decompose(network, params, image, "c2")
     partial = sum(drawn[8:12])
     np.testing.assert_allclose(partial, parts.total[..., 2], rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(drawn[12], np.asarray(parts.total[..., 2], float))
@@ -56,7 +56,7 @@ def test_a_picture_of_any_polarity_is_ink_on_nothing(volumes, tmp_path, dark):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layer", "s2"], "--layer: take_apart: `layer` is 's2'"),
+        (["--layer", "s2"], "--layer: decompose: `layer` is 's2'"),
         (["--map", "16"], "--map: 16 is not one of the 16 maps of c3"),
         (["--image", __file__], "cannot be read as a picture"),
         (["--image", "large"], "--image: Input.prepare"),

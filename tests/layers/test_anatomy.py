@@ -9,7 +9,7 @@ from cases import BY_NAME, parameters_of
 import cnnjax
 from cnnjax import Input, Network, reference
 from cnnjax.layers import AvgPool2D, Conv2D, Dense
-from cnnjax.layers.anatomy import partial_responses, receptive_field, take_apart
+from cnnjax.layers.anatomy import decompose, partial_responses, receptive_field
 
 NAMES = (
     "the question's 9x9x10 under 3x3x10",
@@ -74,7 +74,7 @@ TABLED = Network(
 def test_the_parts_of_a_layer_give_its_output(network, layer):
     params = parameters_of(network)
     image = np.random.default_rng(0).normal(size=network.input.shape)
-    parts = take_apart(network, params, image, layer)
+    parts = decompose(network, params, image, layer)
     activation = cnnjax.ACTIVATIONS[dict(network.layers)[layer].activation]
     volumes = network.volumes(params, image)
     np.testing.assert_allclose(activation(parts.pre_activation), volumes[layer], rtol=1e-12, atol=1e-12)
@@ -164,8 +164,8 @@ TABLE = cnnjax.connections.full(2, 3)
             ValueError,
             "given together with groups=2; expected one of the two",
         ),
-        (lambda: take_apart(LENET5, PARAMS, X, "s2"), ValueError, r"take_apart: `layer` is 's2'.*\['c1', 'c3', 'c5'\]"),
-        (lambda: take_apart(LENET5, PARAMS, np.ones((1, 32, 32, 1)), "c1"), ValueError, "pass one of the batch"),
+        (lambda: decompose(LENET5, PARAMS, X, "s2"), ValueError, r"decompose: `layer` is 's2'.*\['c1', 'c3', 'c5'\]"),
+        (lambda: decompose(LENET5, PARAMS, np.ones((1, 32, 32, 1)), "c1"), ValueError, "pass one of the batch"),
         (lambda: receptive_field(LENET5, "c9"), ValueError, "`layer` is 'c9'; expected one of the volumes"),
         (lambda: receptive_field(LENET5, "c1", on="c3"), ValueError, r"`on` is 'c3'; expected .*\['input', 'c1'\]"),
         (lambda: receptive_field(LENET5, "output", on="f6"), ValueError, "`on` is 'f6'"),

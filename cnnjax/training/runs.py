@@ -107,7 +107,7 @@ class RunCheckpointer:
             self._interrupts.__exit__()
             self._store.wait()
             if jax.process_index() == 0:
-                print(f"Stopped by a signal, saved after step {step}; the same call resumes there.", file=sys.stderr)
+                print(f"Stopped by a signal, saved after step {step}: the same call resumes there.", file=sys.stderr)
             self._interrupts.reraise()
 
     def describe_last(self) -> str:

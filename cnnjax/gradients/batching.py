@@ -8,9 +8,9 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from cnnjax.gradients.checked_mode import CheckedMode
 from cnnjax.gradients.differentiation import conjugate, differentiate
 from cnnjax.gradients.jaxprs import uses_only_builtin_rules
-from cnnjax.gradients.mode_under_test import ModeUnderTest
 from cnnjax.gradients.programs import Program, concatenated
 from cnnjax.gradients.report import Check
 from cnnjax.gradients.user_code import first_line
@@ -23,7 +23,7 @@ _Way = Literal["some leaves", "all leaves", "cotangents or tangents"]
 """What ``jax.vmap`` batches."""
 
 
-def check_batching(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
+def check_batching(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
     """Compare ``jax.vmap`` over distinct points with a loop over them: all leaves batched, and only some."""
     flat, strategy = tested.flat, tested.function.strategy
     name = f"vmap equals loop ({tested.mode})"
@@ -64,7 +64,7 @@ def check_batching(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
     yield tested.check("vmap equals loop", [(f, *case) for f, case in zip(found, expected, strict=True)])
 
 
-def _batched(tested: ModeUnderTest, way: _Way, shared: Sequence[int]) -> Callable[[Any, Any], Any]:
+def _batched(tested: CheckedMode, way: _Way, shared: Sequence[int]) -> Callable[[Any, Any], Any]:
     """Return the derivative as a function of (samples, probes), batched by ``jax.vmap`` in one of three ways."""
     flat, widened = tested.flat, tested.function.strategy.widened
 
@@ -88,7 +88,7 @@ def _batched(tested: ModeUnderTest, way: _Way, shared: Sequence[int]) -> Callabl
     return run
 
 
-def check_arguments_one_at_a_time(tested: ModeUnderTest) -> Check:
+def check_arguments_one_at_a_time(tested: CheckedMode) -> Check:
     """Compare the derivative by all arguments with those by each, the others held constant.
 
     So also for the outputs of a reverse rule: each alone has a cotangent.

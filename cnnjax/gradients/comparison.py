@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from cnnjax.gradients.checked_function import CheckedFunction
 from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.finite_differences import FiniteDifferences, Segment
-from cnnjax.gradients.function_under_test import FunctionUnderTest
 from cnnjax.gradients.leaves import Leaf, find_leaf
 from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SIGNIFICANT, NumericalDerivative
 
@@ -85,7 +85,7 @@ class Comparator:
 
     def __init__(
         self,
-        function: FunctionUnderTest,
+        function: CheckedFunction,
         differences: FiniteDifferences,
         mode: Mode,
         weights: np.ndarray,

@@ -14,13 +14,13 @@ import jax
 import numpy as np
 
 from cnnjax.gradients.batching import check_arguments_one_at_a_time, check_batching
+from cnnjax.gradients.checked_function import CheckedFunction
+from cnnjax.gradients.checked_mode import Case, CheckedMode, Equality, check_equalities
 from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.eager import EagerRun
 from cnnjax.gradients.flat_function import FlatFunction
-from cnnjax.gradients.function_under_test import FunctionUnderTest
 from cnnjax.gradients.jaxprs import has_symbolic_zeros, samples_gamma
 from cnnjax.gradients.leaves import find_leaf, largest
-from cnnjax.gradients.mode_under_test import Case, Equality, ModeUnderTest, check_equalities
 from cnnjax.gradients.report import NOT_FINITE, Check, Mismatch
 from cnnjax.gradients.user_code import first_line
 
@@ -34,7 +34,7 @@ _NOT_FINITE = 8  # elements that are named
 
 def check_consistency(
     flat: FlatFunction,
-    function: FunctionUnderTest,
+    function: CheckedFunction,
     modes: Sequence[Mode],
     points: Sequence[np.ndarray],
     probes: Mapping[Mode, np.ndarray],
@@ -52,7 +52,7 @@ def check_consistency(
         eager: the runs of each mode without jit, with those probes.
         rng: for more probes.
     """
-    tested = {mode: ModeUnderTest(mode, flat, function, tuple(points), probes[mode], eager[mode]) for mode in modes}
+    tested = {mode: CheckedMode(mode, flat, function, tuple(points), probes[mode], eager[mode]) for mode in modes}
     for mode in tested.values():
         yield _linearity(mode, rng)
         yield from _eager(mode)
@@ -63,7 +63,7 @@ def check_consistency(
         yield _adjointness(tested["rev"], tested["fwd"])
 
 
-def _linearity(tested: ModeUnderTest, rng: np.random.Generator) -> Check:
+def _linearity(tested: CheckedMode, rng: np.random.Generator) -> Check:
     """Scale, add and cancel cotangents (or tangents); zero must give zero.
 
     Some have numbers of about the same size, which shows what is decided by all of them together, and some have
@@ -86,7 +86,7 @@ def _linearity(tested: ModeUnderTest, rng: np.random.Generator) -> Check:
     return tested.check("linearity", [(found, exact, x, size) for found, exact in pairs])
 
 
-def _eager(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
+def _eager(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
     """Run the rule without jit in its own dtype: the same twice, as compiled, and as exact as can be."""
     mode, runs, function = tested.mode, tested.eager, tested.function
     if isinstance(runs, Exception):
@@ -118,7 +118,7 @@ def _eager(tested: ModeUnderTest) -> Iterator[Check | tuple[str, str]]:
     yield from _own_dtype(tested, cases, usable)
 
 
-def _repetition(tested: ModeUnderTest, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
+def _repetition(tested: CheckedMode, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
     """Compare runs of the same rule at the same point, with another call before, and one half way through."""
     name = f"repetition ({tested.mode})"
     size = len(first) - tested.function.m
@@ -132,7 +132,7 @@ def _repetition(tested: ModeUnderTest, first: np.ndarray, repeats: Sequence[np.n
     return Check(name, "given", 1, len(first), 0.0)
 
 
-def _value(tested: ModeUnderTest, value: np.ndarray) -> Check:
+def _value(tested: CheckedMode, value: np.ndarray) -> Check:
     """Compare the value that comes with the derivative with the value of the function."""
     flat, function = tested.flat, tested.function
     unit = max(function.strategy.epsilon, function.unit or flat.coarsest_leaf)
@@ -147,7 +147,7 @@ def _value(tested: ModeUnderTest, value: np.ndarray) -> Check:
     return check_equalities(f"value ({tested.mode})", [Equality(value, flat.value, bar, noise, where)])
 
 
-def _own_dtype(tested: ModeUnderTest, cases: Sequence[Case], usable: bool) -> Iterator[Check | tuple[str, str]]:
+def _own_dtype(tested: CheckedMode, cases: Sequence[Case], usable: bool) -> Iterator[Check | tuple[str, str]]:
     """The rule in the function's own dtype must be finite and lose no digits."""
     name, function = f"own dtype ({tested.mode})", tested.function
     if not usable:
@@ -169,7 +169,7 @@ def _own_dtype(tested: ModeUnderTest, cases: Sequence[Case], usable: bool) -> It
     yield min((tested.check("own dtype", [case], unit) for case in cases), key=lambda check: check.worst)
 
 
-def _adjointness(rev: ModeUnderTest, fwd: ModeUnderTest) -> Check:
+def _adjointness(rev: CheckedMode, fwd: CheckedMode) -> Check:
     """Compare <y, J v> with <J^T y, v>, leaf by leaf of v."""
     x, y, v = rev.points[0], rev.probe, fwd.probe
     gradient = rev.program(x, y)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cnnjax.gradients.checked_function import CheckedFunction
 from cnnjax.gradients.finite_differences import Segment, magnitudes
-from cnnjax.gradients.function_under_test import FunctionUnderTest
 from cnnjax.gradients.jaxprs import has_loop_under_custom_rule
 from cnnjax.gradients.leaves import Leaf
 
@@ -15,7 +15,7 @@ __all__ = ["points_to_check", "random_shift", "segments_to_check"]
 
 
 def points_to_check(
-    function: FunctionUnderTest, x: np.ndarray, inputs: Sequence[Leaf], order: int, rng: np.random.Generator
+    function: CheckedFunction, x: np.ndarray, inputs: Sequence[Leaf], order: int, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
     """Return the given point, a random one nearby, and the given one with its sign flipped.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cnnjax._core.messages import value_error
+from cnnjax.gradients.checked_function import CheckedFunction, RuleRaisedError, choose_strategy
 from cnnjax.gradients.comparison import Comparator
 from cnnjax.gradients.consistency import check_consistency
 from cnnjax.gradients.diagnosis import CHECK_DIAGNOSES, diagnose_comparison
@@ -21,7 +22,6 @@ from cnnjax.gradients.eager import EagerRun, run_eagerly
 from cnnjax.gradients.elements import check_every_element
 from cnnjax.gradients.finite_differences import FiniteDifferences, lines_through
 from cnnjax.gradients.flat_function import FlatFunction
-from cnnjax.gradients.function_under_test import FunctionUnderTest, RuleRaisedError, choose_strategy
 from cnnjax.gradients.jaxprs import STOP_GRADIENT
 from cnnjax.gradients.leaves import Leaf, representable
 from cnnjax.gradients.localization import check_segments
@@ -80,7 +80,7 @@ class _Verification:
 class _Stage:
     """A function to verify: the user's own, or one of its derivatives."""
 
-    function: FunctionUnderTest
+    function: CheckedFunction
     inputs: tuple[Leaf, ...]
     outputs: tuple[Leaf, ...]
     x: np.ndarray
@@ -135,7 +135,7 @@ def _run_rules_eagerly(flat: FlatFunction, request: Request, findings: _Findings
     return _Verification(flat, request, probes, eager, findings)
 
 
-def _describe_intended(function: FunctionUnderTest, names: frozenset[str], reasons: Sequence[str]) -> tuple[str, ...]:
+def _describe_intended(function: CheckedFunction, names: frozenset[str], reasons: Sequence[str]) -> tuple[str, ...]:
     """Say which rules are intended to differ and how often they occur; one that does not occur is an error."""
     problem = None
     if names and not function.strategy.traced:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnjax.gradients.mode_under_test import Equality, check_equalities
+from cnnjax.gradients.checked_mode import Equality, check_equalities
 
 
 def check(found, expected, bar, noise=0.0):

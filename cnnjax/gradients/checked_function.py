@@ -18,7 +18,7 @@ from cnnjax.gradients.richardson import SIGNIFICANT
 from cnnjax.gradients.strategies import STRATEGIES, Strategy
 from cnnjax.gradients.user_code import first_line, has_no_derivative
 
-__all__ = ["FunctionUnderTest", "ModeUnavailableError", "RuleRaisedError", "choose_strategy"]
+__all__ = ["CheckedFunction", "ModeUnavailableError", "RuleRaisedError", "choose_strategy"]
 
 
 class ModeUnavailableError(Exception):
@@ -29,7 +29,7 @@ class RuleRaisedError(Exception):
     """A derivative rule raised an exception of its own."""
 
 
-class FunctionUnderTest:
+class CheckedFunction:
     """One function from R^n to R^m, run by one strategy; its derivative programs are made when first asked for.
 
     Args:
@@ -89,9 +89,9 @@ class FunctionUnderTest:
                 reasons[mode] = str(error)
         return reasons
 
-    def derivative_function(self, mode: Mode, probe: np.ndarray) -> FunctionUnderTest:
+    def derivative_function(self, mode: Mode, probe: np.ndarray) -> CheckedFunction:
         """Return the derivative as a function of the point and its probe, to be verified in its turn."""
-        return FunctionUnderTest(
+        return CheckedFunction(
             lambda z: differentiate(mode, self.call, z[: self.n], z[self.n :])[0],
             np.concatenate([self.x, probe]),
             self.strategy,
@@ -150,7 +150,7 @@ class FunctionUnderTest:
 
 def choose_strategy(
     flat: FlatFunction, modes: Sequence[Mode], intended: frozenset[str]
-) -> tuple[FunctionUnderTest, dict[Mode, str], tuple[str, ...]]:
+) -> tuple[CheckedFunction, dict[Mode, str], tuple[str, ...]]:
     """Return the function by the first strategy under which it and its rules run and mean what they mean natively.
 
     Also returns which of the modes have no derivative, with JAX's reason, and why better strategies were passed over.
@@ -164,7 +164,7 @@ def choose_strategy(
     for strategy in STRATEGIES:
         try:
             call = flat.in_float64 if strategy.widened else flat.in_own_dtype
-            function = FunctionUnderTest(call, flat.point, strategy, unit, intended)
+            function = CheckedFunction(call, flat.point, strategy, unit, intended)
             value = function.program(flat.point)
             unavailable = function.unavailable(modes)
         except RuleRaisedError as error:
@@ -189,7 +189,7 @@ def _coarsest_unit(flat: FlatFunction) -> float | None:
     return max([flat.coarsest_leaf, *jaxprs.rounding_units(jaxpr)])
 
 
-def _same_function(function: FunctionUnderTest, value: np.ndarray, flat: FlatFunction, unit: float | None) -> bool:
+def _same_function(function: CheckedFunction, value: np.ndarray, flat: FlatFunction, unit: float | None) -> bool:
     """Tell a function that depends on its dtype, as a random one may, from the same one with more digits."""
     if value.shape != flat.value.shape:
         return False

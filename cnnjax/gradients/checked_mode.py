@@ -8,17 +8,17 @@ from functools import cached_property
 
 import numpy as np
 
+from cnnjax.gradients.checked_function import CheckedFunction
 from cnnjax.gradients.comparison import UNCONVERGED
 from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.eager import EagerRun, differentiate_eagerly
 from cnnjax.gradients.flat_function import FlatFunction
-from cnnjax.gradients.function_under_test import FunctionUnderTest
 from cnnjax.gradients.leaves import Leaf, find_leaf, largest
 from cnnjax.gradients.programs import Program
 from cnnjax.gradients.report import Check, Mismatch
 from cnnjax.gradients.richardson import SIGNIFICANT
 
-__all__ = ["Case", "Equality", "ModeUnderTest", "check_equalities"]
+__all__ = ["Case", "CheckedMode", "Equality", "check_equalities"]
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Two computations of one derivative, found and expected, and the point and the probe at which."""
@@ -63,12 +63,12 @@ def _ratio(found: np.ndarray, expected: np.ndarray, bar: np.ndarray) -> np.ndarr
 
 
 @dataclass(frozen=True)
-class ModeUnderTest:
+class CheckedMode:
     """One derivative program with a probe for it: a cotangent for "rev", else a tangent."""
 
     mode: Mode
     flat: FlatFunction
-    function: FunctionUnderTest
+    function: CheckedFunction
     points: tuple[np.ndarray, ...]
     """The point to check at, and others near it."""
     probe: np.ndarray

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.gradients.flat_function import flatten_function
-from cnnjax.gradients.function_under_test import (
-    FunctionUnderTest,
+from cnnjax.gradients.checked_function import (
+    CheckedFunction,
     ModeUnavailableError,
     RuleRaisedError,
     choose_strategy,
 )
+from cnnjax.gradients.flat_function import flatten_function
 from cnnjax.gradients.jaxprs import has_symbolic_zeros
 from cnnjax.gradients.strategies import STRATEGIES
 
@@ -25,7 +25,7 @@ def ruled(bwd):
 
 
 def under_test(f, x=X, strategy=STRATEGIES[0]):
-    return FunctionUnderTest(f, x, strategy)
+    return CheckedFunction(f, x, strategy)
 
 
 def test_derivatives_go_through_the_rule_and_the_builtin_gradient_does_not():

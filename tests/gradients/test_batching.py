@@ -4,31 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from custom_rules import X, failed_checks, right, sine
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
-
-X = np.array([0.3, -1.2, 0.8, 2.0], np.float32)
-
-
-def sine(bwd):
-    f = jax.custom_vjp(jnp.sin)
-    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, y: (bwd(x, y),))
-    return f
-
-
-def right(x, y):
-    return jnp.cos(x) * y
-
-
-def failed_checks(f, args=(X,), **options):
-    with pytest.raises(GradientError) as caught:
-        check_grads(f, args, **options)
-    report = caught.value.report
-    assert report.diagnosis
-    return {check.name.split(" (")[0] for check in report.failed}
 
 
 @pytest.mark.parametrize("wrong", [False, True])

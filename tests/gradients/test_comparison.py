@@ -4,23 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from custom_rules import ruled, wrong_elements
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
-
-
-def ruled(f, bwd):
-    g = jax.custom_vjp(f)
-    g.defvjp(lambda *args: (f(*args), args), lambda args, y: tuple(bwd(args, y)))
-    return g
-
-
-def wrong_elements(f, *args, **options):
-    with pytest.raises(GradientError) as caught:
-        check_grads(f, args, **options)
-    return [mismatch.where for mismatch in caught.value.report.mismatches]
 
 
 @settings(max_examples=3)

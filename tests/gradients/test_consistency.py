@@ -6,29 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from custom_rules import X, failed_checks, right, sine
 
 from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
-
-X = np.array([0.3, -1.2, 0.8, 2.0], np.float32)
-
-
-def sine(bwd):
-    f = jax.custom_vjp(jnp.sin)
-    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, y: (bwd(x, y),))
-    return f
-
-
-def right(x, y):
-    return jnp.cos(x) * y
-
-
-def failed_checks(f, args=(X,), **options):
-    with pytest.raises(GradientError) as caught:
-        check_grads(f, args, **options)
-    report = caught.value.report
-    assert report.diagnosis
-    return {check.name.split(" (")[0] for check in report.failed}
 
 
 def test_a_right_rule_passes_every_check():

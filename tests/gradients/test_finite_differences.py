@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from custom_rules import ruled
 
 from cnnjax.gradients import check_grads
 from cnnjax.gradients.finite_differences import (
@@ -76,12 +77,6 @@ def test_noise_is_measured_once():
     assert (measured >= lower_bound).all()
     assert at.noise is measured
     assert at.evaluations == evaluations
-
-
-def ruled(f, bwd):
-    g = jax.custom_vjp(f)
-    g.defvjp(lambda *args: (f(*args), args), lambda args, y: tuple(bwd(args, y)))
-    return g
 
 
 def test_a_step_that_is_rounded_away_is_no_evidence():

@@ -105,8 +105,7 @@ def masked(w: jax.Array, matrix: ArrayLike) -> jax.Array:
 
 def dense_weights(w: jax.Array, table: ConnectionTable, groups: int) -> jax.Array:
     """Expand weights (*kernel, C_in / groups, C_out) to (*kernel, C_in, C_out), with zeros for unconnected pairs."""
-    tiled = jnp.tile(w, (*(1,) * (w.ndim - 2), groups, 1))
-    return jnp.where(jnp.broadcast_to(table.matrix, tiled.shape), tiled, jnp.zeros_like(tiled))
+    return masked(jnp.tile(w, (*(1,) * (w.ndim - 2), groups, 1)), table.matrix)
 
 
 def blocks_for(connections: Connections, method: MethodName | Tuned) -> Blocks | None:

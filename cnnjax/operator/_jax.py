@@ -1,7 +1,7 @@
 """Bilinear primitives: the only place where the operator uses JAX's less public interfaces.
 
-A primitive made here has an abstract value, a lowering for each platform, a batching rule and, through `defbilinear`,
-forward mode, reverse mode and every higher order: its transposes are primitives of the same family.
+A primitive made here has an abstract value, a lowering for each platform, a batching rule and, through its derivatives
+and transposes, forward mode, reverse mode and every higher order: its transposes are primitives of the same family.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = ["bilinear_primitive", "bind", "set_rules"]
 def bilinear_primitive(
     name: str, compute: Callable[..., jax.Array], shape: Callable[..., tuple[int, ...]]
 ) -> Primitive:
-    """Make a primitive (a, b, **params) -> array.
+    """Make a primitive (a, b, *constants, **params) -> array, linear in a and in b.
 
-    `compute(a, b, platform=..., **params)` is traced when the primitive is lowered, with the platform "cpu" for one
-    CPU device of this process, "any cpu" for an exported or partitioned program, and "accelerator" otherwise.
+    `compute(a, b, *constants, platform=..., **params)` is traced when the primitive is lowered, with the platform "cpu"
+    for one CPU device of this process, "any cpu" for an exported or partitioned program, and "accelerator" otherwise.
     `shape(**params)` is the shape of the result, where the params do not include the dtype.
     """
     primitive = Primitive(name)
 
     @primitive.def_abstract_eval
-    def abstract(a: Any, b: Any, *, dtype: Any, **params: Any) -> ShapedArray:
+    def abstract(a: Any, b: Any, *constants: Any, dtype: Any, **params: Any) -> ShapedArray:
         size, of_mesh = shape(**params), a.manual_axis_type
         if not of_mesh.varying:
             return ShapedArray(size, dtype)
@@ -42,8 +42,8 @@ def bilinear_primitive(
         return ShapedArray(size, dtype, sharding=whole, manual_axis_type=of_mesh)
 
     @primitive.def_impl
-    def run(a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
-        return _compiled(primitive, tuple(sorted(params.items())))(a, b)
+    def run(*operands: jax.Array, **params: Any) -> jax.Array:
+        return _compiled(primitive, tuple(sorted(params.items())))(*operands)
 
     def lowering(platform: Platform) -> Callable[..., Any]:
         lower = mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
@@ -61,13 +61,15 @@ def bilinear_primitive(
     return primitive
 
 
-def bind(primitive: Primitive, a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
-    """Bind a primitive, after casting both operands to vary over the same mesh axes within `shard_map`.
+def bind(primitive: Primitive, *operands: jax.Array, **params: Any) -> jax.Array:
+    """Bind a primitive, after casting all operands to vary over the same mesh axes within `shard_map`.
 
     The transpose of this cast sums the gradient of a replicated operand over the devices, as for JAX's own primitives.
     """
-    of_a, of_b = (jax.typeof(operand).manual_axis_type.varying for operand in (a, b))
-    return primitive.bind(_cast_varying(a, of_b - of_a), _cast_varying(b, of_a - of_b), **params)
+    varying = [jax.typeof(operand).manual_axis_type.varying for operand in operands]
+    every = frozenset[str]().union(*varying)
+    cast = (_cast_varying(operand, every - axes) for operand, axes in zip(operands, varying, strict=True))
+    return primitive.bind(*cast, **params)
 
 
 def _cast_varying(a: jax.Array, axes: frozenset[str]) -> jax.Array:
@@ -90,16 +92,32 @@ def set_rules(
     transpose_in_first: Callable[..., jax.Array],
     transpose_in_second: Callable[..., jax.Array],
     batch: Callable[..., tuple[jax.Array, int]],
+    *,
+    num_constants: int = 0,
 ) -> None:
-    """Give a primitive its two transposes, (cotangent, other operand) -> array, and its batching rule."""
+    """Give a primitive its two transposes, (cotangent, other operand, *constants) -> array, and its batching rule.
 
-    def first(cotangent: jax.Array, a: Any, b: jax.Array, **params: Any) -> jax.Array:
-        return transpose_in_first(cotangent, b, dtype_of_result=a.aval.dtype, **params)
+    JAX's `defbilinear` is for primitives of two operands alone; this one takes constants after them.
+    """
 
-    def second(cotangent: jax.Array, a: jax.Array, b: Any, **params: Any) -> jax.Array:
-        return transpose_in_second(cotangent, a, dtype_of_result=b.aval.dtype, **params)
+    def along_first(tangent: jax.Array, _: jax.Array, *others: jax.Array, **params: Any) -> jax.Array:
+        return primitive.bind(tangent, *others, **params)
 
-    ad.defbilinear(primitive, first, second)
+    def along_second(tangent: jax.Array, a: jax.Array, _: jax.Array, *others: jax.Array, **params: Any) -> jax.Array:
+        return primitive.bind(a, tangent, *others, **params)
+
+    def transpose(cotangent: Any, a: Any, b: Any, *constants: jax.Array, **params: Any) -> tuple[Any, ...]:
+        in_first = ad.is_undefined_primal(a)
+        linear, other = (a, b) if in_first else (b, a)
+        if isinstance(cotangent, ad.Zero):
+            found = ad.Zero(linear.aval.to_ct_aval())
+        else:
+            rule = transpose_in_first if in_first else transpose_in_second
+            found = rule(cotangent, other, *constants, dtype_of_result=linear.aval.dtype, **params)
+        return *((found, None) if in_first else (None, found)), *[None] * num_constants
+
+    ad.defjvp(primitive, along_first, along_second, *[None] * num_constants)
+    ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = batch
 
 

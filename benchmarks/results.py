@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_options", "provenance", "report", "save", "table"]
+__all__ = ["add_options", "provenance", "report", "resume", "save", "table"]
 
 Record = Mapping[str, Any]
 Render = Callable[[Record], str]
@@ -37,6 +37,19 @@ def save(options: argparse.Namespace, record: Record, render: Render) -> None:
         options.record.write_text(json.dumps(record, indent=1) + "\n")
     if options.page:
         options.page.write_text(render(record))
+
+
+def resume(path: Path | None, fresh: Record, same: Sequence[str]) -> dict[str, Any]:
+    """The record in `path`, dated anew, or `fresh` if there is none; it must agree with `fresh` in the keys `same`."""
+    if path is None or not path.exists():
+        return dict(fresh)
+    record = json.loads(path.read_text())
+    for key in same:
+        if record[key] != fresh[key]:
+            raise SystemExit(
+                f"{path} was measured with other {key}: {record[key]}, not {fresh[key]}. Delete or rename it."
+            )
+    return record | {"date": fresh["date"]}
 
 
 def provenance(record: Record, module: str, name: str) -> str:

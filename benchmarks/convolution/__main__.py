@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -96,18 +95,9 @@ def _start(path: Path | None) -> dict[str, Any]:
         "operations": {shape.name: shape.operations for shape in SHAPES},
         **{part: {} for part in PARTS},
     }
-    if path is None or not path.exists():
-        return fresh
-    record = json.loads(path.read_text())
-    for key in ("machine", "versions"):
-        if record[key] != fresh[key]:
-            raise SystemExit(
-                f"{path} was measured with other {key}: {record[key]}, not {fresh[key]}. Delete or rename it."
-            )
-    operations = record["operations"] | fresh["operations"]
+    record = results.resume(path, fresh, same=("machine", "versions"))
     return record | {
-        "operations": operations,
-        "date": fresh["date"],
+        "operations": record["operations"] | fresh["operations"],
         "peak_gflops": max(fresh["peak_gflops"], record["peak_gflops"]),
     }
 

@@ -1,7 +1,8 @@
 """Bilinear primitives: the only place where the operator uses JAX's less public interfaces.
 
-A primitive made here has an abstract value, a lowering for each platform, a batching rule and, through its derivatives
-and transposes, forward mode, reverse mode and every higher order: its transposes are primitives of the same family.
+A primitive made here has an abstract value, a lowering for each platform, a batching rule and, through `defbilinear`,
+forward mode, reverse mode and every higher order: its transposes are primitives of the same family. It is registered
+with the tools that keep a rule for each primitive of JAX, Taylor mode and checkify.
 """
 
 from __future__ import annotations
@@ -12,68 +13,98 @@ from typing import Any
 
 import jax
 from jax import lax
+
+# Two things that JAX does not make public: checkify's table of rules, without which a NaN of a new primitive goes
+# unnoticed, and the error that every primitive raises for operands whose shardings do not determine that of the result.
+from jax._src.checkify import error_checks, nan_error_check
+from jax._src.core import ShardingTypeError
 from jax.core import ShapedArray
+from jax.experimental import jet
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.interpreters import ad, batching, mlir, xla
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from cnnjax.operator.spec import Platform
 
-__all__ = ["bilinear_primitive", "bind", "set_rules"]
+__all__ = ["ShardingTypeError", "bilinear_primitive", "bind", "set_rules"]
 
 
 def bilinear_primitive(
-    name: str, compute: Callable[..., jax.Array], shape: Callable[..., tuple[int, ...]]
+    name: str,
+    compute: Callable[..., jax.Array],
+    shape: Callable[..., tuple[int, ...]],
+    partition: Callable[[ShapedArray, ShapedArray, tuple[int, ...]], PartitionSpec],
 ) -> Primitive:
-    """Make a primitive (a, b, *constants, **params) -> array, linear in a and in b.
+    """Make a primitive (a, b, *, dtype, sharding, **params) -> array.
 
-    `compute(a, b, *constants, platform=..., **params)` is traced when the primitive is lowered, with the platform "cpu"
+    `compute(a, b, platform=..., dtype=..., **params)` is traced when the primitive is lowered, with the platform "cpu"
     for one CPU device of this process, "any cpu" for an exported or partitioned program, and "accelerator" otherwise.
-    `shape(**params)` is the shape of the result, where the params do not include the dtype.
+    `shape(**params)` is the shape of the result. `partition(a, b, shape)` is how the result is partitioned over an
+    explicit mesh where no `sharding` is given.
     """
     primitive = Primitive(name)
+    primitive.def_impl(functools.partial(xla.apply_primitive, primitive))
 
     @primitive.def_abstract_eval
-    def abstract(a: Any, b: Any, *constants: Any, dtype: Any, **params: Any) -> ShapedArray:
-        size, of_mesh = shape(**params), a.manual_axis_type
-        if not of_mesh.varying:
+    def abstract(a: Any, b: Any, *, dtype: Any, sharding: NamedSharding | None, **params: Any) -> ShapedArray:
+        size, mesh = shape(**params), _mesh_of(a, b)
+        if mesh.empty:
             return ShapedArray(size, dtype)
-        whole = NamedSharding(a.sharding.mesh, PartitionSpec(*[None] * len(size)))
-        return ShapedArray(size, dtype, sharding=whole, manual_axis_type=of_mesh)
-
-    @primitive.def_impl
-    def run(*operands: jax.Array, **params: Any) -> jax.Array:
-        return _compiled(primitive, tuple(sorted(params.items())))(*operands)
+        sharding = NamedSharding(mesh, partition(a, b, size)) if sharding is None else sharding
+        return ShapedArray(size, dtype, sharding=sharding, manual_axis_type=a.manual_axis_type)
 
     def lowering(platform: Platform) -> Callable[..., Any]:
-        lower = mlir.lower_fun(functools.partial(compute, platform=platform), multiple_results=False)
-        # A method computes on one device: its operands and result do not vary over mesh axes.
-        alone = lambda avals: [ShapedArray(a.shape, a.dtype, sharding=a.sharding) for a in avals]  # noqa: E731
-        return lambda context, *operands, **params: lower(
-            context.replace(avals_in=alone(context.avals_in), avals_out=alone(context.avals_out)), *operands, **params
-        )
+        def lower(context: mlir.LoweringRuleContext, *operands: Any, sharding: Any, **params: Any) -> Any:
+            run = functools.partial(compute, platform=platform, **params)
+            (out,) = context.avals_out
+            traced = mlir.lower_fun(_on_auto_axes(run, out.sharding), multiple_results=False)
+            # A method computes on one device: its operands and result do not vary over mesh axes.
+            alone = lambda avals: [ShapedArray(a.shape, a.dtype, sharding=a.sharding) for a in avals]  # noqa: E731
+            within = context.replace(avals_in=alone(context.avals_in), avals_out=alone(context.avals_out))
+            with jax.disable_jit(False):  # a program lowered while jit is disabled keeps its loops and branches
+                return traced(within, *operands)
+
+        return lower
 
     def lowering_on_cpu(context: mlir.LoweringRuleContext, *operands: Any, **params: Any) -> Any:
         return lowering("cpu" if _is_for_one_device(context) else "any cpu")(context, *operands, **params)
 
     mlir.register_lowering(primitive, lowering("accelerator"))
     mlir.register_lowering(primitive, lowering_on_cpu, platform="cpu")
+    jet.jet_rules[primitive] = functools.partial(_taylor_series, primitive)
+    error_checks[primitive] = functools.partial(nan_error_check, primitive)
     return primitive
 
 
-def bind(primitive: Primitive, *operands: jax.Array, **params: Any) -> jax.Array:
-    """Bind a primitive, after casting all operands to vary over the same mesh axes within `shard_map`.
+def bind(primitive: Primitive, a: jax.Array, b: jax.Array, **params: Any) -> jax.Array:
+    """Bind a primitive, after casting both operands to vary over the same mesh axes within `shard_map`.
 
     The transpose of this cast sums the gradient of a replicated operand over the devices, as for JAX's own primitives.
     """
-    varying = [jax.typeof(operand).manual_axis_type.varying for operand in operands]
-    every = frozenset[str]().union(*varying)
-    cast = (_cast_varying(operand, every - axes) for operand, axes in zip(operands, varying, strict=True))
-    return primitive.bind(*cast, **params)
+    of_a, of_b = (jax.typeof(operand).manual_axis_type.varying for operand in (a, b))
+    return primitive.bind(_cast_varying(a, of_b - of_a), _cast_varying(b, of_a - of_b), **params)
 
 
 def _cast_varying(a: jax.Array, axes: frozenset[str]) -> jax.Array:
     return lax.pcast(a, tuple(sorted(axes)), to="varying") if axes else a
+
+
+def _mesh_of(a: Any, b: Any) -> AbstractMesh:
+    """The mesh that either operand lives on; an operand that is the same everywhere may have none."""
+    return b.sharding.mesh if a.sharding.mesh.empty else a.sharding.mesh
+
+
+def _on_auto_axes(run: Callable[..., jax.Array], sharding: NamedSharding) -> Callable[..., jax.Array]:
+    """`run` with the explicit axes of the mesh made automatic within: XLA partitions it, to a result of `sharding`."""
+    explicit = sharding.mesh.explicit_axes
+    if not explicit:
+        return run
+
+    def partitioned(a: jax.Array, b: jax.Array) -> jax.Array:
+        with jax.sharding.use_abstract_mesh(sharding.mesh):
+            return jax.sharding.auto_axes(run, axes=explicit, out_sharding=sharding)(a, b)
+
+    return partitioned
 
 
 def _is_for_one_device(context: mlir.LoweringRuleContext) -> bool:
@@ -87,40 +118,38 @@ def _is_for_one_device(context: mlir.LoweringRuleContext) -> bool:
     return getattr(axes, "num_devices", None) == 1
 
 
+def _taylor_series(
+    primitive: Primitive, primals: tuple[Any, Any], series: tuple[list[Any], list[Any]], **params: Any
+) -> tuple[Any, list[Any]]:
+    """The Taylor coefficients of a product are the convolution of those of its factors."""
+    of_a, of_b = ([primal, *terms] for primal, terms in zip(primals, series, strict=True))
+    value, *terms = (
+        functools.reduce(jax.numpy.add, (primitive.bind(of_a[j], of_b[k - j], **params) for j in range(k + 1)))
+        for k in range(len(of_a))
+    )
+    return value, terms
+
+
 def set_rules(
     primitive: Primitive,
     transpose_in_first: Callable[..., jax.Array],
     transpose_in_second: Callable[..., jax.Array],
     batch: Callable[..., tuple[jax.Array, int]],
-    *,
-    num_constants: int = 0,
 ) -> None:
-    """Give a primitive its two transposes, (cotangent, other operand, *constants) -> array, and its batching rule.
+    """Give a primitive its two transposes, (cotangent, other operand) -> array, and its batching rule.
 
-    JAX's `defbilinear` is for primitives of two operands alone; this one takes constants after them.
+    A transpose is told the dtype and, on a mesh, the sharding of the operand whose gradient it returns.
     """
 
-    def along_first(tangent: jax.Array, _: jax.Array, *others: jax.Array, **params: Any) -> jax.Array:
-        return primitive.bind(tangent, *others, **params)
+    def of(operand: Any) -> dict[str, Any]:
+        sharding = operand.aval.sharding
+        return {"dtype_of_result": operand.aval.dtype, "sharding": None if sharding.mesh.empty else sharding}
 
-    def along_second(tangent: jax.Array, a: jax.Array, _: jax.Array, *others: jax.Array, **params: Any) -> jax.Array:
-        return primitive.bind(a, tangent, *others, **params)
+    def first(cotangent: jax.Array, a: Any, b: jax.Array, *, sharding: Any, **params: Any) -> jax.Array:
+        return transpose_in_first(cotangent, b, **of(a), **params)
 
-    def transpose(cotangent: Any, a: Any, b: Any, *constants: jax.Array, **params: Any) -> tuple[Any, ...]:
-        in_first = ad.is_undefined_primal(a)
-        linear, other = (a, b) if in_first else (b, a)
-        if isinstance(cotangent, ad.Zero):
-            found = ad.Zero(linear.aval.to_ct_aval())
-        else:
-            rule = transpose_in_first if in_first else transpose_in_second
-            found = rule(cotangent, other, *constants, dtype_of_result=linear.aval.dtype, **params)
-        return *((found, None) if in_first else (None, found)), *[None] * num_constants
+    def second(cotangent: jax.Array, a: jax.Array, b: Any, *, sharding: Any, **params: Any) -> jax.Array:
+        return transpose_in_second(cotangent, a, **of(b), **params)
 
-    ad.defjvp(primitive, along_first, along_second, *[None] * num_constants)
-    ad.primitive_transposes[primitive] = transpose
+    ad.defbilinear(primitive, first, second)
     batching.primitive_batchers[primitive] = batch
-
-
-@functools.lru_cache(maxsize=4096)
-def _compiled(primitive: Primitive, params: tuple[tuple[str, Any], ...]) -> Callable[..., jax.Array]:
-    return jax.jit(functools.partial(primitive.bind, **dict(params)))

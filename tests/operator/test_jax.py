@@ -15,25 +15,25 @@ def compute(a, b, *, size, dtype, platform):
     return (a * b).astype(dtype)
 
 
-PRODUCT = bilinear_primitive("test_product", compute, lambda size: size)
+PRODUCT = bilinear_primitive("test_product", compute, lambda size: size, lambda a, b, size: a.sharding.spec)
 
 
 def times(a, b):
     dtype = jnp.result_type(a, b)
-    return bind(PRODUCT, a, b, size=a.shape, dtype=dtype)
+    return bind(PRODUCT, a, b, size=a.shape, dtype=dtype, sharding=None)
 
 
-def transpose(cotangent, other, *, size, dtype, dtype_of_result):
-    return bind(PRODUCT, cotangent, other, size=size, dtype=dtype_of_result)
+def transpose(cotangent, other, *, size, dtype, dtype_of_result, sharding):
+    return bind(PRODUCT, cotangent, other, size=size, dtype=dtype_of_result, sharding=sharding)
 
 
-def batch(operands, axes, *, size, dtype):
+def batch(operands, axes, *, size, dtype, sharding):
     count = next(a.shape[axis] for a, axis in zip(operands, axes, strict=True) if axis is not None)
     full = [
         jnp.broadcast_to(a, (count, *size)) if axis is None else jnp.moveaxis(a, axis, 0)
         for a, axis in zip(operands, axes, strict=True)
     ]
-    return bind(PRODUCT, *full, size=(count, *size), dtype=dtype), 0
+    return bind(PRODUCT, *full, size=(count, *size), dtype=dtype, sharding=None), 0
 
 
 set_rules(PRODUCT, transpose, transpose, batch)

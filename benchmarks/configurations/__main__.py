@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     record = _start(options)
     before = timing.cpu_seconds()
-    for index, of in enumerate(draw(options.seed, options.count)):
-        if not _is_wanted(index, of, options, record):
-            continue
+    drawn = draw(options.seed, options.count)
+    for index in _wanted(drawn, options, record):
+        of = drawn[index]
         row = {"text": str(of), "kind": of.kind, "directions": {}}
         for which in of.directions:
             if which in options.direction:
@@ -61,7 +61,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", type=int, help="numbers of the configurations to measure (all)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds to measure (all)")
     parser.add_argument("--direction", nargs="+", choices=DIRECTIONS, default=DIRECTIONS, help="directions (all)")
-    parser.add_argument("--quick", action="store_true", help="compare values, and do not time calls")
+    parser.add_argument("--quick", action="store_true", help="compare only values, for two small ones of each kind")
     results.add_options(parser)
     return parser.parse_args(arguments)
 
@@ -79,10 +79,15 @@ def _start(options: argparse.Namespace) -> dict[str, Any]:
     return results.resume(options.record, fresh, same=("machine", "versions", "seed"))
 
 
-def _is_wanted(index: int, of: Configuration, options: argparse.Namespace, record: dict[str, Any]) -> bool:
-    if options.only is not None:
-        return index in options.only
-    return of.kind in options.kinds and str(index) not in record["rows"]
+def _wanted(drawn: Sequence[Configuration], options: argparse.Namespace, record: dict[str, Any]) -> list[int]:
+    """The numbers of the configurations to measure."""
+    if options.only:
+        return options.only
+    numbers = [i for i, of in enumerate(drawn) if of.kind in options.kinds and str(i) not in record["rows"]]
+    if not options.quick:
+        return numbers
+    small = {kind: [i for i in numbers if drawn[i].kind == kind and drawn[i].products < 10**5] for kind in KINDS}
+    return sorted(i for of_kind in small.values() for i in of_kind[:2])
 
 
 def _misses(record: dict[str, Any]) -> bool:

@@ -101,20 +101,18 @@ class Convolution:
     def lax_seconds(self) -> float:
         """A rough upper estimate of lax's time for the slowest direction on two CPU cores.
 
-        XLA's convolution for CPUs is fast with many maps, slow with few, and far slower with groups: up to a
-        thousandfold for the weight gradient. The constants were fitted to measurements with jax 0.10.
+        XLA's convolution for CPUs is fast with many maps, slow with few, and far slower with groups. The constants were
+        fitted to measurements with jax 0.10.
         """
         maps = self.c_in // self.groups
         if self.groups == 1:
             nanoseconds = 0.03 + 6 / (self.c_in * self.c_out) + 0.5 / min(self.c_in, self.c_out)
             if self.transposed:
                 nanoseconds += 0.5
-        elif maps == 1:
-            nanoseconds = 24 if max(self.stride) > 1 or len(self.size) == 3 else 10
-            if self.c_out > self.c_in:
-                nanoseconds = 500
-        else:
-            nanoseconds = 5 + 1000 / maps**1.5
+        elif maps == 1 and self.c_out == self.c_in and not self.transposed:
+            nanoseconds = 20 if len(self.size) == 3 else max(10, 6 * math.prod(self.stride))
+        else:  # XLA computes the weight gradient of all pairs of maps, also of those in different groups
+            nanoseconds = max(self.groups * (8 if maps < 8 else 1.2), 5 * math.prod(self.stride))
         return 1e-9 * nanoseconds * self.products
 
     def __str__(self) -> str:

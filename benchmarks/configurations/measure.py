@@ -89,13 +89,13 @@ def _time(row: dict[str, Any], calls: dict[str, timing.Thunk], *, blocks: int, s
 def error(ours: np.ndarray, lax: np.ndarray, terms: int) -> float:
     """The largest difference, relative to the largest value or, if that is larger, to the root of the number of terms.
 
-    Sums of `terms` products of normal numbers are about as large as its root; a single one may be close to zero.
+    That is how large sums of so many products of normal numbers are; a single one may happen to be close to zero.
     """
     if ours.shape != lax.shape:
         return math.inf
     if not ours.size:
         return 0.0
-    return float(np.max(np.abs(ours - lax)) / max(np.max(np.abs(lax)), math.sqrt(terms)))
+    return float(np.max(np.abs(ours - lax)) / max(np.max(np.abs(lax)), math.sqrt(terms), 1))
 
 
 def tolerance(terms: int) -> float:

@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from cnnjax.operator.containment import contained
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.methods.matmul import is_pointwise, is_tiled, is_whole
 from cnnjax.operator.methods.shift import saves_padding
@@ -91,11 +93,15 @@ def compute(
     direction: Direction, a: jax.Array, b: jax.Array, spec: ConvSpec, dtype: DTypeLike, platform: Platform
 ) -> jax.Array:
     """Compute a direction by the chosen method, summing in the accumulation dtype, and cast the result to `dtype`."""
+    if 0 in a.shape or 0 in b.shape:  # a sum of nothing
+        return jnp.zeros(spec.result_shape(direction), dtype)
     # The dtypes of the operands matter, not that of the spec: `check_grads` runs a program again in a wider dtype.
     spec = replace(spec, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, spec, platform).method]
     work = spec.dtype if method.native else spec.accumulation_dtype
-    run = lambda a, b: method.direction(direction)(a, b, spec)  # noqa: E731
     a, b = a.astype(work), b.astype(work)
+    if is_cpu(platform) and method.spreads(direction, spec):
+        return contained(method, direction, a, b, spec).astype(dtype)
+    run = lambda a, b: method.direction(direction)(a, b, spec)  # noqa: E731
     apart = platform == "cpu" and direction in method.elementwise
     return (unfused(run, a, b) if apart else run(a, b)).astype(dtype)

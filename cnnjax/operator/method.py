@@ -9,7 +9,7 @@ import jax
 
 from cnnjax.operator.spec import ConvSpec, Direction, MethodName
 
-__all__ = ["Compute", "Method", "serves_all", "transposed_in_w", "transposed_in_x"]
+__all__ = ["Compute", "Method", "serves_all", "spreads_nothing", "transposed_in_w", "transposed_in_x"]
 
 Compute = Callable[[jax.Array, jax.Array, ConvSpec], jax.Array]
 """One direction: (x, w), (w, y) or (x, y), and the spec, to y, x or w."""
@@ -35,6 +35,11 @@ def transposed_in_w(forward: Compute) -> Compute:
     return weight_gradient
 
 
+def spreads_nothing(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    """No product has a factor that is not in the arrays."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to compute the three directions of a convolution.
@@ -42,6 +47,8 @@ class Method:
     `refuses(spec)` returns why a convolution is not served, or None if it is. A `native` method takes 16-bit arrays as
     they are and accumulates in float32 itself; the others are given arrays in the dtype in which products are summed.
     `elementwise` are the directions that compile to one elementwise loop, which XLA would fuse with its surroundings.
+    `spreads(direction, spec)` are the operands, 0 and 1, that a direction also multiplies by zeros that are not in the
+    other operand: through them a NaN would reach results that do not read it (`containment`).
     """
 
     name: MethodName
@@ -51,6 +58,7 @@ class Method:
     refuses: Callable[[ConvSpec], str | None]
     native: bool = False
     elementwise: tuple[Direction, ...] = ()
+    spreads: Callable[[Direction, ConvSpec], tuple[int, ...]] = spreads_nothing
 
     def direction(self, direction: Direction) -> Compute:
         """The function that computes a direction."""

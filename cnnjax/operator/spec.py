@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from cnnjax._core.shapes import Geometry
 from cnnjax._core.windows import accumulation_dtype
 
-__all__ = ["DIRECTIONS", "ConvSpec", "Direction", "Measured", "MethodName", "Platform", "is_cpu", "widest"]
+__all__ = ["DIRECTIONS", "ConvSpec", "Direction", "Links", "Measured", "MethodName", "Platform", "is_cpu", "widest"]
 
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -67,12 +67,35 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Which maps of each group are connected: a boolean table, (groups, C_in / groups, C_out / groups).
+
+    Under vmap, a batch becomes more maps or groups. The table is then repeated along the axis that has grown.
+    """
+
+    shape: tuple[int, ...]
+    values: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, table: np.ndarray) -> Links:
+        """Return the links of a boolean table."""
+        return cls(table.shape, table.tobytes())
+
+    @property
+    def table(self) -> np.ndarray:
+        """The table as a boolean array."""
+        return np.frombuffer(self.values, np.bool_).reshape(self.shape)
+
+
+@dataclass(frozen=True)
 class ConvSpec:
     """The static description of one convolution, the trilinear form T(x, w, y).
 
     The shapes are x (N, *size, C_in), w (*kernel, C_in / groups, C_out) and y (N, *output, C_out). The boundary of
     the geometry is "zero": wrapped and mirrored pixels have been written out before. `dtype` is the widest of the
-    arrays' dtypes. `measured` takes precedence over `method`.
+    arrays' dtypes. `measured` takes precedence over `method`. `links` says which maps are connected if not all are: a
+    table, or those with "nonzero weights" where it is not known before the program runs; the weights of other pairs
+    must be zero.
     """
 
     geometry: Geometry
@@ -84,6 +107,7 @@ class ConvSpec:
     precision: PrecisionLike = None
     dtype: np.dtype = np.dtype("float32")
     measured: Measured | None = None
+    links: Links | Literal["nonzero weights"] | None = None
 
     @property
     def accumulation_dtype(self) -> np.dtype:
@@ -121,6 +145,10 @@ class ConvSpec:
     def y_shape(self) -> tuple[int, ...]:
         """(N, *output, C_out)."""
         return (self.n, *self.geometry.output, self.c_out)
+
+    def result_shape(self, direction: Direction) -> tuple[int, ...]:
+        """The shape of what a direction computes."""
+        return {"forward": self.y_shape, "input_gradient": self.x_shape, "weight_gradient": self.w_shape}[direction]
 
     @property
     def unit_stride(self) -> bool:

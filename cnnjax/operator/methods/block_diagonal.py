@@ -23,9 +23,9 @@ import jax.numpy as jnp
 
 from cnnjax.operator.method import Method, transposed_in_x
 from cnnjax.operator.methods import im2col, xla
-from cnnjax.operator.spec import ConvSpec
+from cnnjax.operator.spec import ConvSpec, Direction
 
-__all__ = ["METHOD", "weight_gradient_of_patches"]
+__all__ = ["METHOD", "spreads", "weight_gradient_of_patches"]
 
 _MAPS_IN_BLOCK = 32
 _MAPS_IN_BLOCK_OF_PATCHES = 16
@@ -48,8 +48,8 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     of_block = replace(spec, c_in=c_in, c_out=c_out, groups=1)
 
     per_group = w.reshape(*spec.geometry.kernel, 1, spec.maps_in_group, blocks, together, c_out // together)
-    same = jnp.eye(together, dtype=w.dtype).reshape((1,) * len(spec.geometry.kernel) + (together, 1, 1, together, 1))
-    dense = (per_group * same).reshape(*spec.geometry.kernel, c_in, blocks, c_out)
+    same = jnp.eye(together, dtype=bool).reshape((1,) * len(spec.geometry.kernel) + (together, 1, 1, together, 1))
+    dense = jnp.where(same, per_group, jnp.zeros_like(per_group)).reshape(*spec.geometry.kernel, c_in, blocks, c_out)
     results = [xla.METHOD.forward(x[..., b * c_in : (b + 1) * c_in], dense[..., b, :], of_block) for b in range(blocks)]
     return jnp.concatenate(results, axis=-1)
 
@@ -68,4 +68,9 @@ def weight_gradient_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, patch
     return of_same_group.transpose(1, 2, 0, 4, 3).reshape(spec.w_shape)
 
 
-METHOD = Method("block_diagonal", _convolve, transposed_in_x(_convolve), _weight_gradient, _refuses)
+def spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    """The data of a block's other groups; and what XLA's own input gradient spreads."""
+    return {"forward": (0,), "input_gradient": (0, 1), "weight_gradient": ()}[direction]
+
+
+METHOD = Method("block_diagonal", _convolve, transposed_in_x(_convolve), _weight_gradient, _refuses, spreads=spreads)

@@ -20,7 +20,7 @@ from jax import lax
 
 from cnnjax._core.windows import pad_constant, tap_views
 from cnnjax.operator.method import Method
-from cnnjax.operator.spec import ConvSpec
+from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
 
@@ -99,6 +99,17 @@ def _add_up(columns: jax.Array) -> jax.Array:
     return columns
 
 
+def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    # The weights are also multiplied by the zeros between and around the cotangent's pixels.
+    return (0,) if direction == "input_gradient" else ()
+
+
 METHOD = Method(
-    "depthwise", _convolve, _input_gradient, _weight_gradient, _refuses, elementwise=("forward", "input_gradient")
+    "depthwise",
+    _convolve,
+    _input_gradient,
+    _weight_gradient,
+    _refuses,
+    elementwise=("forward", "input_gradient"),
+    spreads=_spreads,
 )

@@ -24,7 +24,7 @@ from jax import lax
 from cnnjax._core.shapes import Geometry
 from cnnjax.operator.method import Method, serves_all
 from cnnjax.operator.methods import block_diagonal, im2col
-from cnnjax.operator.spec import ConvSpec
+from cnnjax.operator.spec import ConvSpec, Direction
 from cnnjax.operator.unfused import unfused
 
 __all__ = ["METHOD", "weight_gradient"]
@@ -109,4 +109,8 @@ def _first_pixels(images: int, strip: Geometry) -> np.ndarray:
     return number[(slice(None), *where)].ravel()
 
 
-METHOD = Method("gathered", _forward, _input_gradient, weight_gradient, serves_all)
+def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    return _of_patches(spec).spreads(direction, spec)
+
+
+METHOD = Method("gathered", _forward, _input_gradient, weight_gradient, serves_all, spreads=_spreads)

@@ -26,7 +26,7 @@ from cnnjax._core.shapes import Geometry
 from cnnjax.operator import _onednn
 from cnnjax.operator.method import Method
 from cnnjax.operator.methods import gathered, space_to_depth
-from cnnjax.operator.spec import ConvSpec
+from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
 
@@ -47,7 +47,7 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     geometry = spec.geometry
-    if spec.c_in <= _FEW_MAPS and space_to_depth.METHOD.refuses(spec) is None:
+    if _folds_stride(spec):
         return space_to_depth.input_gradient_by(_input_gradient)(w, y, spec)
     if spec.groups > 1:
         w = w.reshape(*geometry.kernel, spec.maps_in_group, spec.groups, -1)
@@ -55,6 +55,11 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     every = itertools.product(*map(range, geometry.stride))
     phases = {remainders: _phase(w, y, spec, remainders) for remainders in every}
     return _interleave(phases, geometry)
+
+
+def _folds_stride(spec: ConvSpec) -> bool:
+    """Whether the stride is folded into the maps, instead of one convolution for each phase."""
+    return spec.c_in <= _FEW_MAPS and space_to_depth.METHOD.refuses(spec) is None
 
 
 def _phase(w: jax.Array, y: jax.Array, spec: ConvSpec, remainders: tuple[int, ...]) -> jax.Array:
@@ -106,4 +111,12 @@ def _pad_end(a: jax.Array, length: int, axis: int) -> jax.Array:
     return jnp.pad(a, [(0, length - a.shape[i] if i == axis else 0) for i in range(a.ndim)])
 
 
-METHOD = Method("onednn", _convolve, _input_gradient, gathered.weight_gradient, _refuses)
+def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    # The weights are also multiplied by the zeros around the cotangent, and the cotangent by those that fill up a
+    # kernel whose stride is folded.
+    if direction == "input_gradient":
+        return (0, 1) if _folds_stride(spec) else (0,)
+    return ()
+
+
+METHOD = Method("onednn", _convolve, _input_gradient, gathered.weight_gradient, _refuses, spreads=_spreads)

@@ -24,7 +24,7 @@ from jax import lax
 
 from cnnjax.operator.method import Compute, Method
 from cnnjax.operator.methods import im2col, xla
-from cnnjax.operator.spec import ConvSpec
+from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD", "folded", "input_gradient_by"]
 
@@ -94,4 +94,16 @@ def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     return unfold(im2col.METHOD.weight_gradient(_fold_image(x, spec), y, folded(spec)))[0]
 
 
-METHOD = Method("space_to_depth", _convolve, input_gradient_by(xla.METHOD.input_gradient), _weight_gradient, _refuses)
+def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    # The kernel is filled up with zeros to a multiple of the stride.
+    return {"forward": (0,), "input_gradient": (0, 1), "weight_gradient": ()}[direction]
+
+
+METHOD = Method(
+    "space_to_depth",
+    _convolve,
+    input_gradient_by(xla.METHOD.input_gradient),
+    _weight_gradient,
+    _refuses,
+    spreads=_spreads,
+)

@@ -20,7 +20,7 @@ from jax import lax
 
 from cnnjax._core.windows import pad_constant
 from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
-from cnnjax.operator.spec import ConvSpec
+from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
 
@@ -56,4 +56,11 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     return y.reshape(spec.n, rows, blocks * block, spec.c_out)[:, :, :columns]
 
 
-METHOD = Method("toeplitz", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses)
+def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    # Beside the band, T is zero; and so are the surplus columns of the last block, in the gradients.
+    return {"forward": (0,), "input_gradient": (0, 1), "weight_gradient": (0,)}[direction]
+
+
+METHOD = Method(
+    "toeplitz", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), _refuses, spreads=_spreads
+)

@@ -11,7 +11,7 @@ import jax
 from jax import lax
 
 from cnnjax.operator.method import Method, serves_all, transposed_in_w, transposed_in_x
-from cnnjax.operator.spec import ConvSpec
+from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
 
@@ -35,4 +35,20 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     )
 
 
-METHOD = Method("lax", _convolve, transposed_in_x(_convolve), transposed_in_w(_convolve), serves_all, native=True)
+def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
+    # XLA multiplies the weights by the zeros between and around the cotangent's pixels, and of several groups it makes
+    # one kernel with zeros.
+    if direction == "forward":
+        return ()
+    return (0, 1) if spec.groups > 1 else (0,) if direction == "input_gradient" else ()
+
+
+METHOD = Method(
+    "lax",
+    _convolve,
+    transposed_in_x(_convolve),
+    transposed_in_w(_convolve),
+    serves_all,
+    native=True,
+    spreads=_spreads,
+)

@@ -23,7 +23,7 @@ from cnnjax._core.messages import describe, type_error
 from cnnjax._core.shapes import AXES, check_maps, kernel_axes
 from cnnjax._core.windows import pad_boundary
 from cnnjax.conv.settings import ConvSettings
-from cnnjax.conv.tables import blocks_for, check_matrix, masked, reorder_maps, weights_of_blocks
+from cnnjax.conv.tables import reorder_maps, wired
 
 __all__ = ["add_bias", "convolve"]
 
@@ -46,18 +46,12 @@ def convolve(
     operator.check_method(caller, settings.method)
     dtype = _result_dtype(caller, x.dtype, settings.preferred_element_type)
     geometry = settings.geometry(caller, x.shape[1:-1], w.shape[:-2], argument)
-    blocks = None
-    if settings.connections is not None:
-        w = masked(w, check_matrix(caller, settings.connections, w.shape, groups))
-        blocks = blocks_for(settings.connections, settings.method)
+    w, wiring = wired(caller, w, settings, groups)
 
     x, geometry = pad_boundary(x, geometry)
-    if blocks is not None:
-        groups = len(blocks.inputs)
-        x, w = reorder_maps(x, blocks.inputs), weights_of_blocks(w, blocks)
-    y = operator.convolve(caller, x, w, geometry, groups, settings.method, dtype, settings.precision)
-    if blocks is not None:
-        y = reorder_maps(y, np.argsort(blocks.outputs, axis=None))
+    x, method, links = reorder_maps(x, wiring.inputs), settings.method, wiring.links
+    y = operator.convolve(caller, x, w, geometry, wiring.groups, method, dtype, settings.precision, links)
+    y = reorder_maps(y, np.argsort(wiring.outputs))
     y = y if b is None else add_bias(y, b)
     return y if batched else y[0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax.connections import Blocks, ConnectionTable, blocks_of, grouped
-from cnnjax.conv.settings import Connections
-from cnnjax.operator import MethodName, Tuned
+from cnnjax.conv.settings import Connections, ConvSettings
+from cnnjax.operator import Links, MethodName, Tuned
 
 __all__ = [
     "as_table",
@@ -24,6 +24,7 @@ __all__ = [
     "masked",
     "reorder_maps",
     "weights_of_blocks",
+    "wired",
 ]
 
 
@@ -118,6 +119,43 @@ def blocks_for(connections: Connections, method: MethodName | Tuned) -> Blocks |
         connections = ConnectionTable(connections)
     by_name = isinstance(method, str) and method != "auto"
     return None if by_name or not isinstance(connections, ConnectionTable) else blocks_of(connections)
+
+
+class Wiring(NamedTuple):
+    """How the operator computes a table: in groups of reordered maps, and by the links within the groups.
+
+    Attributes:
+        groups: the number of groups.
+        inputs: the order of the input maps in which the groups are consecutive.
+        outputs: the same of the output maps.
+        links: which maps of each group are connected, None if all are.
+    """
+
+    groups: int
+    inputs: np.ndarray
+    outputs: np.ndarray
+    links: Links | Literal["nonzero weights"] | None
+
+
+def wired(caller: str, w: jax.Array, settings: ConvSettings, groups: int) -> tuple[jax.Array, Wiring]:
+    """Return the weights (*kernel, C_in / groups, C_out) as the operator needs them for a table, and the wiring.
+
+    The weights of unconnected pairs become zero. Raises, for the function `caller`, if the table does not fit.
+    """
+    connections = settings.connections
+    inputs, outputs = np.arange(w.shape[-2] * groups), np.arange(w.shape[-1])
+    if connections is None:
+        return w, Wiring(groups, inputs, outputs, None)
+    matrix = check_matrix(caller, connections, w.shape, groups)
+    w = masked(w, matrix)
+    if isinstance(matrix, jax.Array):
+        # It may be traced. The operator tells connected pairs by their weights.
+        return w, Wiring(1, inputs, outputs, "nonzero weights")
+    blocks = blocks_for(connections, settings.method) or Blocks(inputs[None], outputs[None])
+    table = np.asarray(matrix)[blocks.inputs[:, :, None], blocks.outputs[:, None, :]]
+    links = None if table.all() else Links.of(table)
+    w = weights_of_blocks(w, blocks) if len(blocks.inputs) > 1 else w
+    return w, Wiring(len(blocks.inputs), blocks.inputs.ravel(), blocks.outputs.ravel(), links)
 
 
 def reorder_maps(x: jax.Array, maps: np.ndarray) -> jax.Array:

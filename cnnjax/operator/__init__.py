@@ -1,13 +1,13 @@
 """The convolution operator: one trilinear form, several methods for its three directions, one rule to choose.
 
 `primitives` makes the three directions JAX primitives; `methods` compute them; `choice` picks a method for each. The
-arguments have been checked by the public function that calls `convolve`.
+arguments have been checked by the public function that calls `convolve` or `convolve_transpose`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jax.lax import PrecisionLike
@@ -18,11 +18,22 @@ from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import Geometry
 from cnnjax.operator.choice import Choice, choose
 from cnnjax.operator.methods import BY_NAME
-from cnnjax.operator.primitives import forward
-from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, MethodName, Platform, widest
+from cnnjax.operator.primitives import forward, input_gradient
+from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, Links, MethodName, Platform, widest
 from cnnjax.operator.tuned import Tuned
 
-__all__ = ["METHODS", "ConvSpec", "MethodName", "Tuned", "check_method", "check_served", "choices", "convolve"]
+__all__ = [
+    "METHODS",
+    "ConvSpec",
+    "Links",
+    "MethodName",
+    "Tuned",
+    "check_method",
+    "check_served",
+    "choices",
+    "convolve",
+    "convolve_transpose",
+]
 
 # These describe and measure convolutions, which are built on this package.
 __getattr__ = lazy_submodules(__name__, "explanation", "tuning")
@@ -48,14 +59,37 @@ def convolve(
     method: MethodName | Tuned,
     dtype: DTypeLike,
     precision: PrecisionLike,
+    links: Links | Literal["nonzero weights"] | None = None,
 ) -> jax.Array:
     """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out) of `dtype`.
+
+    With `links`, an output map reads the maps that it is connected to; the weights of other pairs must be zero.
 
     Raises ArgumentValueError, for the function `caller`, if the method does not serve this convolution.
     """
     maps = x.shape[-1], w.shape[-1], groups
     spec = ConvSpec(geometry, x.shape[0], *maps, precision=precision, dtype=widest(x.dtype, w.dtype, dtype))
-    return forward(x, w, _with_method(caller, spec, method), dtype)
+    return forward(x, w, replace(_with_method(caller, spec, method), links=links), dtype)
+
+
+def convolve_transpose(
+    caller: str,
+    y: jax.Array,
+    w: jax.Array,
+    geometry: Geometry,
+    groups: int,
+    method: MethodName | Tuned,
+    dtype: DTypeLike,
+    precision: PrecisionLike,
+    links: Links | Literal["nonzero weights"] | None = None,
+) -> jax.Array:
+    """Apply the adjoint of `convolve` in x to y (N, *output, C_out): x (N, *size, C_in) of `dtype`.
+
+    Raises ArgumentValueError, for the function `caller`, if the method does not serve this convolution.
+    """
+    maps = w.shape[-2] * groups, w.shape[-1], groups
+    spec = ConvSpec(geometry, y.shape[0], *maps, precision=precision, dtype=widest(y.dtype, w.dtype, dtype))
+    return input_gradient(w, y, replace(_with_method(caller, spec, method), links=links), dtype)
 
 
 def choices(

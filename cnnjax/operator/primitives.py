@@ -14,8 +14,7 @@ and y, C_in for x and w. Where both operands are batched, the batch becomes grou
 On a mesh with explicit axes the result of the forward pass and of the input gradient is partitioned as the other image,
 if the weights and all maps are on every device; a gradient is partitioned as the operand that it belongs to.
 
-With a connection table, T sums over connected pairs of maps only. The table is a third operand of the forward pass and
-the input gradient, and a constant; the weights of unconnected pairs must be zero.
+With a connection table (`ConvSpec.links`), T sums over connected pairs of maps only.
 """
 
 from __future__ import annotations

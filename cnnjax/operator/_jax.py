@@ -8,14 +8,17 @@ with the tools that keep a rule for each primitive of JAX, Taylor mode and check
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax import lax
 
-# Two things that JAX does not make public: checkify's table of rules, without which a NaN of a new primitive goes
-# unnoticed, and the error that every primitive raises for operands whose shardings do not determine that of the result.
+# Three things that JAX does not make public: whether the persistent compilation cache is in use, checkify's table of
+# rules, without which a NaN of a new primitive goes unnoticed, and the error that every primitive raises for operands
+# whose shardings do not determine that of the result.
+from jax._src import compilation_cache
 from jax._src.checkify import error_checks, nan_error_check
 from jax._src.core import ShardingTypeError
 from jax.core import ShapedArray
@@ -26,7 +29,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from cnnjax.operator.spec import Platform
 
-__all__ = ["ShardingTypeError", "bilinear_primitive", "bind", "set_rules"]
+__all__ = ["ShardingTypeError", "bilinear_primitive", "bind", "may_be_stored", "set_rules"]
 
 
 def bilinear_primitive(
@@ -38,7 +41,8 @@ def bilinear_primitive(
     """Make a primitive (a, b, *, dtype, sharding, **params) -> array.
 
     `compute(a, b, platform=..., dtype=..., **params)` is traced when the primitive is lowered, with the platform "cpu"
-    for one CPU device of this process, "any cpu" for an exported or partitioned program, and "accelerator" otherwise.
+    for one CPU device of this process, "stored cpu" if JAX may write the program to disk, "any cpu" for an exported or
+    partitioned program, and "accelerator" otherwise.
     `shape(**params)` is the shape of the result. `partition(a, b, shape)` is how the result is partitioned over an
     explicit mesh where no `sharding` is given.
     """
@@ -67,7 +71,8 @@ def bilinear_primitive(
         return lower
 
     def lowering_on_cpu(context: mlir.LoweringRuleContext, *operands: Any, **params: Any) -> Any:
-        return lowering("cpu" if _is_for_one_device(context) else "any cpu")(context, *operands, **params)
+        stored_or_not = "stored cpu" if may_be_stored() else "cpu"
+        return lowering(stored_or_not if _is_for_one_device(context) else "any cpu")(context, *operands, **params)
 
     mlir.register_lowering(primitive, lowering("accelerator"))
     mlir.register_lowering(primitive, lowering_on_cpu, platform="cpu")
@@ -116,6 +121,18 @@ def _is_for_one_device(context: mlir.LoweringRuleContext) -> bool:
     if hasattr(axes, "manual_axes"):
         return axes.manual_axes == frozenset(axes.mesh.axis_names)
     return getattr(axes, "num_devices", None) == 1
+
+
+def may_be_stored() -> bool:
+    """Whether JAX may write a program that is lowered now to disk.
+
+    It may if the persistent compilation cache is in use, or if `jax.experimental.serialize_executable` has been
+    imported, which has no other purpose. jit's own programs and those of `lower().compile()` cannot be told apart.
+    """
+    # A cache that has been opened stays in use, whatever becomes of the settings, until `reset_cache`.
+    opened = compilation_cache._cache is not None  # pyright: ignore[reportPrivateUsage]
+    configured = jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir is not None
+    return opened or configured or "jax.experimental.serialize_executable" in sys.modules
 
 
 def _taylor_series(

@@ -12,7 +12,11 @@ and runs at the speed of PyTorch, which calls the same library. It is used only 
   prints which implementation it uses.
 
 The custom call is opaque to XLA's partitioner and not portable, so exported programs and programs for several devices
-do not use it (`choice`).
+do not use it (`choice`). Neither do programs that JAX may write to disk, because XLA cannot serialize the call. It is a
+`OneDnnOpThunk` of the kind `kCustomCall`, and `thunk_proto_serdes.cc` casts every thunk of that kind, unchecked, to a
+`CustomCallThunk`: it takes two pointers for the address and the length of a string, which ends in `std::bad_alloc` if
+in nothing worse. No configuration of the call changes that. Nor could XLA load it again, since it would look up the
+name among the registered custom calls, where oneDNN's are not.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from cnnjax._core.shapes import Geometry
+from cnnjax.operator._jax import may_be_stored
 
 __all__ = ["convolve", "refuses"]
 
@@ -48,6 +53,8 @@ def refuses(geometry: Geometry, shapes: tuple[tuple[int, ...], ...], groups: int
     depthwise = groups > 1 and groups == x_shape[-1] == w_shape[-1]
     if depthwise and (len(geometry.kernel) != 2 or groups % 16 or set(geometry.dilation) != {1}):
         return "oneDNN's depthwise kernels are for two axes, no dilation and a multiple of 16 maps"
+    if may_be_stored():
+        return None  # it is not called (`choice`), nor tried out: that would compile a program that JAX might write
     return unavailable()
 
 

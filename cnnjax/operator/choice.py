@@ -3,7 +3,8 @@
 Nothing is measured here, so the same convolution always compiles to the same program. On GPU and TPU it is XLA's
 convolution, which calls the vendor's library. On CPUs the rule follows the measurements in docs/guides/operator.md. The
 transform methods (Winograd, FFT), whose rounding error is larger than that of a sum of products, are never chosen.
-An exported or partitioned program ("any cpu") uses only methods that run on every machine and that XLA can partition.
+An exported or partitioned program ("any cpu") uses only methods that run on every machine and that XLA can partition;
+one that JAX may write to disk ("stored cpu") does without oneDNN, whose call XLA cannot write.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from cnnjax.operator._jax import may_be_stored
 from cnnjax.operator.containment import contained
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.methods.matmul import is_pointwise, is_tiled, is_whole
 from cnnjax.operator.methods.shift import saves_padding
-from cnnjax.operator.spec import ConvSpec, Direction, MethodName, Platform, is_cpu, widest
+from cnnjax.operator.spec import ConvSpec, Direction, MethodName, Platform, is_cpu, is_this_cpu, widest
 from cnnjax.operator.unfused import unfused
 
 __all__ = ["REQUESTED", "Choice", "choose", "compute", "default_platform"]
@@ -42,10 +44,11 @@ class Choice(NamedTuple):
 
 def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     """Choose the method for a direction on a platform."""
-    here = platform == "cpu"
+    here, may_call_onednn = is_this_cpu(platform), platform == "cpu"
     # A method named by the caller has been checked. But vmap turns a batch of weights into groups, which the method may
-    # not serve, and an exported program must not depend on a library of this machine.
-    if spec.method != "auto" and BY_NAME[spec.method].refuses(spec) is None and (here or spec.method != "onednn"):
+    # not serve, and a program that is exported or stored must not call oneDNN.
+    served = spec.method != "auto" and BY_NAME[spec.method].refuses(spec) is None
+    if served and (may_call_onednn or spec.method != "onednn"):
         return Choice(spec.method, REQUESTED)
     if not is_cpu(platform):
         return Choice("lax", "on GPU and TPU XLA calls the vendor's convolution")
@@ -58,7 +61,7 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     if not of_weights and spec.c_in == 1 and _is_plain_2d(spec):
         method = "shift" if direction == "forward" else "toeplitz"
         return Choice(method, "one input map: other products are too thin")
-    if not of_weights and here and BY_NAME["onednn"].refuses(spec) is None:
+    if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
     if spec.groups == spec.c_in and spec.groups > 1:
         return Choice("depthwise", "one group for each map: XLA's CPU convolution is tens of times slower")
@@ -79,8 +82,10 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
 
 
 def default_platform() -> Platform:
-    """The platform of JAX's default backend."""
+    """The platform of a program that is lowered now for JAX's default backend."""
     backend = jax.default_backend()
+    if backend == "cpu" and may_be_stored():
+        return "stored cpu"
     return cast(Platform, {"gpu": "cuda"}.get(backend, backend))
 
 
@@ -103,5 +108,5 @@ def compute(
     if is_cpu(platform) and method.spreads(direction, spec):
         return contained(method, direction, a, b, spec).astype(dtype)
     run = lambda a, b: method.direction(direction)(a, b, spec)  # noqa: E731
-    apart = platform == "cpu" and direction in method.elementwise
+    apart = is_this_cpu(platform) and direction in method.elementwise
     return (unfused(run, a, b) if apart else run(a, b)).astype(dtype)

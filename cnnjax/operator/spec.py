@@ -13,7 +13,18 @@ from jax.typing import DTypeLike
 from cnnjax._core.shapes import Geometry
 from cnnjax._core.windows import accumulation_dtype
 
-__all__ = ["DIRECTIONS", "ConvSpec", "Direction", "Links", "Measured", "MethodName", "Platform", "is_cpu", "widest"]
+__all__ = [
+    "DIRECTIONS",
+    "ConvSpec",
+    "Direction",
+    "Links",
+    "Measured",
+    "MethodName",
+    "Platform",
+    "is_cpu",
+    "is_this_cpu",
+    "widest",
+]
 
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -39,17 +50,23 @@ MethodName = Literal[
 ]
 """The names that the argument `method` takes: "auto" and those in `cnnjax.METHODS`."""
 
-Platform = Literal["cpu", "any cpu", "accelerator", "cuda", "rocm", "tpu"]
+Platform = Literal["cpu", "stored cpu", "any cpu", "accelerator", "cuda", "rocm", "tpu"]
 """What a program is compiled for.
 
-"cpu" is one CPU device of this process; "any cpu" an exported program, or one partitioned over several devices; and
-"accelerator" stands for every platform that is not a CPU.
+"cpu" is one CPU device of this process; "stored cpu" the same, in a program that JAX may write to disk for another
+process; "any cpu" an exported program, or one partitioned over several devices; and "accelerator" stands for every
+platform that is not a CPU.
 """
 
 
 def is_cpu(platform: Platform) -> bool:
     """Whether a program is compiled for a CPU, this one or any."""
-    return platform in ("cpu", "any cpu")
+    return platform == "any cpu" or is_this_cpu(platform)
+
+
+def is_this_cpu(platform: Platform) -> bool:
+    """Whether a program is compiled for one CPU device of this process."""
+    return platform in ("cpu", "stored cpu")
 
 
 @dataclass(frozen=True)

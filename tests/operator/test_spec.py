@@ -8,7 +8,17 @@ import pytest
 
 from cnnjax import METHODS
 from cnnjax._core.shapes import conv_geometry
-from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, Measured, MethodName, Platform, is_cpu, widest
+from cnnjax.operator.spec import (
+    DIRECTIONS,
+    ConvSpec,
+    Direction,
+    Measured,
+    MethodName,
+    Platform,
+    is_cpu,
+    is_this_cpu,
+    widest,
+)
 
 GEOMETRY = conv_geometry("test", (6, 7), (3, 2), stride=2, padding=((1, 0), (1, 2)), dilation=(1, 2))
 SPEC = ConvSpec(GEOMETRY, 2, 4, 6, 2)
@@ -44,8 +54,9 @@ def test_the_widest_dtype_is_the_first_of_the_largest():
 
 
 @pytest.mark.parametrize("platform", get_args(Platform))
-def test_two_platforms_are_cpus(platform):
-    assert is_cpu(platform) is (platform in ("cpu", "any cpu"))
+def test_three_platforms_are_cpus_and_two_are_this_one(platform):
+    assert is_cpu(platform) is (platform in ("cpu", "stored cpu", "any cpu"))
+    assert is_this_cpu(platform) is (platform in ("cpu", "stored cpu"))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -32,9 +32,11 @@ def report(options: argparse.Namespace, render: Render) -> bool:
 
 
 def save(options: argparse.Namespace, record: Record, render: Render) -> None:
-    """Write the record and the page, each only if its option is given."""
+    """Write the record and the page, each only if its option is given; interrupted, the old record stays whole."""
     if options.record:
-        options.record.write_text(json.dumps(record, indent=1) + "\n")
+        unfinished = options.record.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(record, indent=1) + "\n")
+        unfinished.replace(options.record)
     if options.page:
         options.page.write_text(render(record))
 

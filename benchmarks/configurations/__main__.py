@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drawn = draw(options.seed, options.count)
     for index in _wanted(drawn, options, record):
         of = drawn[index]
-        row = {"text": str(of), "kind": of.kind, "directions": {}}
+        row: dict[str, Any] = {"text": str(of), "kind": of.kind, "directions": {}}
         for which in of.directions:
             if which in options.direction:
                 row["directions"][which] = measure.direction(of, which, timed=not options.quick)
@@ -86,7 +86,7 @@ def _wanted(drawn: Sequence[Configuration], options: argparse.Namespace, record:
     numbers = [i for i, of in enumerate(drawn) if of.kind in options.kinds and str(i) not in record["rows"]]
     if not options.quick:
         return numbers
-    small = {kind: [i for i in numbers if drawn[i].kind == kind and drawn[i].products < 10**5] for kind in KINDS}
+    small = {kind: [i for i in numbers if drawn[i].kind == kind and drawn[i].products < 5 * 10**5] for kind in KINDS}
     return sorted(i for of_kind in small.values() for i in of_kind[:2])
 
 
@@ -94,7 +94,7 @@ def _misses(record: dict[str, Any]) -> bool:
     """Whether a value is wrong or a limit is exceeded."""
     rows = [row for of in record["rows"].values() for row in of["directions"].values()]
     timed = [row for *_, row in limits.measurements(record["rows"])]
-    return any(map(limits.is_wrong, rows)) or any(limits.fraction(row, m) > 1 for row in timed for m in limits.MEASURES)
+    return any(map(limits.is_wrong, rows)) or any(limits.fraction(row, m) > 1 for row in timed for m in limits.LIMITS)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class Convolution:
             if self.transposed:
                 nanoseconds += 0.5
         elif maps == 1 and self.c_out == self.c_in and not self.transposed:
-            nanoseconds = 20 if len(self.size) == 3 else max(10, 6 * math.prod(self.stride))
+            nanoseconds = max(20 if len(self.size) == 3 else 10, 6 * math.prod(self.stride), 0.1 * self.groups)
         else:  # XLA computes the weight gradient of all pairs of maps, also of those in different groups
             nanoseconds = max(self.groups * (8 if maps < 8 else 1.2), 5 * math.prod(self.stride))
         return 1e-9 * nanoseconds * self.products

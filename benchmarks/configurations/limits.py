@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ALLOWED", "MEASURES", "fraction", "is_wrong", "measurements"]
+__all__ = ["LIMITS", "Limit", "fraction", "is_wrong", "measurements"]
 
 Row = Mapping[str, Any]
 
-ALLOWED: dict[str, Callable[[float], float]] = {
-    "first_s": lambda lax: 2 * lax + 0.5,
-    "run_us": lambda lax: max(1.1 * lax, lax + 20),
-    "memory": lambda lax: 1.5 * max(lax, 2**20),
+
+@dataclass(frozen=True)
+class Limit:
+    """The name of a measure, and the most that cnnjax may take for what lax takes: in words, and as a function."""
+
+    name: str
+    words: str
+    allowed: Callable[[float], float]
+
+
+LIMITS = {
+    "first_s": Limit("first call", "twice lax's and half a second", lambda lax: 2 * lax + 0.5),
+    "run_us": Limit("run time", "1.1 of lax's, or 20 microseconds more", lambda lax: max(1.1 * lax, lax + 20)),
+    "memory": Limit("memory", "1.5 of lax's, or 1.5 MiB", lambda lax: 1.5 * max(lax, 2**20)),
 }
-"""The most that cnnjax may take, given what lax takes.
-
-A difference of 20 microseconds in run time is within the noise of a call, and a program that needs less than a
-mebibyte is compared with one mebibyte.
-"""
-
-MEASURES = {"first_s": "first call", "run_us": "run time", "memory": "memory"}
+"""The limits. 20 microseconds are within the noise of a call, and no program is held to fewer bytes than 1.5 MiB."""
 
 
 def fraction(row: Row, measure: str) -> float:
     """What cnnjax takes, divided by what it may take: above 1 it misses the limit."""
-    return row["cnnjax"][measure] / ALLOWED[measure](row["lax"][measure])
+    return row["cnnjax"][measure] / LIMITS[measure].allowed(row["lax"][measure])
 
 
 def is_wrong(row: Row) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.configurations import limits
 from benchmarks.configurations.configuration import Configuration
-from benchmarks.configurations.programs import LIBRARIES, arguments, function
+from benchmarks.configurations.programs import LIBRARIES, arguments, function, method
 
 __all__ = ["direction", "error", "tolerance"]
 
@@ -23,13 +23,13 @@ NEAR, FAR = 0.95, 2.0
 
 
 def direction(of: Configuration, which: str, *, timed: bool = True) -> dict[str, Any]:
-    """{library: {"first_s", "memory", "program", "run_us"}} of a direction, with its "error" and "tolerance".
+    """{library: {"first_s", "memory", "program", "run_us"}} of a direction, with its "method", "error", "tolerance".
 
     "first_s" is the time to trace, lower, compile and run a function that JAX has not seen, "memory" the bytes of
     temporary buffers and of the result, "program" the characters of its StableHLO, "run_us" the best time of a call.
     """
     arrays = arguments(of, which)
-    row: dict[str, Any] = {}
+    row: dict[str, Any] = {"method": method(of, which)}
     calls: dict[str, timing.Thunk] = {}
     results: dict[str, np.ndarray] = {}
     for library in LIBRARIES:
@@ -67,7 +67,7 @@ def _first_call(
     compiled = lowered.compile()
     result = compiled(*arrays).block_until_ready()
     seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
     row = {
         "first_s": round(seconds, 4),
         "memory": memory.temp_size_in_bytes + memory.output_size_in_bytes,

@@ -23,15 +23,10 @@ _FORMAT = {
     "run_us": lambda us: f"{us / 1e3:.3g} ms",
     "memory": lambda count: f"{count / 2**20:.3g} MiB",
 }
-_LIMITS = {
-    "first_s": "twice lax's and half a second",
-    "run_us": "1.1 of lax's, or 20 microseconds more",
-    "memory": "1.5 of lax's, or 1.5 MiB",
-}
 
 
 def line(index: int | str, text: str, directions: Mapping[str, Any]) -> str:
-    """One configuration in a line of text: the ratio of each measure to lax's in each direction, misses in capitals."""
+    """One configuration as text: what each direction takes, cnnjax/lax, and whether that is beyond a limit."""
     words = []
     for direction, row in directions.items():
         if "failure" in row["cnnjax"]:
@@ -39,7 +34,8 @@ def line(index: int | str, text: str, directions: Mapping[str, Any]) -> str:
         elif "failure" in row["lax"]:
             words.append(f"{direction}: lax failed {row['lax']['failure']}")
         else:
-            cells = [_cell(row, measure) for measure in limits.MEASURES if measure in row["cnnjax"]]
+            direction = f"{direction} [{row['method']}]" if row["method"] else direction
+            cells = [_cell(row, measure) for measure in limits.LIMITS if measure in row["cnnjax"]]
             cells += ["WRONG VALUES"] * limits.is_wrong(row)
             words.append(f"{direction} {' '.join(cells)}")
     return f"{index:>4} {text}\n       " + "; ".join(words)
@@ -49,12 +45,12 @@ def summary(record: Record) -> Iterator[str]:
     """The directions beyond a limit, the worst ten by each limit, and geometric means, as lines of text."""
     rows, found = record["rows"], list(limits.measurements(record["rows"]))
     yield f"{len(rows)} configurations, {len(found)} directions timed; failed or wrong: {_join(_wrong(rows))}"
-    for measure, name in limits.MEASURES.items():
-        yield f"\n{name}: {_misses(found, measure)} of {len(found)} beyond the limit; the worst:"
+    for measure, limit in limits.LIMITS.items():
+        yield f"\n{limit.name}: {_misses(found, measure)} of {len(found)} beyond the limit; the worst:"
         for index, direction, row in _worst(found, measure):
             yield (
                 f"  {limits.fraction(row, measure):5.2f} of the limit  {_cell(row, measure):<28} "
-                f"{index:>3} {direction}: {rows[index]['text']}"
+                f"{index:>3} {direction} [{row['method']}]: {rows[index]['text']}"
             )
     yield "\nrun time, cnnjax / lax, geometric means:"
     for kind, of in _means(record).items():
@@ -86,20 +82,27 @@ def page(record: Record) -> str:
         "Geometric means, and in parentheses the number of measurements:",
         _table_of_means(record),
     ]
-    for measure, name in limits.MEASURES.items():
+    for measure, limit in limits.LIMITS.items():
         worst = (
-            [index, rows[index]["text"], direction.replace("_", " "), *_both(row, measure), _share(row, measure)]
+            [
+                index,
+                rows[index]["text"],
+                direction.replace("_", " "),
+                row["method"],
+                *_both(row, measure),
+                _share(row, measure),
+            ]
             for index, direction, row in _worst(found, measure)
         )
-        head = ["number", "configuration", "direction", "cnnjax", "lax", "of the limit"]
-        sections += [f"## Worst ten: {name}", table(head, worst)]
+        head = ["number", "configuration", "direction", "method", "cnnjax", "lax", "of the limit"]
+        sections += [f"## Worst ten: {limit.name}", table(head, worst)]
     return "\n\n".join(sections) + "\n"
 
 
 def _table_of_limits(found: Sequence[Measurement]) -> str:
     rows = [
-        [name, _LIMITS[measure], f"{_misses(found, measure)} of {len(found)}", _largest(found, measure)]
-        for measure, name in limits.MEASURES.items()
+        [limit.name, limit.words, f"{_misses(found, measure)} of {len(found)}", _largest(found, measure)]
+        for measure, limit in limits.LIMITS.items()
     ]
     programs = [max(row[library]["program"] for *_, row in found) for library in LIBRARIES] if found else []
     size = " and ".join(f"{n:,}" for n in programs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,9 @@ from jax import lax
 
 import cnnjax
 from benchmarks.configurations.configuration import Configuration, Convolution, Pool
+from cnnjax.operator.spec import Direction
 
-__all__ = ["LIBRARIES", "arguments", "function"]
+__all__ = ["LIBRARIES", "arguments", "function", "method"]
 
 LIBRARIES = ("cnnjax", "lax")
 _LAYOUT = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
@@ -53,6 +54,17 @@ def arguments(of: Configuration, direction: str, seed: int = 0) -> tuple[jax.Arr
     source, result = (of.y, of.x) if of.transposed else (of.x, of.y)
     shapes = {"forward": (source, of.w), "input_gradient": (of.w, result), "weight_gradient": (source, result)}
     return tuple(jnp.asarray(normal(shape)) for shape in shapes[direction])
+
+
+def method(of: Configuration, direction: str) -> str:
+    """The method that cnnjax chooses for a direction; a pool has none: ""."""
+    if isinstance(of, Pool):
+        return ""
+    if of.transposed and direction != "weight_gradient":
+        direction = "input_gradient" if direction == "forward" else "forward"
+    settings: dict[str, Any] = {"stride": of.stride, "padding": of.padding, "dilation": of.dilation}
+    explanation = cnnjax.explain(of.x, of.w, **settings, groups=of.groups)
+    return explanation.chosen[cast(Direction, direction)].method
 
 
 def _convolution_of_cnnjax(of: Convolution) -> Callable[..., jax.Array]:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -154,6 +155,10 @@ def test_a_record_is_continued_and_becomes_a_page(tmp_path, monkeypatch):
     assert list(json.loads(file.read_text())["rows"]["1"]["directions"]) == list(TINY.directions)
     for heading in ("Run time, cnnjax / lax", "Worst ten: first call", "Worst ten: run time", "Worst ten: memory"):
         assert f"## {heading}" in text.read_text()
+    changed = replace(TINY, batch=1)
+    monkeypatch.setattr(main, "draw", lambda seed, count: (changed, TINY, TINY))
+    main.main(["--direction", "forward", *to])
+    assert [row["text"] for row in json.loads(file.read_text())["rows"].values()] == [str(changed), *[str(TINY)] * 2]
     with pytest.raises(SystemExit, match="was measured with other seed"):
         main.main(["--seed", "1", *to])
 

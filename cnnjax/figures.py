@@ -96,7 +96,7 @@ def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figur
         layer: the name of the layer.
 
     Raises:
-        ValueError: when the network has no convolution of that name.
+        ValueError, TypeError: when the network has no convolution of that name, or for parameters of another network.
 
     Example:
         >>> import jax, cnnjax
@@ -104,6 +104,7 @@ def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figur
         >>> figure = kernels(network, network.init(jax.random.key(0)), "c3")
     """
     convolution = find_convolution("kernels", network, layer)
+    network.check_params(params, "kernels")
     shape = network.input_shapes()[layer]
     table = convolution.table(shape)
     weights = np.asarray(convolution.dense_weights(params[layer], shape), float)

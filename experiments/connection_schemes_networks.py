@@ -36,6 +36,10 @@ class Replicated2D(Conv2D):
         params = super().init(key, shape, dtype)
         return {**params, "w": params["w"][:, :, :1]}
 
+    def parameter_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The shapes for an input of one map."""
+        return super().parameter_shapes((*shape[:-1], 1))
+
     def apply(self, params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
         """Convolve the sum of the maps."""
         return super().apply(params, jnp.sum(x, axis=-1, keepdims=True))
@@ -68,6 +72,11 @@ class OverMaps3D(Conv2D):
         """Draw the kernels (k, k, depth, kernels)."""
         layer, seen = self.at_one_position(shape)
         return layer.init(key, seen, dtype)
+
+    def parameter_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters of the convolution at one position."""
+        layer, seen = self.at_one_position(shape)
+        return layer.parameter_shapes(seen)
 
     def apply(self, params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
         """Apply the same kernels to each `depth` neighbouring maps."""

@@ -17,6 +17,7 @@ __all__ = [
     "as_images",
     "as_optional_array",
     "check_bias",
+    "check_is_array",
     "check_rank",
     "check_real",
     "check_same_dtype",
@@ -24,20 +25,25 @@ __all__ = [
 ]
 
 
-def as_array(caller: str, argument: str, value: Any) -> jax.Array:
-    """Return `value` as a JAX array of a floating or complex dtype, or raise ArgumentTypeError."""
+def check_is_array(caller: str, argument: str, value: Any, *, expected: str = "a JAX or NumPy array") -> None:
+    """Raise ArgumentTypeError unless `value` is an array that JAX accepts without losing its gradient."""
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         fix = f"pass jnp.asarray({argument})" if isinstance(value, (list, tuple, float, int)) else "pass an array"
-        raise type_error(caller, argument, got=describe(value), expected="a JAX or NumPy array", fix=fix)
+        raise type_error(caller, argument, got=describe(value), expected=expected, fix=fix)
     # Arrays of other libraries may convert silently, and the gradient would be lost on the way.
     if not (isinstance(value, (jax.Array, np.ndarray, np.generic)) or hasattr(value, "__jax_array__")):
         raise type_error(
             caller,
             argument,
             got=f"an object of type {type(value).__module__}.{type(value).__name__}",
-            expected="a JAX or NumPy array",
+            expected=expected,
             fix=f"convert it first, for example with jnp.from_dlpack({argument})",
         )
+
+
+def as_array(caller: str, argument: str, value: Any) -> jax.Array:
+    """Return `value` as a JAX array of a floating or complex dtype, or raise ArgumentTypeError."""
+    check_is_array(caller, argument, value)
     result = jnp.asarray(value)
     if not jnp.issubdtype(result.dtype, jnp.inexact):
         raise type_error(

@@ -180,7 +180,7 @@ def receptive_field(
 
         first * s - before .. last * s - before + e - 1
 
-    clipped to the volume. With "CIRCULAR" and "REFLECT" padding, rows beyond the edge become those that the padding
+    clipped to the volume. With "CIRCULAR", "EDGE" and "REFLECT" padding, rows beyond the edge become those that the padding
     copies.
 
     Args:
@@ -232,6 +232,8 @@ def _pixels_read(positions: slice, geometry: Geometry, axis: int) -> slice:
     pixels = first_taps + np.arange(geometry.kernel[axis]) * geometry.dilation[axis]
     if geometry.boundary == "wrap":
         pixels = pixels % size
+    elif geometry.boundary == "edge":
+        pixels = np.clip(pixels, 0, size - 1)
     elif geometry.boundary == "reflect":
         pixels = size - 1 - abs(size - 1 - abs(pixels))
     else:

@@ -72,7 +72,9 @@ class Counts:
 class Layer(Protocol):
     """What a network requires of a layer. `shape` is that of one input, without the batch axis.
 
-    A layer whose smallest output names the class, such as a distance, also has an attribute `smallest_wins = True`.
+    A layer whose smallest output names the class, such as a distance, also has an attribute `smallest_wins = True`. A
+    layer with a method `parameter_shapes(shape)`, which returns the shape of each parameter by its key, has the
+    parameters that it is given checked; all layers of cnnjax have it.
     """
 
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:

@@ -24,6 +24,7 @@ from cnnjax.layers.base import (
     check_activation,
     check_is_image,
 )
+from cnnjax.layers.parameters import check_layer_params
 from cnnjax.operator import MethodName, Tuned, check_method
 
 __all__ = ["Conv2D"]
@@ -84,18 +85,24 @@ class Conv2D:
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
         """Draw w and b."""
         key_w, key_b = jax.random.split(key)
-        kernel, table = self.geometry(shape).kernel, self.table(shape)
-        taps = math.prod(kernel)
+        shapes, table = self.parameter_shapes(shape), self.table(shape)
+        taps = math.prod(self.geometry(shape).kernel)
         fan_in = taps * np.maximum(table.fan_in, 1)
         fan_out = taps * self.maps // self.groups
-        w = self.weight_init(key_w, (*kernel, shape[-1] // self.groups, self.maps), fan_in, fan_out, dtype)
+        w = self.weight_init(key_w, shapes["w"], fan_in, fan_out, dtype)
         params = {"w": w if self.connections is None else masked(w, table.matrix)}
         if self.bias:
-            params["b"] = self.bias_init(key_b, (self.maps,), fan_in, fan_out, dtype)
+            params["b"] = self.bias_init(key_b, shapes["b"], fan_in, fan_out, dtype)
         return params
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of w, (k_h, k_w, C_in / groups, maps), and b, (maps,)."""
+        w = (*integers("Conv2D", "kernel", self.kernel, 2, least=1), shape[-1] // self.groups, self.maps)
+        return {"w": w, "b": (self.maps,)} if self.bias else {"w": w}
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, H, W, C_in) to (N, H_out, W_out, maps)."""
+        check_layer_params(self, params, x, x.shape[-3:])
         y = conv2d(
             x,
             params["w"],

@@ -15,6 +15,7 @@ from cnnjax._core.messages import value_error
 from cnnjax._core.shapes import Geometry, conv_geometry, integers
 from cnnjax.init import Constant, GlorotUniform, Initialiser
 from cnnjax.layers.base import Activation, Counts, Params, Shape, activation_function, check_activation
+from cnnjax.layers.parameters import check_layer_params
 
 __all__ = ["RBF", "Dense"]
 
@@ -57,14 +58,20 @@ class Dense:
     def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
         """Draw w and b."""
         key_w, key_b = jax.random.split(key)
-        fan_in = math.prod(shape)
-        params = {"w": self.weight_init(key_w, (fan_in, self.units), fan_in, self.units, dtype)}
+        fan_in, shapes = math.prod(shape), self.parameter_shapes(shape)
+        params = {"w": self.weight_init(key_w, shapes["w"], fan_in, self.units, dtype)}
         if self.bias:
-            params["b"] = self.bias_init(key_b, (self.units,), fan_in, self.units, dtype)
+            params["b"] = self.bias_init(key_b, shapes["b"], fan_in, self.units, dtype)
         return params
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of w, (values of the input, units), and b, (units,)."""
+        w = (math.prod(shape), self.units)
+        return {"w": w, "b": (self.units,)} if self.bias else {"w": w}
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, *shape) to (N, units)."""
+        check_layer_params(self, params, x, x.shape[1:])
         y = x.reshape(x.shape[0], math.prod(x.shape[1:])) @ params["w"]
         return activation_function(self.activation)(y + params["b"][None] if self.bias else y)
 
@@ -125,8 +132,13 @@ class RBF:
         self.output_shape(shape)
         return {"w": jnp.asarray(self.codes, dtype)} if self.trainable else {}
 
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shape of w, (classes, values of the input), if the codes are trainable."""
+        return {"w": (len(self.codes), len(self.codes[0]))} if self.trainable else {}
+
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, *shape) to the squared distances (N, classes)."""
+        check_layer_params(self, params, x, x.shape[1:])
         codes = params["w"] if self.trainable else jnp.asarray(self.codes, x.dtype)
         difference = x.reshape(x.shape[0], 1, math.prod(x.shape[1:])) - codes[None]
         return jnp.sum(difference**2, axis=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,6 +16,7 @@ from cnnjax._core.arguments import as_array
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import integers
 from cnnjax.layers.base import Layer, Params, Shape
+from cnnjax.layers.parameters import NamedLayer, check_network_params, name_layers
 
 __all__ = ["Input", "Network"]
 
@@ -189,8 +191,8 @@ class Network:
             (N, classes), or (classes,) for one image. `volumes` returns the outputs of all layers.
 
         Raises:
-            ArgumentValueError: for images of another shape or parameters that lack a layer.
-            ArgumentTypeError: for integer images, or a dtype that is not that of the parameters.
+            ArgumentValueError, ArgumentTypeError: for images of another shape, integer images, a dtype that is not that
+                of the parameters, or parameters that are not the network's, as `check_params`.
         """
         return self.volumes(params, images)[self.layers[-1][0]]
 
@@ -215,6 +217,36 @@ class Network:
         """Whether the smallest output names the class, as for RBF units, instead of the largest."""
         return getattr(self.layers[-1][1], "smallest_wins", False)
 
+    def check_params(self, params: Mapping[str, Params], caller: str | None = None) -> None:
+        """Raise unless these are parameters of the network: every one that `init` draws, by name and shape, no other.
+
+        All methods that take parameters check them. The error names the parameter, and says so if it looks like one of
+        another library, by its name or the order of its axes.
+
+        Args:
+            params: what to check.
+            caller: the function that the error names; `apply` by default.
+
+        Raises:
+            ArgumentValueError: for a missing, misnamed or additional layer or parameter, or one of another shape.
+            ArgumentTypeError: for a layer that is not a dict, or a parameter that is not an array.
+
+        Example:
+            >>> from cnnjax.layers import Dense
+            >>> network = Network("tiny", Input((2, 2, 1)), {"out": Dense(3)})
+            >>> network.check_params({"out": {"w": np.zeros((3, 4)), "b": np.zeros(3)}})
+            Traceback (most recent call last):
+                ...
+            cnnjax.errors.ArgumentValueError: tiny.apply: `params['out']['w']` is an array of shape (3, 4) and dtype
+            float64, which looks like (units, values of the input), the layout of PyTorch; expected shape (4, 3), for
+            this Dense on an input of shape (2, 2, 1). Fix: pass params['out']['w'].T.
+        """
+        check_network_params(caller or f"{self.name}.apply", self._named_layers, params)
+
+    @cached_property
+    def _named_layers(self) -> tuple[NamedLayer, ...]:
+        return name_layers(self.layers, self.input_shapes())
+
     def check_inputs(self, params: Mapping[str, Params], images: Any) -> tuple[jax.Array, bool]:
         """Check the arguments of `apply`; return the images with a batch axis, and whether they had one."""
         caller = f"{self.name}.apply"
@@ -231,23 +263,19 @@ class Network:
                 expected=f"(N, {', '.join(map(str, self.input.shape))}) or {self.input.shape}",
                 fix="uint8 images go through network.input.prepare(images) first",
             )
-        shapes = self.input_shapes()
-        for name, layer in self.layers:
-            if name not in params and layer.counts(shapes[name]).num_parameters:
-                raise value_error(
-                    caller,
-                    "params",
-                    got=f"with keys {sorted(params)}",
-                    expected=f"the parameters of {name!r} among them",
-                    fix="draw them with network.init(jax.random.key(0))",
-                )
-            for key, value in params.get(name, {}).items():
-                if value.dtype != x.dtype:
-                    raise type_error(
-                        caller,
-                        "images",
-                        got=f"of dtype {x.dtype}",
-                        expected=f"{value.dtype}, the dtype of params[{name!r}][{key!r}]",
-                        fix="cast the images, or draw the parameters with network.init(key, dtype)",
-                    )
+        self.check_params(params)
+        dtypes = {f"params[{n!r}][{key!r}]": value.dtype for n, own in params.items() for key, value in own.items()}
+        others = {path: dtype for path, dtype in dtypes.items() if dtype != x.dtype}
+        if others:
+            path, dtype = next(iter(others.items()))
+            if len(others) < len(dtypes):
+                expected = f"{x.dtype}, the dtype of the images and of the other parameters"
+                raise type_error(caller, path, got=f"of dtype {dtype}", expected=expected, fix="cast it")
+            raise type_error(
+                caller,
+                "images",
+                got=f"of dtype {x.dtype}",
+                expected=f"{dtype}, the dtype of {path}",
+                fix="cast the images, or draw the parameters with network.init(key, dtype)",
+            )
         return (x if batched else x[None]), batched

@@ -20,6 +20,7 @@ from cnnjax.layers.base import (
     check_activation,
     check_is_image,
 )
+from cnnjax.layers.parameters import check_layer_params
 from cnnjax.pooling import avg_pool2d, max_pool2d, pool_geometry, subsample2d
 
 __all__ = ["AvgPool2D", "MaxPool2D", "Subsample2D"]
@@ -43,8 +44,13 @@ class _Pool:
         """Return no parameters."""
         return {}
 
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shape of each parameter: there are none."""
+        return {}
+
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Pool (N, H, W, C) to (N, H_out, W_out, C) and apply the activation."""
+        check_layer_params(self, params, x, x.shape[-3:])
         return activation_function(self.activation)(self.pool(params, x))
 
     def pool(self, params: Params, x: jax.Array) -> jax.Array:
@@ -148,11 +154,15 @@ class Subsample2D(_Pool):
         """Draw w and b; the fan-in is the area of the window."""
         key_w, key_b = jax.random.split(key)
         fan_in = math.prod(self.geometry(shape).kernel)
-        maps = shape[-1:]
+        shapes = self.parameter_shapes(shape)
         return {
-            "w": self.weight_init(key_w, maps, fan_in, 1, dtype),
-            "b": self.bias_init(key_b, maps, fan_in, 1, dtype),
+            "w": self.weight_init(key_w, shapes["w"], fan_in, 1, dtype),
+            "b": self.bias_init(key_b, shapes["b"], fan_in, 1, dtype),
         }
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of w and b, (C,)."""
+        return {"w": shape[-1:], "b": shape[-1:]}
 
     def pool(self, params: Params, x: jax.Array) -> jax.Array:
         """Return the weighted sum of each window, plus the bias."""

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnjax._core.messages import describe, error_message
-from cnnjax.datasets import published
-from cnnjax.datasets.idx import decode, read_bytes
+from cnnjax.datasets import lookalikes, published
+from cnnjax.datasets.idx import decode, decompress, read_bytes
 from cnnjax.datasets.image_data import ImageData, describe_sizes
 from cnnjax.datasets.published import PublishedDataset, PublishedFile
 from cnnjax.errors import DataError, DataNotFoundError
 
 __all__ = ["find_all", "find_file", "load_folder", "md5_of", "not_found"]
+
+_READ = "read each file with cnnjax.datasets.read_idx"
 
 
 def load_folder(dataset: PublishedDataset, folder: Path, shown: str) -> ImageData:
@@ -85,7 +87,8 @@ def md5_of(*parts: bytes) -> str:
 
 def _load_file(dataset: PublishedDataset, file: PublishedFile, path: Path) -> tuple[NDArray[np.uint8], bool]:
     """Read and check one file; return its array, and whether its checksum was verified."""
-    content = read_bytes(path)
+    raw = read_bytes(path)
+    content = decompress(raw, path)
     array = decode(content, path)
     images = file.format == "idx3-ubyte"
     expected = "uint8 images of shape (N, 28, 28)" if images else "uint8 labels of shape (N,), from 0 to 9"
@@ -93,31 +96,57 @@ def _load_file(dataset: PublishedDataset, file: PublishedFile, path: Path) -> tu
     if array.dtype != np.uint8 or array.ndim != rank or array.shape[1:] != sides or not len(array):
         fix = f"use files in {dataset.name}'s format (cnnjax.datasets.read_idx reads any IDX file)"
         raise _content_error(dataset, path, f"holds {describe(array)}", f"{expected}, N at least 1", fix)
+    md5 = md5_of(content)
     full_size = len(array) == file.count
+    if full_size and md5 == file.md5:
+        return array, True
+    _raise_if_another(dataset, file, path, len(array), md5, None if raw is content else md5_of(raw))
     if full_size:
-        _verify(dataset, file, path, md5_of(content))
+        raise _unknown_error(dataset, file, path, array, md5)
     if not images and array.max() > 9:
         problem = f"holds the label {array.max()} at index {array.argmax()}"
         raise _content_error(dataset, path, problem, expected, f"check that these are the labels of {dataset.name}")
-    return array, full_size
+    return array, False
 
 
-def _verify(dataset: PublishedDataset, file: PublishedFile, path: Path, md5: str) -> None:
-    """Raise DataError unless a full-size file has the published checksum."""
-    if md5 == file.md5:
-        return
-    # A file of the other data set, or one under another file's name, is recognised by its checksum.
-    owners = {
-        other.md5: (owner, other) for owner in (published.MNIST, published.FASHION_MNIST) for other in owner.files
-    }
-    problem = f"has {file.count:,} items and the md5 sum {md5}"
-    fix = f"the file is corrupt: delete it, then copy it again or call {dataset.caller}(folder, download=True)"
-    if md5 in owners:
-        owner, other = owners[md5]
-        problem += f" of {owner.name}'s {other.name}"
-        fix = f"call {owner.caller}(folder), or give the file its own name"
+def _raise_if_another(
+    dataset: PublishedDataset, file: PublishedFile, path: Path, count: int, md5: str, gzip_md5: str | None
+) -> None:
+    """Raise DataError for a file of another known data set, or one under another file's name."""
+    problem = f"has {count:,} items and the md5 sum {md5}"
     expected = f"{file.md5}, the published sum of {dataset.name}'s {file.name} (both of the uncompressed bytes)"
+    for owner in (published.MNIST, published.FASHION_MNIST):
+        for other in owner.files:
+            if md5 == other.md5:
+                problem += f" of {owner.name}'s {other.name}"
+                fix = f"call {owner.caller}(folder), or give the file its own name"
+                raise _content_error(dataset, path, problem, expected, fix)
+    found, by_count = lookalikes.find_by_sum(gzip_md5), lookalikes.find_by_count(count)
+    if found:
+        problem += f", and its .gz file the published md5 sum of {found}"
+    elif by_count:
+        problem += f", as many as {by_count}"
+    else:
+        return
+    fix = f"{_READ}; for {dataset.name} name another folder"
+    if "EMNIST" in (found or by_count or ""):
+        fix += " (EMNIST stores its images transposed: read_idx(file).transpose(0, 2, 1))"
     raise _content_error(dataset, path, problem, expected, fix)
+
+
+def _unknown_error(
+    dataset: PublishedDataset, file: PublishedFile, path: Path, array: NDArray[np.uint8], md5: str
+) -> DataError:
+    """Return the error for a complete file of the published size that is none of the known ones."""
+    problem = f"has {file.count:,} items and the md5 sum {md5}, which is that of no file of MNIST or Fashion-MNIST"
+    if array.ndim == 1 and len(set(np.bincount(array, minlength=len(dataset.class_names)).tolist())) == 1:
+        problem += "; all its classes are equally frequent, as in KMNIST, EMNIST and Fashion-MNIST but not in MNIST"
+    expected = f"{file.md5}, the published sum of {dataset.name}'s {file.name} (both of the uncompressed bytes)"
+    fix = (
+        f"if it is of KMNIST or EMNIST, or your own, {_READ}: such files have the same names and sizes; for "
+        f"{dataset.name} name another folder, which {dataset.caller}(folder, download=True) fills"
+    )
+    return _content_error(dataset, path, problem, expected, fix)
 
 
 def _describe_verified(count: int) -> str:

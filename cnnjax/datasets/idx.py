@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cnnjax._core.messages import describe, error_message, type_error, value_error
 from cnnjax.errors import DataError, DataNotFoundError
 
-__all__ = ["check_path", "decode", "read_bytes", "read_idx"]
+__all__ = ["check_path", "decode", "decompress", "read_bytes", "read_idx"]
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -58,7 +58,7 @@ def read_idx(file: str | os.PathLike[str]) -> NDArray[Any]:
     Source: the description of the format on the MNIST page (LeCun, Cortes, Burges).
     """
     path = check_path("read_idx", "file", file)
-    return decode(read_bytes(path), path)
+    return decode(decompress(read_bytes(path), path), path)
 
 
 def check_path(caller: str, argument: str, value: str | os.PathLike[str]) -> Path:
@@ -74,22 +74,26 @@ def check_path(caller: str, argument: str, value: str | os.PathLike[str]) -> Pat
 
 
 def read_bytes(file: Path) -> bytes:
-    """Return a file's bytes, uncompressed; raises DataError."""
+    """Return a file's bytes; raises DataError."""
     expected = "an IDX file, plain or gzipped"
     try:
-        content = file.read_bytes()
+        return file.read_bytes()
     except FileNotFoundError as error:
         raise _file_error(file, "which does not exist", expected, "check the name", DataNotFoundError) from error
     except OSError as error:
         fix = "name one file that you may read (mnist and fashion_mnist take the folder)"
         raise _file_error(file, f"which cannot be read ({error.strerror})", expected, fix) from error
+
+
+def decompress(content: bytes, file: Path) -> bytes:
+    """Return the bytes of an IDX file, uncompressed if they are gzipped; raises DataError, which names the file."""
     if not content.startswith(_GZIP_MAGIC):
         return content
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
         problem = f"whose gzip data are truncated or corrupt ({error})"
-        raise _file_error(file, problem, expected) from error
+        raise _file_error(file, problem, "an IDX file, plain or gzipped") from error
 
 
 def decode(content: bytes, file: Path) -> NDArray[Any]:

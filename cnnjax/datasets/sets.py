@@ -30,7 +30,8 @@ def mnist(path: str | os.PathLike[str] | None = None, *, download: bool = False)
         path: the folder with the four IDX files, plain or gzipped, named as published
             (``train-images-idx3-ubyte``) or as some programs unpack them (``train-images.idx3-ubyte``); its
             subfolders ``raw`` and ``MNIST/raw``, where torchvision puts them, are searched too. Full-size files are
-            compared with the published checksums; smaller sets are loaded unverified.
+            compared with the published checksums; smaller sets are loaded unverified. The files of KMNIST and
+            EMNIST, some of which have the same names and sizes, are not loaded: `read_idx` reads them.
         download: download the missing files (11 MB in all) into ``path``, by default into the user's cache folder.
             Existing files are never replaced, and no incomplete file is left behind.
 

@@ -2,13 +2,14 @@
 
 import gzip
 import hashlib
+import re
 
 import numpy as np
 import pytest
 from idx_files import NAMES, idx_bytes, published_as, same_arrays, small_arrays, with_array, write_folder
 
 from cnnjax import datasets, errors
-from cnnjax.datasets import published
+from cnnjax.datasets import folder, published
 from cnnjax.datasets.folder import md5_of
 
 IMAGES = np.zeros((10, 28, 28), np.uint8)
@@ -115,8 +116,47 @@ def test_a_full_size_file_must_have_the_published_checksum(tmp_path):
     labels = np.zeros(10_000, np.uint8)
     write_folder(tmp_path, with_array(3, labels))
     mine, published = hashlib.md5(idx_bytes(labels)).hexdigest(), "27ae3e4e09519cfbb04c329615203637"
-    message = f"{NAMES[3]} has 10,000 items and the md5 sum {mine}; expected {published}, .* corrupt: delete it"
-    with pytest.raises(errors.DataError, match=message):
+    message = (
+        f"{NAMES[3]} has 10,000 items and the md5 sum {mine}, which is that of no file of MNIST or Fashion-MNIST.*; "
+        f"expected {published}, .* Fix: if it is of KMNIST or EMNIST, or your own, .*cnnjax.datasets.read_idx.* MNIST "
+        r"name another folder, which mnist\(folder, download=True\) fills"
+    )
+    with pytest.raises(errors.DataError, match=message) as raised:
+        datasets.mnist(tmp_path)
+    assert not re.search("corrupt|delete", str(raised.value))
+    assert "equally frequent" not in str(raised.value)
+    write_folder(tmp_path, with_array(3, np.arange(10_000).astype(np.uint8) % 10))
+    with pytest.raises(errors.DataError, match="all its classes are equally frequent, as in KMNIST, EMNIST and Fash"):
+        datasets.mnist(tmp_path)
+
+
+@pytest.mark.parametrize("load", [datasets.mnist, datasets.fashion_mnist])
+@pytest.mark.parametrize(
+    ("file", "owner"),
+    [
+        ("7320c461ea6c1c855c0b718fb2a4b134", r"KMNIST's t10k-labels-idx1-ubyte\.gz"),
+        ("ae7f6be798a9a5d5f2bd32e078a402dd", r"EMNIST's emnist-mnist-test-labels-idx1-ubyte\.gz"),
+    ],
+)
+def test_a_gzipped_file_of_kmnist_or_emnist_is_recognised_by_its_sum(tmp_path, monkeypatch, load, file, owner):
+    """The files themselves are not at hand: a file here stands for one with the published sum."""
+    labels = np.zeros(10_000, np.uint8)
+    write_folder(tmp_path, with_array(3, labels), spell="{}.gz")
+    mine = hashlib.md5((tmp_path / f"{NAMES[3]}.gz").read_bytes()).hexdigest()
+    monkeypatch.setattr(folder, "md5_of", lambda *parts: file if (found := md5_of(*parts)) == mine else found)
+    message = (
+        rf"its \.gz file the published md5 sum of {owner}; .* Fix: read each file with cnnjax.datasets.read_idx; for"
+    )
+    with pytest.raises(errors.DataError, match=message) as raised:
+        load(tmp_path)
+    assert ("transposed" in str(raised.value)) == ("EMNIST's" in owner)
+
+
+def test_a_larger_set_of_emnist_is_recognised_by_its_size(tmp_path):
+    write_folder(tmp_path, [*small_arrays()[:2], small_arrays()[2], np.ones(20_800, np.uint8)])
+    with pytest.raises(
+        errors.DataError, match=r"20,800 items .*, as many as the test set of EMNIST Letters; .* read_idx"
+    ):
         datasets.mnist(tmp_path)
 
 

@@ -33,7 +33,8 @@ from jax.typing import DTypeLike
 
 from cnnjax.operator._jax import ShardingTypeError, bilinear_primitive, bind, set_rules
 from cnnjax.operator.connected import compute
-from cnnjax.operator.spec import ConvSpec, Direction, Platform
+from cnnjax.operator.counted import counted
+from cnnjax.operator.spec import ConvSpec, Direction, Platform, is_cpu
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
 
@@ -92,7 +93,9 @@ def _make(
     partition: Callable[[ShapedArray, ShapedArray, tuple[int, ...]], PartitionSpec],
 ) -> Primitive:
     def run(a: jax.Array, b: jax.Array, *, spec: ConvSpec, dtype: DTypeLike, platform: Platform) -> jax.Array:
-        return compute(direction, a, b, spec.resolved(direction, platform), dtype, platform)
+        resolved = spec.resolved(direction, platform)
+        run_here = lambda a, b: compute(direction, a, b, resolved, dtype, platform)  # noqa: E731
+        return counted(run_here, direction, a, b, spec) if is_cpu(platform) else run_here(a, b)
 
     return bilinear_primitive(f"cnnjax_{direction}", run, lambda spec: getattr(spec, shape), partition)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["unfused"]
+__all__ = ["never", "unfused"]
 
 
 def unfused(compute: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
@@ -25,9 +25,17 @@ def unfused(compute: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
     first = arrays[0]
     if first.size == 0:
         return compute(*arrays)
-    # No sign exceeds 2, not even that of NaN, but the compiler does not know. The element is taken from the centre,
-    # because the edge may be padding, which is a constant to the compiler.
-    centre = first[tuple(n // 2 for n in first.shape)]
     result = jax.eval_shape(compute, *arrays)
-    never = lambda *_: jnp.zeros(result.shape, result.dtype)  # noqa: E731
-    return lax.cond(lax.sign(centre) > 2, never, compute, *arrays)
+    zeros = lambda *_: jnp.zeros(result.shape, result.dtype)  # noqa: E731
+    return lax.cond(never(first), zeros, compute, *arrays)
+
+
+def never(array: jax.Array) -> jax.Array:
+    """A condition on an array that is not empty, which is always false without the compiler's knowing it.
+
+    >>> print(never(jnp.array([jnp.inf, jnp.nan])))
+    False
+    """
+    # No sign exceeds 2, not even that of NaN. The element is taken from the centre, because the edge may be padding,
+    # which is a constant to the compiler.
+    return lax.sign(jnp.real(array[tuple(n // 2 for n in array.shape)])) > 2

@@ -89,7 +89,7 @@ def _wanted(drawn: Sequence[Configuration], options: argparse.Namespace, record:
     numbers = [i for i, of in enumerate(drawn) if of.kind in options.kinds and measured.get(str(i)) != str(of)]
     if not options.quick:
         return numbers
-    small = {kind: [i for i in numbers if drawn[i].kind == kind and drawn[i].products < 5 * 10**5] for kind in KINDS}
+    small = {kind: [i for i in numbers if drawn[i].kind == kind and drawn[i].products < 2 * 10**6] for kind in KINDS}
     return sorted(i for of_kind in small.values() for i in of_kind[:2])
 
 

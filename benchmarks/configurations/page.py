@@ -34,10 +34,9 @@ def line(index: int | str, text: str, directions: Mapping[str, Any]) -> str:
         elif "failure" in row["lax"]:
             words.append(f"{direction}: lax failed {row['lax']['failure']}")
         else:
-            direction = f"{direction} [{row['method']}]" if row["method"] else direction
             cells = [_cell(row, measure) for measure in limits.LIMITS if measure in row["cnnjax"]]
             cells += ["WRONG VALUES"] * limits.is_wrong(row)
-            words.append(f"{direction} {' '.join(cells)}")
+            words.append(f"{_named(direction, row)} {' '.join(cells)}")
     return f"{index:>4} {text}\n       " + "; ".join(words)
 
 
@@ -50,11 +49,11 @@ def summary(record: Record) -> Iterator[str]:
         for index, direction, row in _worst(found, measure):
             yield (
                 f"  {limits.fraction(row, measure):5.2f} of the limit  {_cell(row, measure):<28} "
-                f"{index:>3} {direction} [{row['method']}]: {rows[index]['text']}"
+                f"{index:>3} {_named(direction, row)}: {rows[index]['text']}"
             )
     yield "\nrun time, cnnjax / lax, geometric means:"
     for kind, of in _means(record).items():
-        yield f"  {kind:<13} " + ", ".join(f"{direction} {mean:.3f} ({n})" for direction, (mean, n) in of.items())
+        yield f"  {kind:<13} " + ", ".join(f"{direction} {mean:.2g} ({n})" for direction, (mean, n) in of.items())
 
 
 def page(record: Record) -> str:
@@ -115,7 +114,7 @@ def _table_of_limits(found: Sequence[Measurement]) -> str:
 def _table_of_means(record: Record) -> str:
     means = _means(record)
     rows = [
-        [kind, *(f"{of[d][0]:.2f} ({of[d][1]})" if d in of else "" for d in DIRECTIONS)] for kind, of in means.items()
+        [kind, *(f"{of[d][0]:.2g} ({of[d][1]})" if d in of else "" for d in DIRECTIONS)] for kind, of in means.items()
     ]
     return table(["kind", *(d.replace("_", " ") for d in DIRECTIONS)], rows)
 
@@ -144,6 +143,11 @@ def _both(row: Mapping[str, Any], measure: str) -> list[str]:
 def _cell(row: Mapping[str, Any], measure: str) -> str:
     """Both values in one word, and whether the limit is exceeded."""
     return "/".join(_both(row, measure)).replace(" ", "") + " MISS" * (limits.fraction(row, measure) > 1)
+
+
+def _named(direction: str, row: Mapping[str, Any]) -> str:
+    """The direction, and for a convolution the method that computed it."""
+    return f"{direction} [{row['method']}]" if row["method"] else direction
 
 
 def _wrong(rows: Mapping[str, Any]) -> list[str]:

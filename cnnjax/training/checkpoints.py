@@ -1,18 +1,24 @@
 """Checkpoints: written in the background, with a checksum of each file; the newest valid one is restored.
 
-A checkpoint is a folder named by its step. Orbax writes it under a temporary name and renames it when it is complete;
-just before the renaming, the SHA-256 sum of each file is added. It contains the arrays (parameters, optimizer state,
-step) and, as JSON, the metadata: the position in the data, the configuration, the versions.
+A checkpoint is a folder named by its step. Orbax writes the arrays (parameters, optimizer state, step) into it under a
+temporary name and renames it when it is complete. Just before the renaming, the same thread adds the metadata as JSON
+(the position in the data, the configuration, the versions) and the SHA-256 sum of each file.
+
+Two writers never meet. A run locks its folder, a save that failed ends before its error is raised, and the temporary
+name of each save is unique: whatever a writer of an earlier save still does, it does not touch another checkpoint.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import warnings
-from collections.abc import Generator, Mapping
+import weakref
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +32,12 @@ from cnnjax._core.messages import value_error
 from cnnjax.errors import CheckpointError, ConfigurationError, MissingExtraError
 from cnnjax.training import checksums
 from cnnjax.training.configuration import PROGRAM, as_json, differences, versions
+from cnnjax.training.locks import lock_folder
 
 __all__ = ["Checkpoints", "Restored", "Store"]
 
 _ITEMS = ("arrays", "metadata")
+_IN_USE = -1
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ class Store:
 
     Raises:
         MissingExtraError: when orbax-checkpoint is not installed.
-        CheckpointError: when the folder cannot be made or written.
+        CheckpointError: when the folder cannot be made or written, or another run, in this or another process, has it
+            open.
 
     Example:
         >>> import tempfile
@@ -102,7 +111,7 @@ class Store:
         self._orbax = orbax = _import_orbax()
         self.folder = Path(settings.folder).absolute()
         self._saving: int | None = None
-        logging.getLogger("absl").addFilter(_is_not_from_orbax)
+        self._metadata = ""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
@@ -111,14 +120,20 @@ class Store:
             raise CheckpointError(
                 f"No checkpoint can be written into {self.folder}: {error.strerror}. Name a folder that you may write."
             ) from error
+        self._session, self._saves = self._open_session(), 0
         if _is_first_process():
             self._remove_unfinished()
+        logging.getLogger("absl").addFilter(_is_not_from_orbax)
         self._manager = orbax.CheckpointManager(
             self.folder,
             options=orbax.CheckpointManagerOptions(
                 max_to_keep=settings.keep,
                 lightweight_initialize=True,
-                async_options=orbax.AsyncOptions(post_finalization_callback=self._add_checksums),
+                temporary_path_class=_unique_temporary_path(orbax, lambda: self._temporary_suffix),
+                # Folders are created before the writer starts: it would wait for them even if that failed.
+                async_options=orbax.AsyncOptions(
+                    post_finalization_callback=self._complete, create_directories_asynchronously=False
+                ),
             ),
         )
 
@@ -138,6 +153,7 @@ class Store:
             if kind is None or kind is GeneratorExit:
                 raise
         finally:
+            self._unlock()
             logging.getLogger("absl").removeFilter(_is_not_from_orbax)
 
     def save(
@@ -155,11 +171,12 @@ class Store:
             CheckpointError: when this checkpoint or the previous one cannot be written; earlier ones are kept.
         """
         everything = {**(metadata or {}), "configuration": as_json(configuration), "versions": versions()}
-        items = {"arrays": self._orbax.args.StandardSave(arrays), "metadata": self._orbax.args.JsonSave(everything)}
+        text = json.dumps(everything)
         self.wait()
-        self._saving = step
+        self._saving, self._metadata, self._saves = step, text, self._saves + 1
+        items = self._orbax.args.Composite(arrays=self._orbax.args.StandardSave(arrays))
         with self._save_errors():
-            self._manager.save(step, args=self._orbax.args.Composite(**items), force=True)
+            self._manager.save(step, args=items, force=True)
 
     def wait(self) -> None:
         """Wait until the save in progress has finished.
@@ -193,17 +210,18 @@ class Store:
         step = self._newest_valid()
         if step is None:
             return None
-        metadata = self._read(step, "metadata", self._orbax.args.JsonRestore())
+        metadata = json.loads((self.folder / f"{step}" / "metadata" / "metadata").read_text())
         self._check_configuration(step, metadata, configuration)
         wanted = jax.tree.map(self._orbax.utils.to_shape_dtype_struct, template)
-        return Restored(step, self._read(step, "arrays", self._orbax.args.StandardRestore(wanted)), metadata)
+        return Restored(step, self._read_arrays(step, wanted), metadata)
 
-    def _read(self, step: int, item: str, request: Any) -> Any:
+    def _read_arrays(self, step: int, wanted: Any) -> Any:
+        request = self._orbax.args.Composite(arrays=self._orbax.args.StandardRestore(wanted))
         try:
-            return self._manager.restore(step, args=self._orbax.args.Composite(**{item: request}))[item]
+            return self._manager.restore(step, args=request)["arrays"]
         except Exception as error:  # of Orbax, TensorStore or the file system
             raise CheckpointError(
-                f"The {item} of checkpoint {self.folder / str(step)} cannot be read: {error} Its files are as "
+                f"The arrays of checkpoint {self.folder / str(step)} cannot be read: {error} Its files are as "
                 "they were written; it may be of another network or optimizer, or of another release of "
                 "orbax-checkpoint."
             ) from error
@@ -230,11 +248,8 @@ class Store:
     def _newest_valid(self) -> int | None:
         """Return the step of the newest valid checkpoint; process 0 decides for all."""
         found = self._find_valid() if _is_first_process() else None
-        if jax.process_count() > 1:
-            from jax.experimental.multihost_utils import broadcast_one_to_all
-
-            step = int(broadcast_one_to_all(np.int32(-1 if found is None else found)))
-            found = None if step < 0 else step
+        step = _from_first_process(-1 if found is None else found)
+        found = None if step < 0 else step
         self._manager.reload()
         return found
 
@@ -254,14 +269,35 @@ class Store:
             _warn(f"No sound checkpoint is left in {self.folder}: the run starts from its beginning.")
         return None
 
+    def _open_session(self) -> int:
+        """Lock the folder, in the first process of the run, and return a number that names this session."""
+        release = lock_folder(self.folder) if _is_first_process() else _no_release
+        self._unlock = weakref.finalize(self, release or _no_release)
+        session = _from_first_process(_IN_USE if release is None else secrets.randbits(31))
+        if session == _IN_USE:
+            raise CheckpointError(
+                f"The checkpoints in {self.folder} are in use by a run that has not ended, in this or another process. "
+                "Wait until it ends, or name another folder; a run in this process ends with its iterator, which "
+                "close() closes."
+            )
+        return session
+
+    @property
+    def _temporary_suffix(self) -> str:
+        """What the temporary name of the current save ends in, the same in all processes and in no other save."""
+        return f"{self._session:08x}-{self._saves}"
+
     def _remove_unfinished(self) -> None:
         for path in sorted(self.folder.glob("*.orbax-checkpoint-tmp*")):
             _warn(f"Checkpoint {path} was never finished, and is skipped: the run was stopped while it was written.")
-            shutil.rmtree(path)
+            # A writer of this process may add a file meanwhile; what it leaves is removed by the next start.
+            shutil.rmtree(path, ignore_errors=True)
 
-    def _add_checksums(self) -> None:
-        """Called by Orbax in its own thread when all files of a checkpoint are written, just before the renaming."""
-        (path,) = (found for found in self.folder.iterdir() if found.name.split(".")[0] == f"{self._saving}")
+    def _complete(self) -> None:
+        """Called by Orbax in its own thread when the arrays are written, just before the renaming."""
+        (path,) = self.folder.glob(f"{self._saving}.*-{self._temporary_suffix}")
+        (path / "metadata").mkdir()
+        (path / "metadata" / "metadata").write_text(self._metadata)
         checksums.write_checksums(path, _ITEMS)
 
     @contextmanager
@@ -286,6 +322,31 @@ def _is_not_from_orbax(record: logging.LogRecord) -> bool:
 
 def _is_first_process() -> bool:
     return jax.process_index() == 0
+
+
+def _from_first_process(value: int) -> int:
+    """Return the value that the first process of the run has."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    return int(broadcast_one_to_all(np.int32(value)))
+
+
+def _no_release() -> None: ...
+
+
+def _unique_temporary_path(orbax: Any, suffix: Callable[[], str]) -> type[Any]:
+    """Return the class with which Orbax names the temporary folders of a save: the usual name and a suffix."""
+    atomicity = orbax.path.atomicity
+
+    class UniqueTemporaryPath(atomicity.AtomicRenameTemporaryPath):
+        @classmethod
+        def from_final(cls, final_path: Any, **options: Any) -> Any:
+            name = f"{final_path.name}{atomicity.TMP_DIR_SUFFIX}-{suffix()}"
+            return cls(final_path.parent / name, final_path, **options)
+
+    return UniqueTemporaryPath
 
 
 def _warn(message: str) -> None:

@@ -125,7 +125,7 @@ def test_a_full_size_file_must_have_the_published_checksum(tmp_path):
         datasets.mnist(tmp_path)
     assert not re.search("corrupt|delete", str(raised.value))
     assert "equally frequent" not in str(raised.value)
-    write_folder(tmp_path, with_array(3, np.arange(10_000).astype(np.uint8) % 10))
+    write_folder(tmp_path, with_array(3, (np.arange(10_000) % 10).astype(np.uint8)))
     with pytest.raises(errors.DataError, match="all its classes are equally frequent, as in KMNIST, EMNIST and Fash"):
         datasets.mnist(tmp_path)
 

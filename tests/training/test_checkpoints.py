@@ -1,8 +1,13 @@
 """Checkpoints: what is restored, what is skipped as damaged, and what is refused."""
 
+import contextlib
+import itertools
+import os
 import resource
 import shutil
+import subprocess
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -172,6 +177,121 @@ def test_a_full_disk_loses_nothing_that_was_saved(folder, arrays):
     with pytest.warns(RuntimeWarning, match="never finished"):
         assert restore(folder, arrays).step == 30
     assert sorted(path.name for path in folder.iterdir()) == ["10", "20", "30"]
+
+
+def test_a_save_that_fails_has_ended_when_its_error_is_raised(folder, arrays, monkeypatch):
+    """Its writer is held until the run waits for it, then fails: nothing writes after the error."""
+    waiting, ended = threading.Event(), threading.Event()
+
+    def slow(path, items):
+        assert waiting.wait(60)
+        ended.set()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checksums, "compute_checksums", slow)
+    store = Store(Checkpoints(folder))
+    store.save(40, arrays, CONFIGURATION)
+    wait = store._manager.wait_until_finished
+    monkeypatch.setattr(store._manager, "wait_until_finished", lambda: (waiting.set(), wait()))
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        store.wait()
+    assert ended.is_set()
+    assert not [thread for thread in threading.enumerate() if type(thread).__module__.startswith("orbax")]
+    with store:
+        pass
+
+
+def late_files(path):
+    """Keep adding files to a folder, as a writer that outlives its save; return the function that ends it."""
+    stop = threading.Event()
+
+    def write():
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            path.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                (path / f"late-{number}").write_text("")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    return lambda: (stop.set(), writer.join())
+
+
+@pytest.mark.parametrize("name", ["40.orbax-checkpoint-tmp", "40.orbax-checkpoint-tmp-0badcafe-1"])
+@pytest.mark.filterwarnings("ignore:.* was never finished:RuntimeWarning")
+def test_a_writer_that_outlives_its_save_disturbs_neither_the_next_start_nor_the_next_save(folder, arrays, name):
+    end = late_files(folder / name / "arrays")
+    try:
+        for _ in range(3):
+            assert restore(folder, arrays).step == 30
+        with Store(Checkpoints(folder)) as store:
+            store.save(40, arrays | {"step": jnp.int32(40)}, CONFIGURATION)
+    finally:
+        end()
+    assert not list((folder / "40").rglob("late-*"))
+    assert restore(folder, arrays).arrays["step"] == 40
+    assert sorted(path.name for path in folder.iterdir()) == ["20", "30", "40"]
+
+
+def test_a_file_added_while_the_unfinished_checkpoint_is_removed_is_no_error(folder, arrays, monkeypatch):
+    """The race of a restart right after a failed save, forced: each folder gets a file just before it is removed."""
+    unfinished, rmdir = folder / "40.orbax-checkpoint-tmp", os.rmdir
+    shutil.copytree(folder / "30", unfinished)
+
+    def late(path, **options):
+        if not (unfinished / "late").exists():
+            (unfinished / "late").write_text("")
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    with pytest.warns(RuntimeWarning, match="never finished"):
+        assert restore(folder, arrays).step == 30
+    monkeypatch.undo()
+    with pytest.warns(RuntimeWarning, match="never finished"):
+        assert restore(folder, arrays).step == 30
+    assert not unfinished.exists()
+
+
+IN_USE = "are in use by a run that has not ended, in this or another process"
+
+
+def test_a_folder_has_one_run_at_a_time(folder, arrays):
+    with Store(Checkpoints(folder)) as store:
+        with pytest.raises(CheckpointError, match=IN_USE):
+            Store(Checkpoints(folder))
+        store.save(40, arrays, CONFIGURATION)
+    assert restore(folder, arrays).step == 40
+
+
+SAVING = """
+import sys, jax, numpy as np
+from cnnjax.training import checksums
+from cnnjax.training.checkpoints import Checkpoints, Store
+
+def held(path, items):
+    print("saving", flush=True)
+    sys.stdin.read()
+
+checksums.write_checksums = held
+with Store(Checkpoints(sys.argv[1])) as store:
+    store.save(40, {"w": np.ones(3)}, {})
+"""
+
+
+def test_a_start_while_another_process_saves_is_refused_and_removes_nothing(folder, arrays):
+    command = [sys.executable, "-c", SAVING, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "saving\n"
+        (unfinished,) = folder.glob("40.*")
+        files = sorted(unfinished.rglob("*"))
+        with pytest.raises(CheckpointError, match=IN_USE):
+            Store(Checkpoints(folder))
+        assert sorted(unfinished.rglob("*")) == files
+        process.kill()
+    with pytest.warns(RuntimeWarning, match=f"{unfinished.name} was never finished"):
+        assert restore(folder, arrays).step == 30
+    assert not unfinished.exists()
 
 
 def test_a_save_that_fails_in_the_background_is_told_at_the_end(folder, arrays, monkeypatch):

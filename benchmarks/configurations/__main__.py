@@ -63,7 +63,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", type=int, help="numbers of the configurations to measure (all)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds to measure (all)")
     parser.add_argument("--direction", nargs="+", choices=DIRECTIONS, default=DIRECTIONS, help="directions (all)")
-    parser.add_argument("--quick", action="store_true", help="compare only values, for two small ones of each kind")
+    parser.add_argument("--quick", action="store_true", help="compare only values, of the two smallest of each kind")
     results.add_options(parser)
     return parser.parse_args(arguments)
 
@@ -89,8 +89,8 @@ def _wanted(drawn: Sequence[Configuration], options: argparse.Namespace, record:
     numbers = [i for i, of in enumerate(drawn) if of.kind in options.kinds and measured.get(str(i)) != str(of)]
     if not options.quick:
         return numbers
-    small = {kind: [i for i in numbers if drawn[i].kind == kind and drawn[i].products < 2 * 10**6] for kind in KINDS}
-    return sorted(i for of_kind in small.values() for i in of_kind[:2])
+    smallest = sorted((i for i in numbers if drawn[i].batch), key=lambda i: drawn[i].products)
+    return sorted(i for kind in KINDS for i in [i for i in smallest if drawn[i].kind == kind][:2])
 
 
 def _misses(record: dict[str, Any]) -> bool:

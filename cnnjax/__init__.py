@@ -35,9 +35,11 @@ _HOMES = {
     "connections": ("ConnectionTable",),
     "conv": (
         "conv1d",
+        "conv1d_transpose",
         "conv2d",
         "conv2d_transpose",
         "conv3d",
+        "conv3d_transpose",
         "depthwise_conv2d",
         "local_conv2d",
         "separable_conv2d",
@@ -49,7 +51,18 @@ _HOMES = {
     "operator": ("METHODS", "Tuned"),
     "operator.explanation": ("explain",),
     "operator.tuning": ("tune", "tuned"),
-    "pooling": ("avg_pool2d", "lp_pool2d", "max_pool2d", "subsample2d"),
+    "pooling": (
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "lp_pool1d",
+        "lp_pool2d",
+        "lp_pool3d",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+        "subsample2d",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -19,9 +19,11 @@ from cnnjax.activations import ACTIVATIONS as ACTIVATIONS
 from cnnjax.activations import scaled_tanh as scaled_tanh
 from cnnjax.connections import ConnectionTable as ConnectionTable
 from cnnjax.conv import conv1d as conv1d
+from cnnjax.conv import conv1d_transpose as conv1d_transpose
 from cnnjax.conv import conv2d as conv2d
 from cnnjax.conv import conv2d_transpose as conv2d_transpose
 from cnnjax.conv import conv3d as conv3d
+from cnnjax.conv import conv3d_transpose as conv3d_transpose
 from cnnjax.conv import depthwise_conv2d as depthwise_conv2d
 from cnnjax.conv import local_conv2d as local_conv2d
 from cnnjax.conv import separable_conv2d as separable_conv2d
@@ -37,7 +39,13 @@ from cnnjax.operator import Tuned as Tuned
 from cnnjax.operator.explanation import explain as explain
 from cnnjax.operator.tuning import tune as tune
 from cnnjax.operator.tuning import tuned as tuned
+from cnnjax.pooling import avg_pool1d as avg_pool1d
 from cnnjax.pooling import avg_pool2d as avg_pool2d
+from cnnjax.pooling import avg_pool3d as avg_pool3d
+from cnnjax.pooling import lp_pool1d as lp_pool1d
 from cnnjax.pooling import lp_pool2d as lp_pool2d
+from cnnjax.pooling import lp_pool3d as lp_pool3d
+from cnnjax.pooling import max_pool1d as max_pool1d
 from cnnjax.pooling import max_pool2d as max_pool2d
+from cnnjax.pooling import max_pool3d as max_pool3d
 from cnnjax.pooling import subsample2d as subsample2d

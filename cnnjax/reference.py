@@ -93,7 +93,7 @@ def terms(
     """Yield (index into x, index into w, index into y) for every product of a convolution.
 
     Where the kernel reads beyond the image, there is no term (zeros), or one with another pixel of the image (wrapped,
-    mirrored). Two maps that are not connected in `connections` (C_in, C_out) have no terms.
+    repeated, mirrored). Two maps that are not connected in `connections` (C_in, C_out) have no terms.
 
     Args:
         x_shape: (N, *size, C_in).
@@ -184,7 +184,7 @@ def _pads(padding: Padding, axis: int, n: int, extent: int, stride: int) -> tupl
         return 0, 0
     if padding == "CAUSAL":
         return extent - 1, 0
-    if padding in ("CIRCULAR", "REFLECT"):
+    if padding in ("CIRCULAR", "EDGE", "REFLECT"):
         return (extent - 1) // 2, extent - 1 - (extent - 1) // 2
     if padding in ("SAME", "SAME_LOWER"):
         positions = int(np.ceil(n / stride))
@@ -204,6 +204,8 @@ def _pixel(i: int, n: int, padding: Padding) -> int | None:
         return i
     if padding == "CIRCULAR":
         return i % n
+    if padding == "EDGE":
+        return 0 if i < 0 else n - 1
     if padding == "REFLECT":
         return -i if i < 0 else 2 * (n - 1) - i
     return None

@@ -1,5 +1,7 @@
 """Convolution arithmetic: stride, padding and dilation turned into pad pairs and sizes. Plain integers, no arrays.
 
+Sizes may be symbolic (`jax.export.symbolic_shape`). A check that holds for some of their values only is passed.
+
 Every output size in cnnjax comes from `Geometry.output`::
 
     output = (before + size + after - (dilation * (kernel - 1) + 1)) // stride + 1        (along each axis)
@@ -9,9 +11,12 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from jax.core import max_dim
+from jax.errors import InconclusiveDimensionOperation
 
 from cnnjax._core.messages import describe, type_error, value_error
 
@@ -30,17 +35,17 @@ __all__ = [
     "transposed_geometry",
 ]
 
-PaddingName = Literal["VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT", "CAUSAL"]
+PaddingName = Literal["VALID", "SAME", "SAME_LOWER", "CIRCULAR", "EDGE", "REFLECT", "CAUSAL"]
 Padding = PaddingName | int | Sequence[int] | Sequence[tuple[int, int]]
 
-Boundary = Literal["zero", "wrap", "reflect"]
+Boundary = Literal["zero", "wrap", "edge", "reflect"]
 
-PADDINGS: tuple[PaddingName, ...] = ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT")
+PADDINGS: tuple[PaddingName, ...] = ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "EDGE", "REFLECT")
 """The named paddings for any number of axes; "CAUSAL" is for one axis only."""
 AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 """The names of the spatial axes, by their number."""
 
-_BOUNDARY: dict[str, Boundary] = {"CIRCULAR": "wrap", "REFLECT": "reflect"}
+_BOUNDARY: dict[str, Boundary] = {"CIRCULAR": "wrap", "EDGE": "edge", "REFLECT": "reflect"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Geometry:
     """Which pixels a kernel reads: size, kernel, stride, dilation and padding along each spatial axis.
 
     `pads` are the (before, after) pairs; `boundary` is what the padding contains: "zero", "wrap" (the image continued
-    periodically) or "reflect" (the image mirrored about its edge pixel, which is not repeated).
+    periodically), "edge" (its edge pixel repeated) or "reflect" (the image mirrored about its edge pixel, which is not
+    repeated).
     """
 
     size: tuple[int, ...]
@@ -125,7 +131,9 @@ def transposed_geometry(
     """Return the geometry of the convolution whose output has the size `output`; its `size` is that of the transpose.
 
     With a stride, several input sizes have the same output size. The smallest is taken, plus `output_padding`
-    (0 to stride - 1) along each axis.
+    (0 to stride - 1) along each axis. With a padding in numbers, output_padding may also be 0 to dilation - 1; where it
+    is the stride or more, the padding after the image is less by as much. A negative one stands for pixels at the end
+    that no position reads.
 
     >>> transposed_geometry("conv2d_transpose", (14, 14), (2, 2), stride=2).size
     (28, 28)
@@ -134,24 +142,22 @@ def transposed_geometry(
     strides = integers(caller, "stride", stride, axes, least=1)
     extra = integers(caller, "output_padding", output_padding, axes, least=0)
     dilations = integers(caller, "dilation", dilation, axes, least=1)
-    for e, s in zip(extra, strides, strict=True):
-        if e >= s:
-            raise value_error(
-                caller,
-                "output_padding",
-                got=str(output_padding),
-                expected=f"less than the stride {s}, because more would be a different number of positions",
-                fix=f"use 0 to {s - 1}" if s > 1 else "leave it out, it has a meaning with a stride only",
-            )
+    keeps_size = isinstance(padding, str) and padding != "VALID"  # one position on every stride-th pixel
+    for e, s, d in zip(extra, strides, dilations, strict=True):
+        if e >= s and (e >= d or keeps_size):
+            reason = f"less than the stride {s}, because more would be a different number of positions"
+            limit, expected = (s, reason) if keeps_size or d <= s else (d, f"less than the dilation {d}")
+            fix = f"use 0 to {limit - 1}" if limit > 1 else "leave it out, it has a meaning with a stride only"
+            raise value_error(caller, "output_padding", got=str(output_padding), expected=expected, fix=fix)
     bare = Geometry((1,) * axes, tuple(kernel), strides, dilations, ((0, 0),) * axes)
     pads = _pad_pairs(caller, padding, bare)
     span = tuple(s * (n - 1) for n, s in zip(output, strides, strict=True))
-    if isinstance(padding, str) and padding != "VALID":
-        smallest = tuple(n + 1 for n in span)  # these paddings put one position on every stride-th pixel
+    if keeps_size:
+        smallest = tuple(n + 1 for n in span)
     else:
         smallest = tuple(n + e - before - after for n, e, (before, after) in zip(span, bare.extent, pads, strict=True))
     size = tuple(n + e for n, e in zip(smallest, extra, strict=True))
-    if min(size) < 1:
+    if any(_surely(lambda n=n: n < 1) for n in size):
         raise value_error(
             caller,
             "padding",
@@ -159,7 +165,10 @@ def transposed_geometry(
             expected=f"less padding: with it the result would have the size {size}",
             fix="use a smaller padding" + (", or a larger output_padding" if max(strides) > 1 else ""),
         )
-    return conv_geometry(caller, size, kernel, stride=stride, padding=padding, dilation=dilation)
+    result = conv_geometry(caller, size, kernel, stride=stride, padding=padding, dilation=dilation)
+    unread = (e if e >= s else 0 for e, s in zip(extra, strides, strict=True))
+    pads = tuple((before, after - e) for (before, after), e in zip(result.pads, unread, strict=True))
+    return replace(result, pads=pads)
 
 
 def integers(caller: str, argument: str, value: Any, count: int, *, least: int) -> tuple[int, ...]:
@@ -253,6 +262,14 @@ def _layout_fix(x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int)
     return None
 
 
+def _surely(condition: Callable[[], bool]) -> bool:
+    """Whether a condition on sizes holds for all values of the symbolic ones."""
+    try:
+        return condition()
+    except InconclusiveDimensionOperation:
+        return False
+
+
 def _plain_integer(value: Any) -> int | None:
     """The value as an int, or None if it is not an integer."""
     if isinstance(value, bool):
@@ -291,7 +308,8 @@ def _named_pads(caller: str, padding: str, bare: Geometry) -> tuple[tuple[int, i
         return ((0, 0),) * len(bare.size)
     if padding in ("SAME", "SAME_LOWER"):
         totals = [
-            max((-(-n // s) - 1) * s + e - n, 0) for n, e, s in zip(bare.size, bare.extent, bare.stride, strict=True)
+            max_dim((-(-n // s) - 1) * s + e - n, 0)
+            for n, e, s in zip(bare.size, bare.extent, bare.stride, strict=True)
         ]
         # An odd total puts its extra row after the image in SAME, before it in SAME_LOWER.
         pairs = [(total // 2, total - total // 2) for total in totals]
@@ -322,7 +340,7 @@ def _check_fit(caller: str, geometry: Geometry, padding: Padding, kernel_argumen
     for axis, n, padded, extent, pair in zip(
         axes, geometry.size, geometry.padded, geometry.extent, geometry.pads, strict=True
     ):
-        if extent > padded:
+        if _surely(lambda extent=extent, padded=padded: extent > padded):
             dilated = "" if max(geometry.dilation) == 1 else f" (dilated by {geometry.dilation})"
             raise value_error(
                 caller,
@@ -331,7 +349,7 @@ def _check_fit(caller: str, geometry: Geometry, padding: Padding, kernel_argumen
                 expected=f"at most {padded}, the padded input's size along {axis} ({n} + {pair[0]} + {pair[1]})",
                 fix=f'use a smaller {what}{dilation}, a larger input, or padding="SAME"',
             )
-        if geometry.boundary == "reflect" and max(pair) >= n:
+        if geometry.boundary == "reflect" and _surely(lambda n=n, pair=pair: max(pair) >= n):
             raise value_error(
                 caller,
                 "padding",

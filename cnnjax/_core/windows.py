@@ -14,7 +14,7 @@ __all__ = ["accumulation_dtype", "pad_boundary", "pad_constant", "tap_views"]
 
 
 def pad_boundary(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]:
-    """Pad x (N, *size, C) where its boundary is "wrap" or "reflect", and return the geometry left to apply.
+    """Pad x (N, *size, C) where its boundary is not "zero", and return the geometry left to apply.
 
     For the boundary "zero" nothing is padded yet: the methods do that themselves, some of them without a copy.
     """

@@ -25,7 +25,7 @@ from cnnjax._core.windows import pad_boundary
 from cnnjax.conv.settings import ConvSettings
 from cnnjax.conv.tables import reorder_maps, wired
 
-__all__ = ["add_bias", "convolve"]
+__all__ = ["add_bias", "convolve", "result_dtype"]
 
 
 def convolve(
@@ -44,7 +44,7 @@ def convolve(
     if b is not None:
         check_bias(caller, b, w.shape[-1:], "one bias for each output map, C_out")
     operator.check_method(caller, settings.method)
-    dtype = _result_dtype(caller, x.dtype, settings.preferred_element_type)
+    dtype = result_dtype(caller, x.dtype, settings.preferred_element_type)
     geometry = settings.geometry(caller, x.shape[1:-1], w.shape[:-2], argument)
     w, wiring = wired(caller, w, settings, groups)
 
@@ -61,7 +61,7 @@ def add_bias(y: jax.Array, b: jax.Array) -> jax.Array:
     return y + lax.expand_dims(b, range(y.ndim - 1)).astype(y.dtype)
 
 
-def _result_dtype(caller: str, dtype: jnp.dtype, preferred: Any) -> jnp.dtype:
+def result_dtype(caller: str, dtype: jnp.dtype, preferred: Any) -> jnp.dtype:
     """Return `preferred` if it is a dtype at least as wide as `dtype` and of its kind, and `dtype` if it is None."""
     if preferred is None:
         return dtype

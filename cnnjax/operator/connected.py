@@ -51,8 +51,8 @@ def _output_map(
     of_group = lambda a: a.reshape(*a.shape[:-1], spec.groups, -1)  # noqa: E731
     weights = lax.dynamic_index_in_dim(of_group(w), i, w.ndim, keepdims=False)
     links = lax.dynamic_index_in_dim(of_group(_links(w, spec)), i, 2, keepdims=False)
-    x = jnp.where(links.T.reshape(spec.c_in), x, jnp.zeros_like(x))
-    return choice.compute("forward", x, weights, replace(spec, c_out=spec.groups), dtype, platform)
+    read = _only(links.T.reshape(spec.c_in), x)
+    return choice.compute("forward", read, weights, replace(spec, c_out=spec.groups), dtype, platform)
 
 
 def _input_map(
@@ -61,8 +61,12 @@ def _input_map(
     """Input map i of every group, (N, *size, groups)."""
     weights = lax.dynamic_slice_in_dim(w, i, 1, w.ndim - 2)
     links = lax.dynamic_index_in_dim(_links(w, spec), i, 0, keepdims=False)
-    y = jnp.where(links, y, jnp.zeros_like(y))
-    return choice.compute("input_gradient", weights, y, replace(spec, c_in=spec.groups), dtype, platform)
+    return choice.compute("input_gradient", weights, _only(links, y), replace(spec, c_in=spec.groups), dtype, platform)
+
+
+def _only(maps: jax.Array, a: jax.Array) -> jax.Array:
+    """Set the maps of `a` (..., C) to zero, except for `maps`, a boolean (C,)."""
+    return jnp.where(lax.broadcast_in_dim(maps, a.shape, (a.ndim - 1,)), a, jnp.zeros_like(a))
 
 
 def _links(w: jax.Array, spec: ConvSpec) -> jax.Array:

@@ -22,7 +22,7 @@ from cnnjax.operator.spec import ConvSpec
 __all__ = ["forward", "input_gradient", "weight_gradient"]
 
 
-def forward(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+def forward(x: jax.Array, w: jax.Array, spec: ConvSpec, taps_at_a_time: int = 1) -> jax.Array:
     """y (N, *output, C_out) of x (N, *size, C_in) and w (*kernel, C_in / groups, C_out)."""
     padded = pad_constant(x, spec.geometry)
 
@@ -31,7 +31,8 @@ def forward(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
         return y + _sum_over_inputs(_view(padded, start, spec), weights, spec), None
 
     y = jnp.zeros((spec.n, *spec.geometry.output, spec.groups, spec.c_out // spec.groups), x.dtype)
-    return lax.scan(add_tap, y, (_starts(spec), _per_tap(w, spec)))[0].reshape(spec.y_shape)
+    y, _ = lax.scan(add_tap, y, (_starts(spec), _per_tap(w, spec)), unroll=taps_at_a_time)
+    return y.reshape(spec.y_shape)
 
 
 def input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
@@ -91,8 +92,11 @@ def _view(padded: jax.Array, start: tuple[jax.Array, ...], spec: ConvSpec) -> ja
 
 
 def _sum_over_inputs(view: jax.Array, weights: jax.Array, spec: ConvSpec) -> jax.Array:
-    if spec.maps_in_group == 1:  # elementwise: a batch of products of single numbers is slow
+    # Elementwise where an output or input map is alone in its group: a batch of products of single numbers is slow.
+    if spec.maps_in_group == 1:
         return view * weights[0]
+    if spec.c_out == spec.groups:
+        return jnp.sum(view * weights[..., 0].T, axis=-1, keepdims=True)
     return jnp.einsum("...gi,igo->...go", view, weights, precision=spec.precision)
 
 

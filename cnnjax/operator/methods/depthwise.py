@@ -14,15 +14,21 @@ Source: Howard et al. 2017, "MobileNets", section 3.1, for the operation.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from cnnjax._core.windows import pad_constant, tap_views
+from cnnjax.operator import tap_loop
 from cnnjax.operator.method import Method
 from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
+
+# Up to this number, every tap is an operation of the program; more of them are a loop of some at a time.
+_MANY_TAPS, _AT_A_TIME = 64, 16
 
 
 def _refuses(spec: ConvSpec) -> str | None:
@@ -30,6 +36,8 @@ def _refuses(spec: ConvSpec) -> str | None:
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    if spec.num_taps > _MANY_TAPS:
+        return tap_loop.forward(x, w, spec, _AT_A_TIME)
     multiplier = spec.c_out // spec.c_in
     w = w.reshape(*spec.geometry.kernel, spec.c_in, multiplier)
     y = jnp.zeros((spec.n, *spec.geometry.output, spec.c_in, multiplier), x.dtype)
@@ -40,8 +48,6 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     geometry, multiplier = spec.geometry, spec.c_out // spec.c_in
-    w = w.reshape(*geometry.kernel, spec.c_in, multiplier)
-    y = y.reshape(spec.n, *geometry.output, spec.c_in, multiplier)
     # Dilate the cotangent by the stride and pad it, so that every pixel meets all the positions that have read it.
     config = [
         (extent - 1 - before, before + size - (positions - 1) * stride - 1, stride - 1)
@@ -49,13 +55,19 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
             geometry.extent, geometry.pads, geometry.size, geometry.output, geometry.stride, strict=True
         )
     ]
-    dilated = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *config, (0, 0, 0), (0, 0, 0)])
+    dilated = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *config, (0, 0, 0)])
+    axes = len(geometry.kernel)
+    unstrided = replace(geometry, size=dilated.shape[1:-1], stride=(1,) * axes, pads=((0, 0),) * axes)
+    # (*kernel, 1, C_in multiplier) -> (*kernel, multiplier, C_in), flipped
+    w = jnp.swapaxes(w.reshape(*geometry.kernel, spec.c_in, multiplier), -1, -2)
+    w = lax.rev(w, tuple(range(axes)))
+    if spec.num_taps > _MANY_TAPS:
+        flipped = replace(spec, geometry=unstrided, c_in=spec.c_out, c_out=spec.c_in)
+        return tap_loop.forward(dilated, w, flipped, _AT_A_TIME)
     x = jnp.zeros(spec.x_shape, y.dtype)
-    for tap in geometry.taps:
-        start = [extent - 1 - t * d for extent, t, d in zip(geometry.extent, tap, geometry.dilation, strict=True)]
-        stop = [a + n for a, n in zip(start, geometry.size, strict=True)]
-        view = lax.slice(dilated, (0, *start, 0, 0), (spec.n, *stop, spec.c_in, multiplier))
-        weighted = view * w[tap].reshape((1,) * (view.ndim - 2) + w.shape[-2:])
+    for tap, view in tap_views(dilated, unstrided):
+        view = view.reshape(*view.shape[:-1], spec.c_in, multiplier)
+        weighted = view * w[tap].T.reshape((1,) * (view.ndim - 2) + (spec.c_in, multiplier))
         x = x + (weighted[..., 0] if multiplier == 1 else weighted.sum(axis=-1))
     return x
 

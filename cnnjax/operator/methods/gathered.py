@@ -84,8 +84,8 @@ def _gathered(image: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
     images, *size, maps = image.shape
     width = maps // blocks
     run = strip.kernel[-1] * width if strip.dilation[-1] == 1 else width
-    of_block = images * math.prod(size) * np.arange(blocks, dtype=np.int32)[:, None]
-    starts = width * (of_block + _first_pixels(images, strip)).ravel()
+    # Computed, because a constant would be as large in the program as the image.
+    starts = width * _first_pixels(blocks * images, strip)
     runs = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(), start_index_map=(0,))
 
     def gather(pixels: jax.Array) -> jax.Array:
@@ -95,18 +95,19 @@ def _gathered(image: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
     return patches.reshape(blocks, -1, math.prod(strip.kernel) * width)
 
 
-def _first_pixels(images: int, strip: Geometry) -> np.ndarray:
+def _first_pixels(images: int, strip: Geometry) -> jax.Array:
     """The index of the pixel read at every image, position and tap; of a row of adjacent taps, only the first."""
-    axes = len(strip.size)
-    taps = [np.arange(k) * dilation for k, dilation in zip(strip.kernel, strip.dilation, strict=True)]
-    if strip.dilation[-1] == 1:
-        taps[-1] = taps[-1][:1]
-    positions = [np.arange(n) * stride for n, stride in zip(strip.output, strip.stride, strict=True)]
-    along = map(np.add.outer, positions, taps)
-    # All positions come before all taps.
-    where = [np.expand_dims(a, [i for i in range(2 * axes) if i % axes != axis]) for axis, a in enumerate(along)]
-    number = np.arange(images * math.prod(strip.size), dtype=np.int32).reshape(images, *strip.size)
-    return number[(slice(None), *where)].ravel()
+    *others, last = strip.kernel
+    taps = (*others, 1 if strip.dilation[-1] == 1 else last)
+    shape = (images, *strip.output, *taps)
+    # In an image, the pixels of an axis are `distance` apart.
+    distance = [math.prod(strip.size[axis + 1 :]) for axis in range(len(strip.size))]
+    steps = (
+        math.prod(strip.size),
+        *(stride * d for stride, d in zip(strip.stride, distance, strict=True)),
+        *(dilation * d for dilation, d in zip(strip.dilation, distance, strict=True)),
+    )
+    return sum(step * lax.broadcasted_iota(np.int32, shape, axis) for axis, step in enumerate(steps)).ravel()
 
 
 def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:

@@ -32,6 +32,8 @@ __all__ = ["METHOD"]
 
 # With fewer maps than this, a phase does not fill a vector register.
 _FEW_MAPS = 7
+# Every phase is a convolution of the program.
+_MOST_PHASES = 16
 
 
 def _refuses(spec: ConvSpec) -> str | None:
@@ -59,7 +61,8 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
 
 def _folds_stride(spec: ConvSpec) -> bool:
     """Whether the stride is folded into the maps, instead of one convolution for each phase."""
-    return spec.c_in <= _FEW_MAPS and space_to_depth.METHOD.refuses(spec) is None
+    wins = spec.c_in <= _FEW_MAPS or math.prod(spec.geometry.stride) > _MOST_PHASES
+    return wins and space_to_depth.METHOD.refuses(spec) is None
 
 
 def _phase(w: jax.Array, y: jax.Array, spec: ConvSpec, remainders: tuple[int, ...]) -> jax.Array:

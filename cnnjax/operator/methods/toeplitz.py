@@ -37,10 +37,7 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     block = min(8, columns)
     blocks = -(-columns // block)
     span = (block - 1) * s_w + k_w
-    padded = pad_constant(x, geometry)
-    # The last block is filled up; its surplus columns are cut off at the end.
-    missing = max(0, (blocks - 1) * block * s_w + span - padded.shape[2])
-    padded = jnp.pad(padded, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    strips = _strips(pad_constant(x, geometry), blocks, block * s_w, span)
 
     # T[u, j, c, q, o] = w[u, j - q s, c, o] if that is a tap, else 0
     tap = np.arange(span)[:, None] - s_w * np.arange(block)[None]
@@ -48,12 +45,25 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     banded = jnp.where(is_tap[None, :, :, None, None], w[:, np.clip(tap, 0, k_w - 1)], jnp.zeros((), w.dtype))
     matrix = banded.transpose(0, 1, 3, 2, 4).reshape(k_h * span * spec.c_in, block * spec.c_out)
 
-    starts = np.arange(blocks) * block * s_w
-    strips = jnp.stack([lax.slice_in_dim(padded, a, a + span, axis=2) for a in starts.tolist()], axis=2)
     last = (rows - 1) * s_h + 1
     patches = jnp.stack([lax.slice_in_dim(strips, u, u + last, s_h, axis=1) for u in range(k_h)], axis=3)
     y = jnp.matmul(patches.reshape(spec.n, rows, blocks, k_h * span * spec.c_in), matrix, precision=spec.precision)
+    # The surplus columns of the last block are cut off.
     return y.reshape(spec.n, rows, blocks * block, spec.c_out)[:, :, :columns]
+
+
+def _strips(padded: jax.Array, blocks: int, step: int, span: int) -> jax.Array:
+    """The pixels under each block of outputs, (N, H, blocks, span, C): `span` columns, every `step` columns.
+
+    A strip is a block of `step` columns and the first columns of the following ones, whatever the width.
+    """
+    n, height, width, maps = padded.shape
+    following = -(-span // step)
+    columns = (blocks + following - 1) * step
+    padded = lax.pad(padded, jnp.zeros((), padded.dtype), [(0, 0, 0), (0, 0, 0), (0, columns - width, 0), (0, 0, 0)])
+    parts = padded.reshape(n, height, -1, step, maps)
+    together = [lax.slice_in_dim(parts, a, a + blocks, axis=2) for a in range(following)]
+    return jnp.concatenate(together, axis=3)[:, :, :, :span]
 
 
 def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:

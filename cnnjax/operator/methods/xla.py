@@ -7,9 +7,13 @@ inside a loop (12868). It serves every convolution.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 from jax import lax
 
+from cnnjax._core.shapes import Geometry
 from cnnjax.operator.method import Method, serves_all, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec, Direction
 
@@ -23,16 +27,31 @@ _DIMENSIONS = {
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry = spec.geometry
+    if not all(isinstance(n, int) for n in geometry.size):
+        x, geometry = _read_pixels(x, geometry)
     return lax.conv_general_dilated(
         x,
         w,
-        window_strides=spec.geometry.stride,
-        padding=spec.geometry.pads,
-        rhs_dilation=spec.geometry.dilation,
-        dimension_numbers=_DIMENSIONS[len(spec.geometry.kernel)],
+        window_strides=geometry.stride,
+        padding=geometry.pads,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=_DIMENSIONS[len(geometry.kernel)],
         feature_group_count=spec.groups,
         precision=spec.precision,
     )
+
+
+def _read_pixels(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]:
+    """x padded, or cut, to the pixels that the kernel reads, and the geometry on them.
+
+    JAX takes the padding of a convolution, and of its gradients, as integers. Where a size is symbolic, so is the padding
+    that a stride leaves unread, but not once it has been cut off.
+    """
+    size = [(n - 1) * s + e for n, s, e in zip(geometry.output, geometry.stride, geometry.extent, strict=True)]
+    pads = [(before, n - m - before, 0) for (before, _), n, m in zip(geometry.pads, size, geometry.size, strict=True)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    return x, replace(geometry, size=tuple(size), pads=((0, 0),) * len(size))
 
 
 def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:

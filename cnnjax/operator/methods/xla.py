@@ -45,8 +45,8 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 def _read_pixels(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]:
     """x padded, or cut, to the pixels that the kernel reads, and the geometry on them.
 
-    JAX takes the padding of a convolution, and of its gradients, as integers. Where a size is symbolic, so is the padding
-    that a stride leaves unread, but not once it has been cut off.
+    JAX takes the padding of a convolution, and of its gradients, as integers. Where a size is symbolic, so are the
+    pixels that a stride leaves unread, and with them the padding of the input gradient, unless they are cut off.
     """
     size = [(n - 1) * s + e for n, s, e in zip(geometry.output, geometry.stride, geometry.extent, strict=True)]
     pads = [(before, n - m - before, 0) for (before, _), n, m in zip(geometry.pads, size, geometry.size, strict=True)]

@@ -43,6 +43,7 @@ def _is_finite(array: jax.Array) -> jax.Array:
 
     As a product with a vector of zeros the test runs at the speed of the memory, several times that of a reduction.
     """
-    *_, length, maps = array.shape
-    rows = array.reshape(-1, maps if maps >= _WIDE else length * maps)
-    return jnp.sum(jnp.matmul(rows, jnp.zeros(rows.shape[1], array.dtype))) == 0
+    *outer, length, maps = array.shape
+    # The rows are not made one matrix, because JAX cannot always multiply symbolic sizes.
+    rows = array if maps >= _WIDE else array.reshape(*outer, length * maps)
+    return jnp.sum(jnp.matmul(rows, jnp.zeros(rows.shape[-1], array.dtype))) == 0

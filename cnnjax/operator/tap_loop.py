@@ -57,11 +57,12 @@ def input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
 def weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     """w (*kernel, C_in / groups, C_out) of x (N, *size, C_in) and y (N, *output, C_out)."""
     padded = pad_constant(x, spec.geometry)
-    y = _in_groups(y, spec).reshape(-1, spec.groups, spec.c_out // spec.groups)
+    y = _in_groups(y, spec)
+    positions = "npqr"[: y.ndim - 2]
 
     def of_tap(start: Any) -> jax.Array:
-        view = _view(padded, start, spec).reshape(-1, spec.groups, spec.maps_in_group)
-        return jnp.einsum("pgi,pgo->igo", view, y, precision=spec.precision)
+        view = _view(padded, start, spec)
+        return jnp.einsum(f"{positions}gi,{positions}go->igo", view, y, precision=spec.precision)
 
     return lax.map(of_tap, _starts(spec)).reshape(spec.w_shape)
 

@@ -166,8 +166,9 @@ def _checked_dtype(dtype: Any) -> jnp.dtype:
 
 def _candidates(spec: ConvSpec, methods: Any) -> tuple[MethodName, ...]:
     """Return the methods to measure, after checking those that were named."""
+    called = lambda name: choose("forward", replace(spec, method=name), default_platform()).method == name  # noqa: E731
     if methods is None:
-        return tuple(n for n, m in BY_NAME.items() if n not in _ONLY_IF_NAMED and m.refuses(spec) is None)
+        return tuple(name for name in BY_NAME if name not in _ONLY_IF_NAMED and called(name))
     known = isinstance(methods, (tuple, list)) and methods and all(name in METHODS for name in methods)
     if not known:
         error = value_error if isinstance(methods, (tuple, list)) else type_error
@@ -180,6 +181,14 @@ def _candidates(spec: ConvSpec, methods: Any) -> tuple[MethodName, ...]:
         )
     for name in methods:
         check_served("tune", spec, name)
+        if not called(name):
+            raise value_error(
+                "tune",
+                "methods",
+                got=f"{name!r}, which a program for {default_platform()!r} does not call",
+                expected="methods that are called",
+                fix="leave it out, or measure in a process without the persistent compilation cache",
+            )
     return tuple(dict.fromkeys(methods))
 
 

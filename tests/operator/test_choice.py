@@ -6,7 +6,8 @@ from cnnjax import explain
 from cnnjax.operator._onednn import unavailable
 from cnnjax.operator.spec import DIRECTIONS
 
-# x, w, settings, the methods on "any cpu", and those on "cpu" where oneDNN is available
+# x, w, settings, the methods on "any cpu", and those on "cpu" where oneDNN is available;
+# "stored cpu" is "cpu" without oneDNN
 CHOICES = [
     (
         (8, 56, 56, 128),
@@ -51,6 +52,7 @@ def test_the_rule_on_a_cpu(x, w, settings, anywhere, here):
     assert chosen("any cpu") == anywhere
     without = [*anywhere[:2], here[2]]  # the weight gradient needs no library
     assert chosen("cpu") == (without if unavailable() else here)
+    assert chosen("stored cpu") == without
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])

@@ -1,5 +1,7 @@
 """A test primitive, the elementwise product, under every transformation."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,25 @@ def test_it_is_told_what_it_is_compiled_for():
     assert told(lambda: jax.export.export(step, platforms=("cpu",))(shape, shape)) == {"any cpu"}
     assert told(lambda: step.trace(shape, shape).lower(lowering_platforms=("cuda",))) == {"accelerator"}
     assert told(lambda: jax.export.export(step, platforms=("cpu", "tpu"))(shape, shape)) == {"any cpu", "accelerator"}
+
+
+@pytest.mark.parametrize("used", ["directory", "opened cache", "serialize_executable", "nothing", "disabled"])
+def test_it_is_told_whether_its_program_may_be_stored(used, monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax.experimental.serialize_executable", raising=False)
+    shape, of_jax = jax.ShapeDtypeStruct((2, 3), jnp.float32), jax.config.jax_compilation_cache_dir
+    if used == "serialize_executable":
+        monkeypatch.setitem(sys.modules, "jax.experimental.serialize_executable", object())
+    if used == "opened cache":
+        monkeypatch.setattr("jax._src.compilation_cache._cache", object())
+    PLATFORMS.clear()
+    try:
+        jax.config.update("jax_compilation_cache_dir", "unused" if used in ("directory", "disabled") else None)
+        jax.config.update("jax_enable_compilation_cache", used != "disabled")
+        jax.jit(lambda a, b: times(a, b) + 1).lower(shape, shape)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", of_jax)
+        jax.config.update("jax_enable_compilation_cache", True)
+    assert set(PLATFORMS) == {"cpu" if used in ("nothing", "disabled") else "stored cpu"}
 
 
 def test_it_is_replicated_and_varying_within_shard_map():

@@ -209,8 +209,8 @@ def late_files(path):
         for number in itertools.count():
             if stop.is_set():
                 return
-            path.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # the folder is removed meanwhile
+                path.mkdir(parents=True, exist_ok=True)
                 (path / f"late-{number}").write_text("")
 
     writer = threading.Thread(target=write)

@@ -9,6 +9,7 @@ from toy_runs import run
 
 from cnnjax.errors import ConfigurationError
 from cnnjax.layers import Conv2D, Network
+from cnnjax.operator.choice import default_platform
 from cnnjax.training.checkpoints import Checkpoints
 from cnnjax.training.configuration import differences
 
@@ -32,6 +33,15 @@ def test_another_run_is_refused_with_the_differences(network, digits, tmp_path):
     with pytest.raises(ConfigurationError, match=re.escape("  data: ")):
         run(network, (digits[0], digits[1][::-1]), checkpoints=kept)
     assert [epoch.number for epoch in run(network, digits, epochs=2, checkpoints=kept)] == [1, 2]  # longer is no other
+
+
+def test_a_run_is_resumed_after_the_compilation_cache_is_switched_on(network, digits, tmp_path, monkeypatch):
+    kept = Checkpoints(tmp_path)
+    run(network, digits, epochs=1, checkpoints=kept)
+    before, now = default_platform(), "stored cpu"
+    monkeypatch.setattr("cnnjax.training.configuration.default_platform", lambda: now)
+    with pytest.warns(RuntimeWarning, match=f"may not be bitwise .*platform: {before} saved, {now} now"):
+        assert [epoch.number for epoch in run(network, digits, epochs=2, checkpoints=kept)] == [1, 2]
 
 
 def test_differences_are_those_of_the_values():

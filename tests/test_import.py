@@ -104,7 +104,7 @@ LAYERS = {
     "datasets": {"_core", "errors"},
     "gradients": {"_core", "errors"},
     "check": {"gradients"},
-    "training": {"_core", "errors", "layers", "losses", "pooling"},
+    "training": {"_core", "errors", "layers", "losses", "operator", "pooling"},
 }
 
 
@@ -288,7 +288,10 @@ CONVOLUTIONS = (
 )
 
 
-@pytest.mark.parametrize("name", [*CONVOLUTIONS, "max_pool2d", "avg_pool2d", "lp_pool2d", "subsample2d"])
+POOLS = (*(f"{kind}_pool{axes}d" for kind in ("max", "avg", "lp") for axes in (1, 2, 3)), "subsample2d")
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, *POOLS])
 def test_every_argument_is_in_the_docstring(name):
     function = getattr(cnnjax, name)
     doc = inspect.getdoc(function)

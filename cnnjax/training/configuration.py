@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from cnnjax.layers import Network
+from cnnjax.operator.choice import default_platform
 
 __all__ = ["PROGRAM", "as_json", "differences", "run_configuration", "versions"]
 
@@ -64,11 +65,16 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def versions() -> dict[str, str]:
     """Return the versions of the packages that compute a run, the kind of device, and on a CPU the number of cores.
 
-    How XLA and oneDNN split sums depends on the number of cores, so on another number rounding differs.
+    How XLA and oneDNN split sums depends on the number of cores, so on another number rounding differs. The platform
+    says whether oneDNN may be called, which it is not if the compilation cache is in use.
     """
     packages = ("cnnjax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")
     device = jax.devices()[0]
-    found = {"python": platform.python_version(), "device": device.device_kind}
+    found = {
+        "python": platform.python_version(),
+        "device": device.device_kind,
+        "platform": default_platform(),
+    }
     if device.platform == "cpu":
         found["cores"] = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
     for package in packages:

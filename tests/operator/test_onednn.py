@@ -19,6 +19,14 @@ from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.spec import ConvSpec
 
 METHOD = BY_NAME["onednn"]
+
+
+@pytest.fixture(autouse=True)
+def not_stored(monkeypatch):
+    """Whatever other tests of this process have imported, its programs are not written to disk."""
+    monkeypatch.delitem(sys.modules, "jax.experimental.serialize_executable", raising=False)
+
+
 here = pytest.mark.skipif(_onednn.unavailable() is not None, reason=str(_onednn.unavailable()))
 GEOMETRY = conv_geometry("test", (9, 9), (3, 3))
 
@@ -61,11 +69,33 @@ def programs(**settings):
 
 @here
 def test_one_device_has_it_and_an_exported_program_has_not():
-    step, arrays = programs()
-    assert step.lower(*arrays).as_text().count("__onednn$convolution") == 2  # forward and by x
+    spec = ConvSpec(GEOMETRY, 2, 8, 8)
+    x, w, y = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (spec.x_shape, spec.w_shape, spec.y_shape))
+    directions = {
+        primitives.forward: (x, w, True),
+        primitives.input_gradient: (w, y, True),
+        primitives.weight_gradient: (x, y, False),
+    }
+    for direction, (a, b, has_it) in directions.items():
+        program = jax.jit(functools.partial(direction, spec=spec, dtype=jnp.float32)).lower(a, b).as_text()
+        assert ("__onednn$convolution" in program) is has_it
     for settings in ({}, {"method": "onednn"}):
         step, arrays = programs(**settings)
         assert "__onednn" not in jax.export.export(step, platforms=("cpu",))(*arrays).mlir_module()
+
+
+@here
+@pytest.mark.parametrize("settings", [{}, {"method": "onednn"}])
+def test_a_program_that_may_be_stored_has_it_not(settings, monkeypatch):
+    monkeypatch.setattr("cnnjax.operator._jax.may_be_stored", lambda: True)
+    step, arrays = programs(**settings)
+    assert "__onednn" not in step.lower(*arrays).as_text()
+
+
+def test_where_programs_may_be_stored_it_is_not_tried_out(monkeypatch):
+    monkeypatch.setattr(_onednn, "may_be_stored", lambda: True)
+    monkeypatch.setattr(_onednn, "unavailable", lambda: pytest.fail("this compiles a program"))
+    assert METHOD.refuses(ConvSpec(GEOMETRY, 2, 8, 8)) is None
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from tuning_cases import W, X, arrays, tune
 import cnnjax
 from cnnjax import CnnjaxError, explain
 from cnnjax.errors import DataError, DataNotFoundError
-from cnnjax.operator import tuning
+from cnnjax.operator import _onednn, tuning
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.spec import DIRECTIONS
 
@@ -48,6 +48,14 @@ def test_the_candidates_serve_and_round_no_worse_than_lax():
 def test_what_rounds_worse_is_measured_if_it_is_named():
     measured = cnnjax.tune(X, W, methods=["winograd4", "lax", "lax"]).measurements[0]
     assert sorted(name for name, _ in measured.forward.milliseconds) == ["lax", "winograd4"]
+
+
+def test_what_a_program_that_may_be_stored_does_not_call_is_no_candidate(monkeypatch):
+    monkeypatch.setattr(tuning, "default_platform", lambda: "stored cpu")
+    assert "onednn" not in dict(cnnjax.tune(X, W).measurements[0].forward.milliseconds)
+    monkeypatch.setattr(_onednn, "unavailable", lambda: None)
+    with pytest.raises(ValueError, match="'onednn', which a program for 'stored cpu' does not call"):
+        cnnjax.tune(X, W, methods=["onednn"])
 
 
 def test_times_are_measured(as_measured):

@@ -126,6 +126,8 @@ CASES = (
     Case("circular over the whole image", (1, 2, 3, 1), (5, 3, 1, 2), {"padding": "CIRCULAR"}),
     Case("reflect, even kernel", (2, 4, 5, 2), (3, 4, 2, 2), {"padding": "REFLECT"}),
     Case("reflect, stride, dilation", (1, 5, 6, 1), (3, 2, 1, 2), {"padding": "REFLECT", "stride": 2, "dilation": 2}),
+    Case("edge, even kernel, stride 2", (2, 4, 5, 2), (4, 3, 2, 2), {"padding": "EDGE", "stride": 2}),
+    Case("edge over the whole image", (1, 2, 3, 1), (5, 3, 1, 2), {"padding": "EDGE", "dilation": (2, 1)}),
     Case("unequal dilation", (1, 8, 7, 2), (3, 2, 2, 2), {"dilation": (2, 3)}),
     Case("dilation, stride, same", (1, 7, 7, 2), (3, 3, 2, 2), {"dilation": 2, "stride": 2, "padding": "SAME"}),
     Case("two groups", (2, 5, 4, 4), (3, 2, 2, 6), {"groups": 2}),
@@ -271,10 +273,13 @@ def gradient_bounds(x, w, y, settings, dtype="float64"):
     terms_x = int(np.prod(w.shape[:-2])) * w.shape[-1]
     terms_w = int(np.prod(y.shape[:-1]))
     copies = []
-    if settings.get("padding") in ("CIRCULAR", "REFLECT"):
+    if settings.get("padding") in ("CIRCULAR", "EDGE", "REFLECT"):
         # The copies of a pixel are rounded, then added up in `dtype`: one rounding for each copy along each axis.
         pads = pads_by_hand(x.shape[1:-1], w.shape[:-2], settings)
-        copies = [by_x] * sum(-(-n // size) for size, pair in zip(x.shape[1:-1], pads, strict=True) for n in pair)
+        edge = settings["padding"] == "EDGE"
+        copies = [by_x] * sum(
+            n if edge else -(-n // size) for size, pair in zip(x.shape[1:-1], pads, strict=True) for n in pair
+        )
     return sum_bound(by_x, terms_x, dtype, exact_by_x, *copies), sum_bound(by_w, terms_w, dtype, exact_by_w)
 
 
@@ -286,7 +291,7 @@ def axes(draw, spatial):
     stride = tuple(draw(st.integers(1, 3)) for _ in range(spatial))
     dilation = tuple(draw(st.integers(1, 2)) for _ in range(spatial))
     extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    kinds = ["SAME", "SAME_LOWER", "CIRCULAR", "pairs"]
+    kinds = ["SAME", "SAME_LOWER", "CIRCULAR", "EDGE", "pairs"]
     if all(e <= n for e, n in zip(extent, size, strict=True)):
         kinds.append("VALID")
     if all(e // 2 < n for e, n in zip(extent, size, strict=True)):
@@ -337,7 +342,7 @@ def pads_by_hand(size, kernel, settings):
             pair = (0, 0)
         elif padding == "CAUSAL":
             pair = (reach, 0)
-        elif padding in ("CIRCULAR", "REFLECT"):
+        elif padding in ("CIRCULAR", "EDGE", "REFLECT"):
             pair = (reach // 2, reach - reach // 2)
         elif padding in ("SAME", "SAME_LOWER"):
             total = max(0, (n - 1) // s * s + reach + 1 - n)  # from the first pixel to the end of the last window

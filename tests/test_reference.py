@@ -31,6 +31,7 @@ def test_a_convolution_worked_out_by_hand():
         "SAME_LOWER": [1, 12, 23, 34],
         "CAUSAL": [1, 12, 23, 34],
         "CIRCULAR": [12, 23, 34, 41],
+        "EDGE": [12, 23, 34, 44],
         "REFLECT": [12, 23, 34, 43],
         1: [1, 12, 23, 34, 40],
         ((2, 0),): [0, 1, 12, 23, 34],

@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import check_not_empty
+from cnnjax.errors import ArgumentTypeError
 
 __all__ = [
     "as_array",
@@ -41,24 +42,27 @@ def check_is_array(caller: str, argument: str, value: Any, *, expected: str = "a
         )
 
 
-def as_array(caller: str, argument: str, value: Any) -> jax.Array:
-    """Return `value` as a JAX array of a floating or complex dtype, or raise ArgumentTypeError."""
+def as_array(caller: str, argument: str, value: Any, *, integers: bool = False) -> jax.Array:
+    """Return `value` as a JAX array of a floating or complex dtype, or raise ArgumentTypeError.
+
+    With `integers`, an integer dtype will do as well.
+    """
     check_is_array(caller, argument, value)
     result = jnp.asarray(value)
-    if not jnp.issubdtype(result.dtype, jnp.inexact):
-        raise type_error(
-            caller,
-            argument,
-            got=describe(value),
-            expected="a floating or complex dtype",
-            fix=f"pass {argument}.astype(jnp.float32), scaled as you want it",
-        )
+    if not jnp.issubdtype(result.dtype, jnp.number if integers else jnp.inexact):
+        expected = "a floating or complex dtype" + (", or integers throughout" if integers else "")
+        raise _not_floating(caller, argument, value, expected)
     return result
 
 
-def as_optional_array(caller: str, argument: str, value: Any) -> jax.Array | None:
-    """Return None for None, else `as_array(caller, argument, value)`."""
-    return None if value is None else as_array(caller, argument, value)
+def as_optional_array(caller: str, argument: str, value: Any, *, integers: bool = False) -> jax.Array | None:
+    """Return None for None, else `as_array(caller, argument, value, integers=integers)`."""
+    return None if value is None else as_array(caller, argument, value, integers=integers)
+
+
+def _not_floating(caller: str, argument: str, value: Any, expected: str) -> ArgumentTypeError:
+    fix = f"pass {argument}.astype(jnp.float32), scaled as you want it"
+    return type_error(caller, argument, got=describe(value), expected=expected, fix=fix)
 
 
 def check_rank(caller: str, argument: str, value: jax.Array, axes: Sequence[str]) -> None:
@@ -73,9 +77,11 @@ def check_rank(caller: str, argument: str, value: jax.Array, axes: Sequence[str]
         )
 
 
-def as_images(caller: str, argument: str, value: Any, axes: Sequence[str]) -> tuple[jax.Array, bool]:
+def as_images(
+    caller: str, argument: str, value: Any, axes: Sequence[str], *, integers: bool = False
+) -> tuple[jax.Array, bool]:
     """Return one image (*axes) or a batch (N, *axes) as a batch, and whether it was one."""
-    result = as_array(caller, argument, value)
+    result = as_array(caller, argument, value, integers=integers)
     if result.ndim in (len(axes), len(axes) + 1):
         check_not_empty(caller, argument, result.shape[-len(axes) :], describe(value))
         batched = result.ndim > len(axes)
@@ -100,7 +106,11 @@ def check_real(caller: str, argument: str, value: jax.Array, *, expected: str = 
 
 def check_same_dtype(caller: str, **arrays: jax.Array | None) -> None:
     """Raise ArgumentTypeError unless all the given arrays have one dtype."""
-    dtypes = {name: value.dtype for name, value in arrays.items() if value is not None}
+    given = {name: value for name, value in arrays.items() if value is not None}
+    dtypes = {name: value.dtype for name, value in given.items()}
+    of_integers = [name for name in given if jnp.issubdtype(dtypes[name], jnp.integer)]
+    if 0 < len(of_integers) < len(given):
+        raise _not_floating(caller, of_integers[0], given[of_integers[0]], "a floating or complex dtype, as the others")
     first, *others = dtypes
     for name in others:
         if dtypes[name] != dtypes[first]:

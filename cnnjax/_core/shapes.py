@@ -10,6 +10,7 @@ Every output size in cnnjax comes from `Geometry.output`::
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -83,6 +84,11 @@ class Geometry:
     def taps(self) -> tuple[tuple[int, ...], ...]:
         """The index of every tap of the kernel, in row-major order."""
         return tuple(itertools.product(*map(range, self.kernel)))
+
+    @property
+    def num_taps(self) -> int:
+        """The number of taps of the kernel."""
+        return math.prod(self.kernel)
 
     def after_padding(self) -> Geometry:
         """The same positions on an input that has already been padded."""

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._core.shapes import Geometry
+from cnnjax._core.shapes import Boundary, Geometry
 
-__all__ = ["accumulation_dtype", "pad_boundary", "pad_constant", "tap_views"]
+__all__ = ["MANY_TAPS", "accumulation_dtype", "fold_boundary", "pad_boundary", "pad_constant", "patches", "tap_views"]
+
+MANY_TAPS = 64
+"""Up to this number of taps, each may be an operation of a program; more of them are a loop or a gather."""
 
 
 def pad_boundary(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]:
@@ -21,6 +24,36 @@ def pad_boundary(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]
     if geometry.boundary == "zero":
         return x, geometry
     return jnp.pad(x, ((0, 0), *geometry.pads, (0, 0)), mode=geometry.boundary), geometry.after_padding()
+
+
+def fold_boundary(padded: jax.Array, geometry: Geometry) -> jax.Array:
+    """Add every pixel of the boundary to the pixel that it copies, (N, *size, C): the adjoint of `pad_boundary`."""
+    if geometry.boundary == "zero":
+        return padded
+    for axis, (n, pads) in enumerate(zip(geometry.size, geometry.pads, strict=True), start=1):
+        padded = _fold_axis(padded, axis, n, pads, geometry.boundary)
+    return padded
+
+
+def _fold_axis(padded: jax.Array, axis: int, n: int, pads: tuple[int, int], boundary: Boundary) -> jax.Array:
+    before, after = pads
+
+    def along_axis(a: jax.Array, low: int, high: int) -> jax.Array:
+        return jnp.pad(a, [(low, high) if i == axis else (0, 0) for i in range(a.ndim)])
+
+    if boundary == "wrap":
+        whole = along_axis(padded, -before % n, -after % n)  # a whole number of periods
+        periods = whole.reshape(*whole.shape[:axis], whole.shape[axis] // n, n, *whole.shape[axis + 1 :])
+        return jnp.sum(periods, axis=axis, dtype=padded.dtype)
+    head, image, tail = (
+        lax.slice_in_dim(padded, start, stop, axis=axis)
+        for start, stop in ((0, before), (before, before + n), (before + n, before + n + after))
+    )
+    if boundary == "edge":
+        head, tail = (jnp.sum(end, axis=axis, keepdims=True, dtype=end.dtype) for end in (head, tail))
+        return image + along_axis(head, 0, n - 1) + along_axis(tail, n - 1, 0)
+    head, tail = jnp.flip(head, axis), jnp.flip(tail, axis)
+    return image + along_axis(head, 1, n - 1 - before) + along_axis(tail, n - 1 - after, 1)
 
 
 def pad_constant(x: jax.Array, geometry: Geometry, value: float = 0.0) -> jax.Array:
@@ -42,6 +75,23 @@ def tap_views(padded: jax.Array, geometry: Geometry) -> Iterator[tuple[tuple[int
         yield tap, lax.slice(padded, (0, *start, 0), (n, *stop, maps), (1, *geometry.stride, 1))
 
 
+def patches(padded: jax.Array, geometry: Geometry) -> jax.Array:
+    """The pixels under the kernel at every position, (N, *output, taps, C), of padded images (N, *geometry.padded, C).
+
+    As `tap_views`, but in a program that does not grow with the kernel: one gather along each axis.
+    """
+    for axis, (positions, stride, taps, dilation) in enumerate(
+        zip(geometry.output, geometry.stride, geometry.kernel, geometry.dilation, strict=True)
+    ):
+        pixels = stride * jnp.arange(positions)[:, None] + dilation * jnp.arange(taps)[None]
+        padded = jnp.take(padded, pixels, axis=1 + 2 * axis, mode="clip")
+    # (N, position, tap, position, tap, ..., C)
+    axes = range(1, 1 + 2 * len(geometry.kernel))
+    return padded.transpose(0, *axes[::2], *axes[1::2], len(axes) + 1).reshape(
+        padded.shape[0], *geometry.output, -1, padded.shape[-1]
+    )
+
+
 def accumulation_dtype(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype in which products are summed: float32 for the 16-bit types, otherwise the dtype itself."""
-    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
+    """The dtype in which products are summed: float32 for the 16-bit floating types, otherwise the dtype itself."""
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 and jnp.issubdtype(dtype, jnp.floating) else dtype

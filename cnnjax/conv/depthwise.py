@@ -57,8 +57,8 @@ def depthwise_conv2d(
     Source: Sifre 2014, "Rigid-motion scattering for image classification", section 6.2; Chollet 2017, "Xception".
     """
     caller = "depthwise_conv2d"
-    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"))
-    w = as_array(caller, "w", w)
+    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"), integers=True)
+    w = as_array(caller, "w", w, integers=True)
     check_rank(caller, "w", w, ("k_h", "k_w", "C_in", "m"))
     x = x if batched else x[0]
     w = _in_groups_of_one(caller, "w", w, x)
@@ -112,10 +112,10 @@ def separable_conv2d(
     Source: Howard et al. 2017, "MobileNets", section 3.1; Chollet 2017, "Xception", section 1.
     """
     caller = "separable_conv2d"
-    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"))
-    depthwise = as_array(caller, "w_depthwise", w_depthwise)
+    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"), integers=True)
+    depthwise = as_array(caller, "w_depthwise", w_depthwise, integers=True)
     check_rank(caller, "w_depthwise", depthwise, ("k_h", "k_w", "C_in", "m"))
-    pointwise = as_array(caller, "w_pointwise", w_pointwise)
+    pointwise = as_array(caller, "w_pointwise", w_pointwise, integers=True)
     check_rank(caller, "w_pointwise", pointwise, ("1", "1", "C_in * m", "C_out"))
     if pointwise.shape[:2] != (1, 1):
         raise value_error(
@@ -125,7 +125,7 @@ def separable_conv2d(
             expected="a 1 x 1 kernel, shape (1, 1, C_in * m, C_out)",
             fix="use depthwise_conv2d and conv2d one after the other for a larger second kernel",
         )
-    b = as_optional_array(caller, "b", b)
+    b = as_optional_array(caller, "b", b, integers=True)
     check_same_dtype(caller, x=x, w_depthwise=depthwise, w_pointwise=pointwise, b=b)
     x = x if batched else x[0]
     depthwise = _in_groups_of_one(caller, "w_depthwise", depthwise, x)

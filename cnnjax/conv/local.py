@@ -54,10 +54,10 @@ def local_conv2d(
     on parameter sharing.
     """
     caller = "local_conv2d"
-    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"))
-    w = as_array(caller, "w", w)
+    x, batched = as_images(caller, "x", x, ("H", "W", "C_in"), integers=True)
+    w = as_array(caller, "w", w, integers=True)
     check_rank(caller, "w", w, ("H_out", "W_out", "k_h", "k_w", "C_in", "C_out"))
-    b = as_optional_array(caller, "b", b)
+    b = as_optional_array(caller, "b", b, integers=True)
     check_same_dtype(caller, x=x, w=w, b=b)
     if w.shape[-2] != x.shape[-1]:
         raise value_error(

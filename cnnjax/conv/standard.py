@@ -85,31 +85,34 @@ def conv2d(
     map. It slides along height and width only, so there are as many output maps as kernels.
 
     Args:
-        x: the image, (N, H, W, C_in) or (H, W, C_in). N may be 0.
+        x: the image, (N, H, W, C_in) or (H, W, C_in), floating, complex or integer. N may be 0.
         w: the weights, (k_h, k_w, C_in / groups, C_out).
         b: one bias for each output map, (C_out,).
         stride: pixels between neighbouring positions, one integer or one for each axis.
         padding: what lies beyond the edge. "VALID": nothing, the kernel stays inside. "SAME": zeros, so that there
-            are ceil(H / stride) positions, with the odd row after the image ("SAME_LOWER": before it). "CIRCULAR" and
-            "REFLECT": the image continued periodically, or mirrored about its edge pixel, by (dilated kernel - 1)
-            pixels in total. An integer, one for each axis, or ((top, bottom), (left, right)): that many zeros.
+            are ceil(H / stride) positions, with the odd row after the image ("SAME_LOWER": before it). "CIRCULAR",
+            "EDGE" and "REFLECT": the image continued periodically, by its edge pixel repeated, or mirrored about its
+            edge pixel, by (dilated kernel - 1) pixels in total. An integer, one for each axis, or ((top, bottom), (left, right)): that many zeros.
         dilation: pixels between neighbouring taps; 1 is the ordinary kernel.
         groups: the number of consecutive blocks of input maps, each of which feeds its own block of output maps.
         connections: which input map feeds which output map: a `ConnectionTable` or a boolean (C_in, C_out) array.
-            Weights of unconnected pairs have no effect and a gradient of exactly zero. Not together with groups. A
-            table of disjoint blocks of one size (one-to-one, depthwise, grouped, in any order of the maps) costs no
-            more than that many groups.
+            Weights of unconnected pairs have no effect and a gradient of exactly zero, and a NaN or an infinity does
+            not pass from a map to one that does not read it. Not together with groups. A table of disjoint blocks of
+            one size (one-to-one, depthwise, grouped, in any order of the maps) costs no more than that many groups. In
+            a table that is a JAX array, a pair whose weights are all zero counts as unconnected.
         method: how the convolution is computed: "auto", a name in `cnnjax.METHODS`, or measurements by `cnnjax.tune`.
             All methods compute the same sum.
         precision: of matrix products on accelerators, as in `jax.lax.conv_general_dilated`.
-        preferred_element_type: dtype of the result; by default that of x. 16-bit products are summed in float32.
+        preferred_element_type: dtype of the result; by default that of x. 16-bit floating products are summed in
+            float32. Integers are summed in the dtype of the result, and wrap around as in `jax.lax`: for int8 arrays
+            pass int32.
 
     Returns:
         y, (N, H_out, W_out, C_out) or (H_out, W_out, C_out), where
         H_out = (top + H + bottom - (dilation * (k_h - 1) + 1)) // stride + 1.
 
     Raises:
-        TypeError: for an argument that is not an array, an integer image, arrays of different dtypes, a table that is
+        TypeError: for an argument that is not an array, a boolean image, arrays of different dtypes, a table that is
             not boolean, or a setting that is not an integer.
         ValueError: for shapes and settings that do not fit: a wrong rank, different numbers of maps in x and w, a
             kernel larger than the padded input, groups that do not divide the maps, a table or bias of another size, an

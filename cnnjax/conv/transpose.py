@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.lax import PrecisionLike
 from jax.typing import ArrayLike, DTypeLike
 
@@ -17,8 +16,8 @@ from cnnjax import operator
 from cnnjax._core.arguments import as_array, as_images, as_optional_array, check_bias, check_rank, check_same_dtype
 from cnnjax._core.messages import describe, value_error
 from cnnjax._core.shapes import AXES, Geometry, Padding, check_maps, integers, kernel_axes, transposed_geometry
-from cnnjax._core.windows import pad_boundary
-from cnnjax.conv.convolve import add_bias, result_dtype
+from cnnjax._core.windows import fold_boundary
+from cnnjax.conv.convolve import add_bias, result_dtype, summed_in
 from cnnjax.conv.settings import Connections, ConvSettings
 from cnnjax.conv.tables import reorder_maps, wired
 from cnnjax.operator import MethodName, Tuned
@@ -181,11 +180,11 @@ def _convolve_transpose(
     settings: ConvSettings,
     output_padding: int | Sequence[int],
 ) -> jax.Array:
-    y, batched = as_images(caller, "y", y, (*AXES[spatial_axes], "C_out"))
-    w = as_array(caller, "w", w)
+    y, batched = as_images(caller, "y", y, (*AXES[spatial_axes], "C_out"), integers=True)
+    w = as_array(caller, "w", w, integers=True)
     axes = (*kernel_axes(spatial_axes), "C_in / groups", "C_out")
     check_rank(caller, "w", w, axes)
-    b = as_optional_array(caller, "b", b)
+    b = as_optional_array(caller, "b", b, integers=True)
     check_same_dtype(caller, y=y, w=w, b=b)
     if y.shape[-1] != w.shape[-1]:
         raise value_error(
@@ -212,6 +211,7 @@ def _convolve_transpose(
         check_bias(caller, b, (c_in,), "one bias for each map of the result, C_in")
     operator.check_method(caller, settings.method)
     dtype = result_dtype(caller, y.dtype, settings.preferred_element_type)
+    y, w = summed_in(dtype, y, w)
     w, wiring = wired(caller, w, settings, groups)
 
     read, unread = _read_pixels(geometry)
@@ -219,7 +219,7 @@ def _convolve_transpose(
     y, method, links = reorder_maps(y, wiring.outputs), settings.method, wiring.links
     x = operator.convolve_transpose(caller, y, w, inner, wiring.groups, method, dtype, settings.precision, links)
     x = reorder_maps(x, np.argsort(wiring.inputs))
-    x = jnp.pad(_fold_boundary(x, read), ((0, 0), *((0, n) for n in unread), (0, 0)))
+    x = jnp.pad(fold_boundary(x, read), ((0, 0), *((0, n) for n in unread), (0, 0)))
     x = x if b is None else add_bias(x, b)
     return x if batched else x[0]
 
@@ -230,15 +230,3 @@ def _read_pixels(geometry: Geometry) -> tuple[Geometry, tuple[int, ...]]:
     size = tuple(n - u for n, u in zip(geometry.size, unread, strict=True))
     pads = tuple((before, after + u) for (before, after), u in zip(geometry.pads, unread, strict=True))
     return replace(geometry, size=size, pads=pads), unread
-
-
-def _fold_boundary(padded: jax.Array, geometry: Geometry) -> jax.Array:
-    """Add every pixel of the boundary to the pixel that it copies: the adjoint of `pad_boundary`."""
-    if geometry.boundary == "zero":
-        return padded
-    starts = (0, *(before for before, _ in geometry.pads), 0)
-    stops = (start + n for start, n in zip(starts, (padded.shape[0], *geometry.size, padded.shape[-1]), strict=True))
-    # The padding is linear: it may be transposed at any image. This one has the type of `padded`, on a mesh as well.
-    image = lax.slice(padded, starts, tuple(stops))
-    (folded,) = jax.vjp(lambda x: pad_boundary(x, geometry)[0], image)[1](padded)
-    return folded

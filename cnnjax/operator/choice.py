@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from cnnjax._core.windows import MANY_TAPS
 from cnnjax.operator._jax import may_be_stored
 from cnnjax.operator.containment import contained
 from cnnjax.operator.methods import BY_NAME
@@ -25,6 +26,9 @@ from cnnjax.operator.spec import ConvSpec, Direction, MethodName, Platform, is_c
 from cnnjax.operator.unfused import unfused
 
 __all__ = ["REQUESTED", "Choice", "choose", "compute", "default_platform"]
+
+# Up to these numbers, elementwise sums and bands of the kernel beat oneDNN for one input map.
+_FEW_OUTPUTS, _FEW_ROWS = 4, 16
 
 REQUESTED = "asked for"
 """The reason for a method that the caller, or a measurement, named."""
@@ -52,18 +56,23 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
         return Choice(spec.method, REQUESTED)
     if not is_cpu(platform):
         return Choice("lax", "on GPU and TPU XLA calls the vendor's convolution")
+    if not spec.is_static:
+        return Choice("lax", "other methods need sizes that are integers")
     of_weights = direction == "weight_gradient"
     # The weight gradient of a 1 x 1 kernel sums over all positions: in parts it is twice as fast as in one product.
     if spec.groups == 1 and (is_whole(spec) or (is_pointwise(spec) and not of_weights)):
         return Choice("matmul", "it is a single matrix product")
     if spec.groups == 1 and direction == "input_gradient" and is_tiled(spec):
         return Choice("matmul", "no pixel is read twice: it is a single matrix product")
-    if not of_weights and spec.c_in == 1 and _is_plain_2d(spec):
-        method = "shift" if direction == "forward" else "toeplitz"
-        return Choice(method, "one input map: other products are too thin")
+    if not jnp.issubdtype(spec.dtype, jnp.inexact):
+        return _choose_for_integers(spec)
+    if not of_weights and spec.c_in == 1:
+        thin = _of_one_map(direction, spec)
+        if thin is not None:
+            return Choice(thin, "one input map: other products are too thin")
     if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
-    if spec.groups == spec.c_in and spec.groups > 1:
+    if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and spec.num_taps > MANY_TAPS):
         return Choice("depthwise", "one group for each map: XLA's CPU convolution is tens of times slower")
     if of_weights and here and saves_padding(spec):
         return Choice("shift", "small images: one product for each tap skips the padding")
@@ -74,11 +83,19 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     if of_weights:
         return Choice("im2col", "products of patches that stay in the cache")
     if direction == "input_gradient" and spec.c_in <= 8:
-        if _is_plain_2d(spec):
+        if _is_plain(spec) and len(spec.geometry.kernel) == 2 and spec.geometry.kernel[0] <= _FEW_ROWS:
             return Choice("toeplitz", "few input maps: other products are too thin")
         if BY_NAME["space_to_depth"].refuses(spec) is None:
             return Choice("space_to_depth", "few input maps and a stride: other products are too thin")
     return Choice("lax", "an ordinary convolution")
+
+
+def _choose_for_integers(spec: ConvSpec) -> Choice:
+    if spec.groups == spec.c_in and spec.groups > 1:
+        return Choice("depthwise", "one group for each map: XLA's CPU convolution is hundreds of times slower")
+    if spec.groups > 1 or spec.c_in == 1:
+        return Choice("lax", "an ordinary convolution of integers")
+    return Choice("im2col", "integers: XLA's CPU convolution is several times slower than a product of patches")
 
 
 def default_platform() -> Platform:
@@ -89,9 +106,21 @@ def default_platform() -> Platform:
     return cast(Platform, {"gpu": "cuda"}.get(backend, backend))
 
 
-def _is_plain_2d(spec: ConvSpec) -> bool:
-    """Whether the convolution is two-dimensional, without stride and dilation."""
-    return len(spec.geometry.kernel) == 2 and spec.unit_stride and spec.unit_dilation
+def _of_one_map(direction: Direction, spec: ConvSpec) -> MethodName | None:
+    """The method for one input map, where one is faster than those for many."""
+    if spec.c_out <= (_FEW_OUTPUTS if direction == "forward" else 1):
+        return "depthwise"
+    if not _is_plain(spec):
+        return None
+    if direction == "forward":
+        return "shift" if spec.num_taps <= MANY_TAPS else None
+    rows = spec.num_taps // spec.geometry.kernel[-1]
+    return "toeplitz" if BY_NAME["toeplitz"].refuses(spec) is None and rows <= _FEW_ROWS else None
+
+
+def _is_plain(spec: ConvSpec) -> bool:
+    """Whether the convolution has one or two axes, and neither stride nor dilation."""
+    return len(spec.geometry.kernel) <= 2 and spec.unit_stride and spec.unit_dilation
 
 
 def compute(
@@ -105,7 +134,7 @@ def compute(
     method = BY_NAME[choose(direction, spec, platform).method]
     work = spec.dtype if method.native else spec.accumulation_dtype
     a, b = a.astype(work), b.astype(work)
-    if is_cpu(platform) and method.spreads(direction, spec):
+    if is_cpu(platform) and method.spreads(direction, spec) and jnp.issubdtype(work, jnp.inexact):
         return contained(method, direction, a, b, spec).astype(dtype)
     run = lambda a, b: method.direction(direction)(a, b, spec)  # noqa: E731
     apart = is_this_cpu(platform) and direction in method.elementwise

@@ -35,7 +35,7 @@ def test_drawn_geometries_equal_the_formula_and_the_count(spatial):
         assert list(geometry.output) == counted
         assert min(geometry.output) >= 1
         assert list(geometry.extent) == [d * (k - 1) + 1 for k, d in zip(kernel, where["dilation"], strict=True)]
-        if where["padding"] in ("SAME", "SAME_LOWER", "CIRCULAR", "REFLECT", "CAUSAL"):
+        if where["padding"] in ("SAME", "SAME_LOWER", "CIRCULAR", "EDGE", "REFLECT", "CAUSAL"):
             assert list(geometry.output) == [-(-n // s) for n, s in zip(size, where["stride"], strict=True)]
 
     check()
@@ -78,7 +78,7 @@ def test_the_size_of_each_case_is_that_of_jax(case):
     st.integers(1, 4),
     st.integers(1, 3),
     st.integers(1, 2),
-    st.sampled_from(["VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT", 0, 1, ((2, 1),)]),
+    st.sampled_from(["VALID", "SAME", "SAME_LOWER", "CIRCULAR", "EDGE", "REFLECT", 0, 1, ((2, 1),)]),
     st.data(),
 )
 def test_the_transposed_geometry_is_a_geometry_with_that_output(output, kernel, stride, dilation, padding, data):
@@ -95,6 +95,33 @@ def test_the_transposed_geometry_is_a_geometry_with_that_output(output, kernel, 
     assert geometry == conv_geometry("conv", geometry.size, (kernel,), **where)
     smallest = geometry.size[0] - extra
     assert smallest <= 1 or _output(smallest - 1, kernel, where) != output or padding == "REFLECT"
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.integers(1, 5), st.sampled_from([0, 1, ((2, 1),)]))
+def test_an_output_padding_over_the_stride_takes_it_from_the_padding(output, kernel, stride, dilation, padding):
+    where = {"stride": stride, "padding": padding, "dilation": dilation}
+    for extra in range(stride, dilation):
+        try:
+            smallest = transposed_geometry("conv", (output,), (kernel,), **where)
+        except ArgumentValueError:
+            continue
+        geometry = transposed_geometry("conv", (output,), (kernel,), output_padding=extra, **where)
+        assert geometry.size[0] == smallest.size[0] + extra
+        assert geometry.output == (output,)
+        (before, after), (same, less) = smallest.pads[0], geometry.pads[0]
+        assert (same, less) == (before, after - extra)
+
+
+def test_sizes_may_be_symbolic():
+    h, w = jax.export.symbolic_shape("h, w")
+    same = conv_geometry("conv2d", (h, w), (3, 5), stride=(1, 2), padding="SAME")
+    assert same.pads[0] == (1, 1)
+    assert same.output == (h, -(-w // 2))
+    assert conv_geometry("conv2d", (h, w), (3, 5), padding="REFLECT").output == (h, w)
+    assert transposed_geometry("conv2d_transpose", (h, w), (3, 3), stride=2, padding=1).size == (2 * h - 1, 2 * w - 1)
+    with pytest.raises(ArgumentValueError, match="a kernel"):
+        conv_geometry("conv2d", (h, 2), (3, 3))
 
 
 def _output(n, kernel, where):

@@ -3,19 +3,34 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import normal, product
+from cases import integers, normal, product
 
 from cnnjax._core.shapes import PADDINGS, conv_geometry
-from cnnjax._core.windows import accumulation_dtype, pad_boundary, pad_constant, tap_views
+from cnnjax._core.windows import accumulation_dtype, fold_boundary, pad_boundary, pad_constant, tap_views
 
 
-@pytest.mark.parametrize(("padding", "mode"), [("CIRCULAR", "wrap"), ("REFLECT", "reflect")])
+@pytest.mark.parametrize(("padding", "mode"), [("CIRCULAR", "wrap"), ("EDGE", "edge"), ("REFLECT", "reflect")])
 def test_a_boundary_that_is_not_zero_is_written_out(padding, mode):
     x = normal((2, 5, 6, 3), "boundary")
     geometry = conv_geometry("test", (5, 6), (3, 4), padding=padding)
     padded, left = pad_boundary(jnp.asarray(x), geometry)
     np.testing.assert_array_equal(padded, np.pad(x, ((0, 0), *geometry.pads, (0, 0)), mode=mode))
     assert left == geometry.after_padding()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "complex64"])
+@pytest.mark.parametrize("kernel", [(1, 4), (3, 4), (4, 9)])
+@pytest.mark.parametrize("padding", ["CIRCULAR", "EDGE", "REFLECT"])
+def test_folding_is_the_adjoint_of_padding(padding, kernel, dtype):
+    size = (5, 6)
+    geometry = conv_geometry("test", size, kernel, padding=padding, dilation=(1, 2) if padding != "REFLECT" else 1)
+    x, y = (integers((2, *n, 3), seed).astype(dtype) for n, seed in ((size, "x"), (geometry.padded, "y")))
+    folded = fold_boundary(jnp.asarray(y), geometry)
+    assert folded.shape == x.shape
+    assert folded.dtype == dtype
+    padded, _ = pad_boundary(jnp.asarray(x), geometry)
+    assert np.sum(np.asarray(padded, complex) * y) == np.sum(np.asarray(folded, complex) * x)
+    assert fold_boundary(jnp.asarray(y[:0]), geometry).shape == (0, *size, 3)
 
 
 @pytest.mark.parametrize("padding", ["VALID", "SAME", ((1, 0), (2, 1))])
@@ -67,7 +82,8 @@ def test_padding_then_views_cover_every_named_padding(padding):
         ("float32", "float32"),
         ("float64", "float64"),
         ("complex64", "complex64"),
+        ("int8", "int8"),
     ],
 )
-def test_16_bit_products_are_summed_in_float32(dtype, wide):
+def test_16_bit_floating_products_are_summed_in_float32(dtype, wide):
     assert accumulation_dtype(jnp.dtype(dtype)) == wide

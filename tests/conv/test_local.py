@@ -18,7 +18,9 @@ import cnnjax
 from cnnjax import reference
 
 
-@pytest.mark.parametrize("options", [*SPATIAL, {"padding": "REFLECT", "stride": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [*SPATIAL, {"padding": "REFLECT", "stride": 2}, {"padding": "EDGE", "dilation": 2}], ids=str
+)
 def test_local_has_a_kernel_for_each_position(options):
     x = integers((2, 5, 6, 2), "x")
     _, output = reference._pixels_read((5, 6), (3, 2), **options)

@@ -41,7 +41,7 @@ def test_their_spec_is_the_static_side_of_the_convolution():
     assert spec.geometry == settings.geometry("test", (7, 8), (3, 2))
 
 
-@pytest.mark.parametrize("padding", ["CIRCULAR", "REFLECT"])
+@pytest.mark.parametrize("padding", ["CIRCULAR", "EDGE", "REFLECT"])
 def test_what_is_wrapped_or_mirrored_has_been_written_out_before_the_operator(padding):
     settings = ConvSettings(padding=padding)
     geometry = settings.geometry("test", (7, 8), (3, 2))

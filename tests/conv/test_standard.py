@@ -111,7 +111,8 @@ def test_equals_torch(case):
     pads = pads_by_hand(case.batched_x[1:-1], w.shape[:-2], case.settings)
     padding = case.settings.get("padding")
     image = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
-    mode = {"CIRCULAR": "circular", "REFLECT": "reflect"}.get(padding, "constant") if isinstance(padding, str) else None
+    modes = {"CIRCULAR": "circular", "EDGE": "replicate", "REFLECT": "reflect"}
+    mode = modes.get(padding, "constant") if isinstance(padding, str) else None
     if any(max(pair) > n for pair, n in zip(pads, x.shape[1:-1], strict=True)) and mode == "circular":
         pytest.skip("torch wraps around once at most")
     flat = [n for pair in reversed(pads) for n in pair]
@@ -129,7 +130,7 @@ def test_equals_torch(case):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("mode", ["circular", "reflect", "zeros"])
+@pytest.mark.parametrize("mode", ["circular", "replicate", "reflect", "zeros"])
 @pytest.mark.parametrize("kernel", [(3, 3), (4, 3), (2, 5)])
 def test_paddings_that_keep_the_size_are_those_of_torch_layers(mode, kernel):
     torch = pytest.importorskip("torch")
@@ -139,7 +140,7 @@ def test_paddings_that_keep_the_size_are_those_of_torch_layers(mode, kernel):
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.transpose(w, (3, 2, 0, 1)).copy()))
         theirs = layer(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
-    padding = {"circular": "CIRCULAR", "reflect": "REFLECT", "zeros": "SAME"}[mode]
+    padding = {"circular": "CIRCULAR", "replicate": "EDGE", "reflect": "REFLECT", "zeros": "SAME"}[mode]
     np.testing.assert_array_equal(cnnjax.conv2d(x, w, padding=padding), np.moveaxis(theirs, 1, -1))
 
 

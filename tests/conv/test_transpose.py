@@ -1,12 +1,27 @@
-"""Transposed convolution: the adjoint of `conv2d`, against the oracle's input gradient and PyTorch."""
+"""Transposed convolutions: the adjoints of `conv1d` to `conv3d`, against the oracle's input gradient and PyTorch."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, TABLES, UNEQUAL_TABLE, assert_within, each_dtype, integers, normal, product, sum_bound, wide
+from cases import (
+    CASES,
+    TABLES,
+    UNEQUAL_TABLE,
+    assert_within,
+    convolutions,
+    each_dtype,
+    integers,
+    normal,
+    product,
+    sum_bound,
+    wide,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tuning_cases import methods_in_program
 
 import cnnjax
@@ -18,7 +33,7 @@ from cnnjax.operator.spec import DIRECTIONS
 
 TRANSPOSES = [
     {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "output_padding": extra}
-    for padding in ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT", 1, ((1, 0), (0, 2)))
+    for padding in ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "EDGE", "REFLECT", 1, ((1, 0), (0, 2)))
     for stride, extra in ((1, 0), (2, 0), (2, 1), ((2, 3), (0, 2)))
     for dilation, groups in ((1, 1), ((1, 2), 2))
 ]
@@ -59,6 +74,120 @@ def test_transpose_equals_torch(options):
         dilation=dilation,
     )
     np.testing.assert_array_equal(ours, np.moveaxis(theirs.numpy(), 1, -1))
+
+
+TRANSPOSE = {1: cnnjax.conv1d_transpose, 2: cnnjax.conv2d_transpose, 3: cnnjax.conv3d_transpose}
+
+
+def by_torch(y, w, b, padding, **settings):
+    """The transposed convolution of PyTorch, with arrays in the order of ours."""
+    torch = pytest.importorskip("torch")
+    function = getattr(torch.nn.functional, f"conv_transpose{w.ndim - 2}d")
+    images, kernel = np.moveaxis(y, -1, 1), np.moveaxis(w, (-1, -2), (0, 1))
+    x = function(*(torch.from_numpy(a.copy()) for a in (images, kernel, b)), padding=padding, **settings)
+    return np.moveaxis(x.numpy(), 1, -1)
+
+
+@pytest.mark.parametrize("spatial", [1, 2, 3])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 3), (2, 1), (2, 3), (3, 2), (2, 4)])
+def test_every_output_padding_of_torch_gives_the_values_of_torch(spatial, stride, dilation):
+    """Up to the larger of stride and dilation; rows that no position reads are the bias."""
+    size, kernel = (3, 2, 2)[:spatial], (3, 2, 1)[:spatial]
+    b = integers((4,), "b")
+    for padding, groups, extra in itertools.product((0, 1), (1, 2), range(max(stride, dilation))):
+        if padding and (spatial == 3 or dilation == 1):
+            continue  # a kernel of 1 or 2 pixels has less than one pixel to lose on either side
+        y, w = integers((2, *size, 4), "y"), integers((*kernel, 4 // groups, 4), "w")
+        settings = {"stride": stride, "dilation": dilation, "groups": groups, "output_padding": extra}
+        ours = TRANSPOSE[spatial](y, w, b, padding=((padding, padding),) * spatial, **settings)
+        np.testing.assert_array_equal(ours, by_torch(y, w, b, padding, **settings))
+
+
+def test_rows_that_no_position_reads_are_the_bias_and_take_no_gradient():
+    y, w, b = integers((1, 3, 3, 2), "y"), integers((2, 2, 1, 2), "w"), jnp.array([5.0])
+    f = lambda y, w, b: cnnjax.conv2d_transpose(y, w, b, dilation=3, output_padding=(2, 0))  # noqa: E731
+    x, back = jax.vjp(f, y, w, b)
+    assert x.shape == (1, 8, 6, 1)
+    assert np.all(np.asarray(x)[:, 6:] == 5)
+    plain = jax.vjp(lambda y, w, b: cnnjax.conv2d_transpose(y, w, b, dilation=3), y, w, b)[1]
+    cotangent = integers(x.shape, "cotangent")
+    for ours, same in zip(back(jnp.asarray(cotangent))[:2], plain(jnp.asarray(cotangent[:, :6]))[:2], strict=True):
+        np.testing.assert_array_equal(ours, same)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "CIRCULAR", "EDGE", "REFLECT"])
+def test_output_padding_stays_below_the_stride_where_the_padding_follows_the_size(padding):
+    y, w = jnp.ones((4, 4, 1)), jnp.ones((2, 2, 1, 1))
+    with pytest.raises(ValueError, match="`output_padding` is 2; expected less than the stride 2, because more"):
+        cnnjax.conv2d_transpose(y, w, stride=2, dilation=3, padding=padding, output_padding=2)
+
+
+@pytest.mark.parametrize("spatial", [1, 2, 3])
+def test_drawn_transposes_are_the_adjoint_of_their_convolution(spatial):
+    @settings(max_examples=25)
+    @given(convolutions(spatial), st.data())
+    def check(case, data):
+        w, y = case.draw_integers("w"), case.draw_integers("y")
+        options = {**case.settings, "connections": case.table}
+        try:
+            smallest = TRANSPOSE[spatial](y, w, **options).shape[1:-1]
+        except ValueError:  # the padding would leave no pixel, or a mirror would be larger than the image
+            return
+        stride = options["stride"]
+        extra = tuple(data.draw(st.integers(0, s - 1)) for s in stride)
+        back = TRANSPOSE[spatial](y, w, output_padding=extra, **options)
+        assert back.shape[1:-1] == tuple(n + e for n, e in zip(smallest, extra, strict=True))
+        np.testing.assert_array_equal(back, reference.input_gradient(back.shape, w, y, **case.for_oracle))
+
+    check()
+
+
+@pytest.mark.parametrize("spatial", [1, 2, 3])
+def test_an_empty_batch_has_gradients_of_zero(spatial):
+    for padding in ("VALID", "SAME", "CIRCULAR", "EDGE", "REFLECT"):
+        y, w = jnp.zeros((0, *(4,) * spatial, 2)), jnp.ones((*(2,) * spatial, 3, 2))
+        f = lambda y, w, p=padding: TRANSPOSE[spatial](y, w, stride=2, padding=p)  # noqa: E731
+        x, back = jax.vjp(f, y, w)
+        by_y, by_w = back(x)
+        assert x.shape[0] == 0
+        assert by_y.shape == y.shape
+        np.testing.assert_array_equal(by_w, jnp.zeros_like(w))
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME", "EDGE", 1])
+def test_it_is_exported_with_symbolic_sizes(padding):
+    f = jax.jit(lambda y, w: cnnjax.conv2d_transpose(y, w, stride=2, padding=padding, output_padding=1))
+    sizes = jax.export.symbolic_shape("n, h, w, 3", constraints=["h >= 2", "w >= 2"])
+    w = integers((3, 3, 2, 3), "w")
+    exported = jax.export.export(f)(jax.ShapeDtypeStruct(sizes, w.dtype), jax.ShapeDtypeStruct(w.shape, w.dtype))
+    for shape in ((1, 3, 4, 3), (2, 5, 2, 3)):
+        y = integers(shape, "y")
+        np.testing.assert_array_equal(exported.call(y, w), f(y, w))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
+@pytest.mark.parametrize("options", TRANSPOSES[::5], ids=str)
+def test_integers_are_summed_in_integers(dtype, options):
+    groups = options["groups"]
+    limits = np.iinfo("int16" if dtype == "int32" else "int32" if dtype == "int64" else dtype)
+    random = np.random.default_rng(0)
+    draw = lambda shape: random.integers(limits.min // 4, limits.max // 4, shape, endpoint=True)  # noqa: E731
+    w, y = draw((2, 3, 4 // groups, 2)), draw((2, 4, 4, 2))
+    ours = cnnjax.conv2d_transpose(y.astype(dtype), w.astype(dtype), **options)
+    exact = cnnjax.conv2d_transpose(y.astype(float), w.astype(float), method="definition", **options)
+    assert ours.dtype == dtype
+    np.testing.assert_array_equal(ours, np.asarray(exact).astype(np.int64).astype(dtype))
+    wider = cnnjax.conv2d_transpose(y.astype(dtype), w.astype(dtype), preferred_element_type=jnp.int64, **options)
+    np.testing.assert_array_equal(wider, np.asarray(exact).astype(np.int64))
+
+
+def test_its_result_may_be_wider():
+    y, w = jnp.ones((4, 4, 1), "bfloat16"), jnp.ones((2, 2, 1, 1), "bfloat16")
+    assert cnnjax.conv2d_transpose(y, w, preferred_element_type=jnp.float32).dtype == "float32"
+    with pytest.raises(
+        TypeError, match="conv2d_transpose: `preferred_element_type` is int32; expected a floating dtype"
+    ):
+        cnnjax.conv2d_transpose(y, w, preferred_element_type=jnp.int32)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -118,12 +247,12 @@ GEOMETRIES = {
 APPROXIMATE = ("winograd2", "winograd4", "fft")  # they transform: integers do not stay integers
 
 
-def serving(x_shape, w_shape, settings):
+def serving(x_shape, w_shape, options):
     """The methods that serve the convolution, and the dtype of their arrays: the library is for float32 only."""
     found = {}
     for method in METHODS:
         dtype = "float32" if method == "onednn" else "float64"
-        spec = ConvSettings(**settings).spec("test", x_shape, w_shape, dtype)
+        spec = ConvSettings(**options).spec("test", x_shape, w_shape, dtype)
         if BY_NAME[method].refuses(spec) is None:
             found[method] = dtype
     return {"auto": "float64", **found}

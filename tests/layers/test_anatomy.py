@@ -16,6 +16,7 @@ NAMES = (
     "no batch axis",
     "same, unequal stride",
     "circular, even kernel, stride 2",
+    "edge, even kernel, stride 2",
     "reflect, stride, dilation",
     "groups, stride, same",
     "table, unequal",
@@ -110,7 +111,7 @@ BOUNDARIES = {
         Input((9, 8, 1)),
         {"a": Conv2D(2, (3, 4), padding=padding), "b": Conv2D(2, (3, 2), padding=padding, stride=(2, 1))},
     )
-    for padding in ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "REFLECT")
+    for padding in ("VALID", "SAME", "SAME_LOWER", "CIRCULAR", "EDGE", "REFLECT")
 }
 NETWORKS = (TABLED, GROUPED, *BOUNDARIES.values())
 

@@ -22,6 +22,8 @@ __all__ = ["METHOD"]
 
 
 def _refuses(spec: ConvSpec) -> str | None:
+    if not jnp.issubdtype(spec.dtype, jnp.inexact):
+        return "it transforms, and integers do not stay integers"
     return None if spec.groups == 1 else "it is for one group"
 
 

@@ -59,6 +59,8 @@ _TRANSFORMS = {
 
 
 def _refuses(spec: ConvSpec) -> str | None:
+    if not jnp.issubdtype(spec.dtype, jnp.inexact):
+        return "it transforms, and integers do not stay integers"
     if spec.groups != 1 or spec.geometry.kernel != (3, 3):
         return "it is for one group and 3 x 3 kernels"
     return None if spec.unit_stride and spec.unit_dilation else "it is for stride 1 and dilation 1"

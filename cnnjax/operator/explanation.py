@@ -68,7 +68,8 @@ def explain(
         stride, padding, dilation, groups, connections, method: as in `conv2d`.
         dtype: the widest dtype of the arrays. Measurements (`cnnjax.tune`) apply to their own dtype only.
         platform: "cpu", "cuda", "rocm" or "tpu"; by default that of JAX's default backend. "cpu" is one device of this
-            process, "any cpu" an exported program, or one partitioned over several devices.
+            process, "stored cpu" the same in a program that JAX may write to disk, "any cpu" an exported program, or
+            one partitioned over several devices.
 
     Returns:
         An `Explanation`, which prints as a table; its field `chosen` maps each direction to (method, reason).

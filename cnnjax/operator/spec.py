@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -146,7 +145,7 @@ class ConvSpec:
     @property
     def num_taps(self) -> int:
         """The number of taps of the kernel."""
-        return math.prod(self.geometry.kernel)
+        return self.geometry.num_taps
 
     @property
     def x_shape(self) -> tuple[int, ...]:
@@ -166,6 +165,11 @@ class ConvSpec:
     def result_shape(self, direction: Direction) -> tuple[int, ...]:
         """The shape of what a direction computes."""
         return {"forward": self.y_shape, "input_gradient": self.x_shape, "weight_gradient": self.w_shape}[direction]
+
+    @property
+    def is_static(self) -> bool:
+        """Whether all sizes are integers: an exported program may have symbolic ones."""
+        return all(isinstance(n, int) for n in self.x_shape)
 
     @property
     def unit_stride(self) -> bool:

@@ -411,5 +411,5 @@ def test_the_page_names_only_tests_that_exist():
 def test_a_jaxpr_cannot_be_pickled_or_copied_just_as_those_of_jax(duplicate):
     (ours, theirs), x, w = operands("conv2d")
     for f in (ours, theirs):
-        with pytest.raises(TypeError, match="cannot pickle"):
+        with pytest.raises((TypeError, AttributeError), match="pickle"):
             duplicate(jax.make_jaxpr(f)(x, w).jaxpr)

@@ -34,6 +34,7 @@ class _Pool:
     stride: Pixels | None = None
     padding: Padding = "VALID"
     activation: Activation = "identity"
+    ceil_mode: bool = False
 
     def __post_init__(self) -> None:
         """Check what does not depend on the input."""
@@ -69,7 +70,9 @@ class _Pool:
         """Return where the windows are."""
         caller = type(self).__name__
         check_is_image(caller, shape)
-        return pool_geometry(caller, shape[:-1], self.window, stride=self.stride, padding=self.padding)
+        return pool_geometry(
+            caller, shape[:-1], self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode
+        )
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class MaxPool2D(_Pool):
         stride: pixels between neighbouring windows; the window by default, so that windows do not overlap.
         padding: as in `cnnjax.max_pool2d`.
         activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+        ceil_mode: as in `cnnjax.max_pool2d`.
 
     Raises:
         ArgumentValueError, ArgumentTypeError: for a setting that does not fit, as `cnnjax.max_pool2d`.
@@ -94,7 +98,7 @@ class MaxPool2D(_Pool):
 
     def pool(self, params: Params, x: jax.Array) -> jax.Array:
         """Return the maximum of each window."""
-        return max_pool2d(x, self.window, stride=self.stride, padding=self.padding)
+        return max_pool2d(x, self.window, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class AvgPool2D(_Pool):
         stride: pixels between neighbouring windows; the window by default, so that windows do not overlap.
         padding: as in `cnnjax.avg_pool2d`.
         activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+        ceil_mode: as in `cnnjax.avg_pool2d`.
+        count_include_pad: as in `cnnjax.avg_pool2d`.
 
     Raises:
         ArgumentValueError, ArgumentTypeError: for a setting that does not fit, as `cnnjax.avg_pool2d`.
@@ -117,9 +123,18 @@ class AvgPool2D(_Pool):
         (13, 13, 96)
     """
 
+    count_include_pad: bool = False
+
     def pool(self, params: Params, x: jax.Array) -> jax.Array:
         """Return the mean of each window."""
-        return avg_pool2d(x, self.window, stride=self.stride, padding=self.padding)
+        return avg_pool2d(
+            x,
+            self.window,
+            stride=self.stride,
+            padding=self.padding,
+            ceil_mode=self.ceil_mode,
+            count_include_pad=self.count_include_pad,
+        )
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,7 @@ class Subsample2D(_Pool):
         stride: pixels between neighbouring windows; the window by default, so that windows do not overlap.
         padding: as in `cnnjax.subsample2d`.
         activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+        ceil_mode: as in `cnnjax.subsample2d`.
         weight_init: initialiser of w.
         bias_init: initialiser of b.
 
@@ -166,7 +182,15 @@ class Subsample2D(_Pool):
 
     def pool(self, params: Params, x: jax.Array) -> jax.Array:
         """Return the weighted sum of each window, plus the bias."""
-        return subsample2d(x, params["w"], params["b"], self.window, stride=self.stride, padding=self.padding)
+        return subsample2d(
+            x,
+            params["w"],
+            params["b"],
+            self.window,
+            stride=self.stride,
+            padding=self.padding,
+            ceil_mode=self.ceil_mode,
+        )
 
     def counts(self, shape: Shape) -> Counts:
         """Count a weight and a bias for each map; a unit reads its window and its bias, and multiplies once."""

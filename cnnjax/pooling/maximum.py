@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Literal
 
@@ -18,6 +19,9 @@ from cnnjax.pooling.placement import Window
 from cnnjax.pooling.windows import are_tiles, place_windows, sum_along, tiles, window_maxima
 
 __all__ = ["max_pool1d", "max_pool2d", "max_pool3d"]
+
+_WRITTEN_OUT = 16
+"""Sums of up to this many values are written out."""
 
 
 def max_pool1d(
@@ -148,18 +152,28 @@ def _max_pool(
     x, batched, geometry = place_windows(caller, x, axes, window, stride, padding, ceil_mode)
     fix = "pool jnp.abs(x), or the real and imaginary parts"
     check_real(caller, "x", x, expected="a real dtype, because complex numbers have no order", fix=fix)
-    y = _compute(x, geometry)
+    y = _maximum(x, geometry)
     return y if batched else lax.squeeze(y, (0,))
-
-
-@partial(jax.jit, static_argnames=("geometry",), inline=True)
-def _compute(x: jax.Array, geometry: Geometry) -> jax.Array:
-    """The maxima of windows on x (N, *size, C)."""
-    return _maximum(*pad_boundary(x, geometry))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _maximum(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """The maxima of windows on x (N, *size, C)."""
+    return _value(x, geometry)
+
+
+@_maximum.defjvp
+def _derivative(
+    geometry: Geometry, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (x,), (tangent,) = primals, tangents
+    y = _maximum(x, geometry)
+    return y, _mean_tangent(lax.stop_gradient(x), lax.stop_gradient(y), tangent, geometry)
+
+
+@partial(jax.jit, static_argnames=("geometry",))
+def _value(x: jax.Array, geometry: Geometry) -> jax.Array:
+    x, geometry = pad_boundary(x, geometry)
     if are_tiles(geometry):
         pixels, window = tiles(x, geometry, -np.inf)
         return jnp.max(pixels, axis=window)
@@ -167,37 +181,41 @@ def _maximum(x: jax.Array, geometry: Geometry) -> jax.Array:
     return y
 
 
-@_maximum.defjvp
-def _derivative(
-    geometry: Geometry, primals: tuple[jax.Array], tangents: tuple[jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    """The mean of the tangents of the pixels that are the maximum.
+@partial(jax.jit, static_argnames=("geometry",))
+def _mean_tangent(x: jax.Array, y: jax.Array, tangent: jax.Array, geometry: Geometry) -> jax.Array:
+    """The mean of the tangents of the pixels of each window that are its maximum.
 
-    Pass after pass, the tangents of the maxima of a part of the window are summed, and the maxima counted. The count is
-    of pixels of the image: padding counts as none.
+    Pass after pass, the tangents of the maxima of a part of the window are summed, and the maxima counted. Padding
+    counts as none.
     """
-    (x,), (tangent,) = primals, tangents
-    y = _maximum(x, geometry)
-    dtype = accumulation_dtype(x.dtype)
-    pixels, total, count = lax.stop_gradient(x), tangent.astype(dtype), jnp.ones_like(x, dtype)
+    (pixels, geometry), (total, _) = pad_boundary(x, geometry), pad_boundary(tangent, geometry)
+    total, count = total.astype(accumulation_dtype(x.dtype)), jnp.ones_like(pixels, accumulation_dtype(x.dtype))
     if are_tiles(geometry):
-        (pixels, window), (total, _), (count, _) = (
-            tiles(pixels, geometry, -np.inf),
-            tiles(total, geometry, 0),
-            tiles(count, geometry, 0),
-        )
-        largest = jnp.expand_dims(lax.stop_gradient(y), window)
-        total, count = (jnp.sum(_where_largest(pixels, values, largest), axis=window) for values in (total, count))
+        pixels, window = tiles(pixels, geometry, -np.inf)
+        largest = jnp.expand_dims(y, window)
+        total, count = (_where_largest(pixels, tiles(values, geometry, 0)[0], largest) for values in (total, count))
+        total, count = jnp.sum(total, axis=window), _sum_of_few(count, window)
     else:
         for axis, largest in window_maxima(pixels, geometry):
             total, count = (
                 sum_along(axis, _where_largest, (pixels, values), (largest,), geometry) for values in (total, count)
             )
             pixels = largest
-    # Without the barrier, XLA would count the maxima of a window again for each of its pixels.
-    return y, (total / lax.optimization_barrier(count)).astype(x.dtype)
+    return (total / count).astype(x.dtype)
 
 
 def _where_largest(pixels: jax.Array, values: jax.Array, largest: jax.Array) -> jax.Array:
     """The values where a pixel is the maximum, elsewhere zero. NaN is the maximum of every window it is in."""
     return jnp.where((pixels == largest) | jnp.isnan(pixels), values, jnp.zeros_like(values))
+
+
+def _sum_of_few(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """The sum along some axes, which XLA would compute again for each element that it is broadcast to.
+
+    Written out, the sum of few values is computed once; a longer one is kept apart by a barrier.
+    """
+    lengths = [values.shape[axis] for axis in axes]
+    if math.prod(lengths) > _WRITTEN_OUT:
+        return lax.optimization_barrier(jnp.sum(values, axis=axes))
+    first = jnp.moveaxis(values, axes, range(len(axes)))
+    return sum((first[index] for index in np.ndindex(*lengths)), jnp.zeros_like(first[(0,) * len(axes)]))

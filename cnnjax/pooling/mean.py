@@ -149,7 +149,7 @@ def _avg_pool(
     return y if batched else lax.squeeze(y, (0,))
 
 
-@partial(jax.jit, static_argnames=("geometry", "counted"), inline=True)
+@partial(jax.jit, static_argnames=("geometry", "counted"))
 def _compute(x: jax.Array, geometry: Geometry, counted: tuple[tuple[int, int], ...] | None) -> jax.Array:
     """The means of windows on x (N, *size, C); of the padding, the pairs `counted` count as pixels."""
     images, zero_padded = pad_boundary(x, geometry)

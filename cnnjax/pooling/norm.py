@@ -159,7 +159,7 @@ def _check_exponent(caller: str, p: Any) -> None:
         raise value_error(caller, "p", got=repr(p), expected="a finite number of at least 1", fix=fix)
 
 
-@partial(jax.jit, static_argnames=("geometry", "p"), inline=True)
+@partial(jax.jit, static_argnames=("geometry", "p"))
 def _compute(x: jax.Array, geometry: Geometry, p: float) -> jax.Array:
     """The p-norms of windows on x (N, *size, C).
 

@@ -78,7 +78,7 @@ def subsample2d(
     return y if batched else lax.squeeze(y, (0,))
 
 
-@partial(jax.jit, static_argnames=("geometry",), inline=True)
+@partial(jax.jit, static_argnames=("geometry",))
 def _compute(x: jax.Array, w: jax.Array, b: jax.Array | None, geometry: Geometry) -> jax.Array:
     """The weighted sums of windows on x (N, *size, C), plus the bias."""
     dtype = accumulation_dtype(x.dtype)

@@ -229,9 +229,18 @@ def _backpropagate(name: str, layer: Layer, params: Params, x: jax.Array, above:
 
         def window_sums(x: jax.Array) -> jax.Array:
             ones = jnp.ones(x.shape[-1:], x.dtype)
-            return subsample2d(x, ones, window=layer.window, stride=layer.stride, padding=layer.padding)
+            return subsample2d(
+                x,
+                ones,
+                window=layer.window,
+                stride=layer.stride,
+                padding=layer.padding,
+                ceil_mode=layer.ceil_mode,
+            )
 
-        return {}, jax.vjp(window_sums, x)[1](above / window_sums(jnp.ones_like(x)) ** 2)[0]
+        ones = jnp.ones_like(x)
+        weight = linear.apply({}, ones) / window_sums(ones)  # of each pixel of the image in the mean
+        return {}, jax.vjp(window_sums, x)[1](above * weight**2)[0]
     squares = jax.tree.map(jnp.square, params)
     of_params, of_input = jax.vjp(linear.apply, squares, x**2)[1](above)
     return of_params, of_input

@@ -43,3 +43,14 @@ def test_a_pooling_layer_hands_every_setting_on(layer, pool):
 def test_a_layer_that_cannot_be_is_refused(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_a_pooling_layer_rounds_its_size_up_and_counts_its_padding_if_asked():
+    x = integers((1, 6, 6, 2), "ceil")
+    for layer in (MaxPool2D(3, stride=2, ceil_mode=True), AvgPool2D(3, stride=2, ceil_mode=True)):
+        assert layer.apply({}, x).shape[1:] == layer.output_shape((6, 6, 2)) == (3, 3, 2)
+    subsample = Subsample2D(3, stride=2, ceil_mode=True)
+    y = subsample.apply({"w": np.ones(2), "b": np.zeros(2)}, x)
+    np.testing.assert_array_equal(y[0, 2, 2], x[0, 4:, 4:].sum((0, 1)))
+    corner = AvgPool2D(3, stride=1, padding=1, count_include_pad=True).apply({}, x)[0, 0, 0]
+    np.testing.assert_allclose(corner, x[0, :2, :2].sum((0, 1)) / 9, rtol=4e-16)

@@ -170,7 +170,17 @@ def written_out(network, params, x, top):
     return found
 
 
-@pytest.mark.parametrize("pool", [Subsample2D(2, **TANH), MaxPool2D(2), AvgPool2D(2), AvgPool2D(3, padding="SAME")])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        Subsample2D(2, **TANH),
+        MaxPool2D(2),
+        AvgPool2D(2),
+        AvgPool2D(3, padding="SAME"),
+        AvgPool2D(3, padding="SAME", count_include_pad=True),
+        AvgPool2D(3, stride=2, ceil_mode=True),
+    ],
+)
 def test_it_is_propagated_back_as_the_paper_says(pool):
     table = cnnjax.connections.from_rows([[0, 1], [1], [0, 1]], 2)
     case = made(

@@ -93,11 +93,8 @@ def _view(padded: jax.Array, start: tuple[jax.Array, ...], spec: ConvSpec) -> ja
 
 
 def _sum_over_inputs(view: jax.Array, weights: jax.Array, spec: ConvSpec) -> jax.Array:
-    # Elementwise where an output or input map is alone in its group: a batch of products of single numbers is slow.
-    if spec.maps_in_group == 1:
+    if spec.maps_in_group == 1:  # elementwise: a batch of products of single numbers is slow
         return view * weights[0]
-    if spec.c_out == spec.groups:
-        return jnp.sum(view * weights[..., 0].T, axis=-1, keepdims=True)
     return jnp.einsum("...gi,igo->...go", view, weights, precision=spec.precision)
 
 

@@ -7,7 +7,8 @@ its group through a two-dimensional slice w[:, :, c, o] of its own, and the resu
 cross-correlation: the kernel is not flipped.
 
 Cost: one multiply-accumulate for each position, tap, input map and output map. The traced program holds one product for
-each tap and input map, so it is for reading and for small kernels. It serves every convolution.
+each tap and input map, so it is for reading and for small kernels; with more than 256 of them it is a loop over the
+taps. It serves every convolution.
 
 Source: Goodfellow, Bengio and Courville 2016, section 9.1, equation 9.6.
 """
@@ -18,15 +19,21 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax._core.windows import pad_constant, tap_views
+from cnnjax.operator import tap_loop
 from cnnjax.operator.method import Method, serves_all, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["METHOD", "convolve"]
 
+# Up to this number, every tap of every input map is a product of the program; more of them are the same sum in a loop.
+_MANY_PRODUCTS = 256
+
 
 def convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     """Convolve x (N, *size, C_in) with w (*kernel, C_in / groups, C_out) into (N, *output, C_out)."""
     geometry, groups, maps_in_group = spec.geometry, spec.groups, spec.maps_in_group
+    if spec.num_taps * maps_in_group > _MANY_PRODUCTS:
+        return tap_loop.forward(x, w, spec)
     w = w.reshape(*geometry.kernel, maps_in_group, groups, spec.c_out // groups)
 
     y = jnp.zeros((spec.n, *geometry.output, groups, spec.c_out // groups), x.dtype)

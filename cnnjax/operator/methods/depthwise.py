@@ -20,15 +20,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._core.windows import pad_constant, tap_views
+from cnnjax._core.windows import MANY_TAPS, pad_constant, tap_views
 from cnnjax.operator import tap_loop
 from cnnjax.operator.method import Method
 from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
 
-# Up to this number, every tap is an operation of the program; more of them are a loop of some at a time.
-_MANY_TAPS, _AT_A_TIME = 64, 16
+# Many taps are a loop of this number of them at a time.
+_AT_A_TIME = 16
 
 
 def _refuses(spec: ConvSpec) -> str | None:
@@ -36,7 +36,7 @@ def _refuses(spec: ConvSpec) -> str | None:
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
-    if spec.num_taps > _MANY_TAPS:
+    if spec.num_taps > MANY_TAPS:
         return tap_loop.forward(x, w, spec, _AT_A_TIME)
     multiplier = spec.c_out // spec.c_in
     w = w.reshape(*spec.geometry.kernel, spec.c_in, multiplier)
@@ -61,9 +61,15 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     # (*kernel, 1, C_in multiplier) -> (*kernel, multiplier, C_in), flipped
     w = jnp.swapaxes(w.reshape(*geometry.kernel, spec.c_in, multiplier), -1, -2)
     w = lax.rev(w, tuple(range(axes)))
-    if spec.num_taps > _MANY_TAPS:
-        flipped = replace(spec, geometry=unstrided, c_in=spec.c_out, c_out=spec.c_in)
-        return tap_loop.forward(dilated, w, flipped, _AT_A_TIME)
+    if spec.num_taps > MANY_TAPS:
+        flipped = replace(spec, geometry=unstrided, c_out=spec.c_in)
+
+        def add(x: jax.Array, of_output: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            return x + tap_loop.forward(*of_output, flipped, _AT_A_TIME), None
+
+        outputs_first = jnp.moveaxis(dilated.reshape(*dilated.shape[:-1], -1, multiplier), -1, 0)
+        weights_first = jnp.moveaxis(w, -2, 0)[..., None, :]
+        return lax.scan(add, jnp.zeros(spec.x_shape, y.dtype), (outputs_first, weights_first))[0]
     x = jnp.zeros(spec.x_shape, y.dtype)
     for tap, view in tap_views(dilated, unstrided):
         view = view.reshape(*view.shape[:-1], spec.c_in, multiplier)
@@ -73,6 +79,8 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    if spec.num_taps > MANY_TAPS:
+        return tap_loop.weight_gradient(x, y, spec)
     geometry, multiplier = spec.geometry, spec.c_out // spec.c_in
     stride, *strides = geometry.stride
     dilation, *dilations = geometry.dilation

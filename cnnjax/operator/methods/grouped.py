@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax._core.windows import pad_constant, tap_views
+from cnnjax._core.windows import pad_constant, patches
 from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec
 
@@ -33,10 +33,9 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     rows = w.reshape(spec.num_taps * maps_in_group, groups, spec.c_out // groups).transpose(1, 0, 2)
 
     def one_image(image: jax.Array) -> jax.Array:
-        views = [view for _, view in tap_views(image[None], geometry)]
-        patches = jnp.stack([view.reshape(positions, groups, maps_in_group) for view in views])
-        patches = patches.transpose(2, 1, 0, 3).reshape(groups, positions, spec.num_taps * maps_in_group)
-        y = jnp.matmul(patches, rows, precision=spec.precision)
+        taps = patches(image[None], geometry).reshape(positions, spec.num_taps, groups, maps_in_group)
+        of_group = taps.transpose(2, 0, 1, 3).reshape(groups, positions, spec.num_taps * maps_in_group)
+        y = jnp.matmul(of_group, rows, precision=spec.precision)
         return y.transpose(1, 0, 2).reshape(*geometry.output, spec.c_out)
 
     return lax.map(one_image, pad_constant(x, geometry))

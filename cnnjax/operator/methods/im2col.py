@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax._core.shapes import Geometry
-from cnnjax._core.windows import pad_constant, tap_views
+from cnnjax._core.windows import MANY_TAPS, pad_constant, patches, tap_views
 from cnnjax.operator.method import Method, transposed_in_x
 from cnnjax.operator.spec import ConvSpec
 
@@ -35,6 +35,8 @@ Patches = Callable[[jax.Array, Geometry, int], jax.Array]
 # Of 2 to 16 MiB of patches at a time, 8 MiB was the fastest or second fastest on every shape (docs/guides/operator.md).
 _BYTES_AT_A_TIME = 8 * 2**20
 _MOST_BYTES = 16 * 2**20
+# Of small arrays, half their size: the patches are not to need more memory than what they are made of.
+_LEAST_BYTES = 2 * 2**20
 # From these sizes of the product on, its transposed operand is written out: XLA has a faster kernel for two plain
 # matrices, and the difference exceeds the cost of the copy.
 _SHORT, _LONG = 32, 256
@@ -47,46 +49,48 @@ def _refuses(spec: ConvSpec) -> str | None:
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
-    padded = pad_constant(x, spec.geometry)
-    patches = jnp.concatenate([view for _, view in tap_views(padded, spec.geometry)], axis=-1)
-    rows = w.reshape(spec.num_taps * spec.c_in, spec.c_out)
-    return jnp.matmul(patches, rows, precision=spec.precision)
+    rows = _side_by_side(pad_constant(x, spec.geometry), spec.geometry)
+    columns = w.reshape(spec.num_taps * spec.c_in, spec.c_out)
+    return jnp.matmul(rows, columns, precision=spec.precision)
 
 
 def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
-    patches = _transposed_patches if spec.c_in <= _FEW_MAPS else concatenated_patches
-    return products_of_patches(x, y, spec, 1, patches).reshape(spec.w_shape)
+    few = spec.c_in <= _FEW_MAPS and spec.num_taps <= MANY_TAPS
+    extract = _transposed_patches if few else concatenated_patches
+    return products_of_patches(x, y, spec, 1, extract).reshape(spec.w_shape)
 
 
-def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int, patches: Patches) -> jax.Array:
+def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int, extract: Patches) -> jax.Array:
     """patches^T @ y, with the maps of x and y in `blocks` blocks: (blocks, taps C_in / blocks, C_out / blocks)."""
     geometry, width = spec.geometry, spec.c_in // blocks
     stride, extent = geometry.stride[0], geometry.extent[0]
     # If the sum is larger than the patches, larger parts keep it from being read and written more often than they are.
     of_sum = x.dtype.itemsize * spec.num_taps * spec.c_in * (spec.c_out // blocks)
-    most_bytes = min(max(of_sum, _BYTES_AT_A_TIME), _MOST_BYTES)
+    of_arrays = x.nbytes + y.nbytes + of_sum // blocks
+    most_bytes = min(max(of_sum, _BYTES_AT_A_TIME), _MOST_BYTES, max(of_arrays // 2, _LEAST_BYTES))
     images, rows = _at_a_time(spec, x.dtype.itemsize, most_bytes)
     parts, strips = max(1, -(-spec.n // images)), -(-geometry.output[0] // rows)
 
-    # The last part is filled up with zeros, which add nothing.
-    (before, _), *pads = geometry.pads
-    missing, beyond = parts * images - spec.n, strips * rows - geometry.output[0]
-    after = (strips * rows - 1) * stride + extent - geometry.size[0] - before
-    others = ((0, 0, 0),) * len(geometry.size)
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, missing, 0), *others, (0, 0, 0)])
-    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, missing, 0), (0, beyond, 0), *others])
     read = (rows - 1) * stride + extent
     strip = replace(geometry.after_padding(), size=(read, *geometry.padded[1:]))
-
-    def padded(x: jax.Array) -> jax.Array:
-        edges = [(0, 0, 0), (before, after, 0), *((a, b, 0) for a, b in pads), (0, 0, 0)]
-        return lax.pad(x, jnp.zeros((), x.dtype), edges)
-
     if strips > 1:
-        whole = padded(x)
+        whole = pad_constant(x, geometry)
         part_of_x = lambda image, row: _cut(whole, (image, row * stride), (images, read))  # noqa: E731
     else:  # padded part by part, while it is in the cache
-        part_of_x = lambda image, _: padded(_cut(x, (image,), (images,)))  # noqa: E731
+        part_of_x = lambda image, _: pad_constant(_cut(x, (image,), (images,)), geometry)[:, :read]  # noqa: E731
+
+    def part_of_y(image: jax.Array | int, row: jax.Array | int, step: jax.Array | int) -> jax.Array:
+        part = _cut(y, (image, row), (images, rows))
+        if parts * images == spec.n and strips * rows == geometry.output[0]:
+            return part
+        # The last part overlaps the one before. What that has added is zero here, where the definition has a product
+        # too, so that a NaN reaches no weight that does not read it.
+        first_image, first_row = step // strips * images, step % strips * rows
+        is_new = [
+            start + lax.broadcasted_iota(jnp.int32, part.shape, axis) >= first
+            for axis, (start, first) in enumerate([(image, first_image), (row, first_row)])
+        ]
+        return jnp.where(is_new[0] & is_new[1], part, jnp.zeros_like(part))
 
     # The narrower operand goes on the left: a product of a short and a long side is up to twice as fast in this order.
     of_patches, of_y = spec.num_taps * width, spec.c_out // blocks
@@ -95,9 +99,10 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
     written_out = blocks == 1 and short >= _SHORT and long >= _LONG
 
     def product(step: jax.Array | int) -> jax.Array:
-        image, row = step // strips * images, step % strips * rows
-        cotangent = blocks_first(_cut(y, (image, row), (images, rows)), blocks)
-        operands = patches(part_of_x(image, row), strip, blocks), cotangent.reshape(blocks, -1, of_y)
+        image = jnp.minimum(step // strips * images, spec.n - images)
+        row = jnp.minimum(step % strips * rows, geometry.output[0] - rows)
+        cotangent = blocks_first(part_of_y(image, row, step), blocks)
+        operands = extract(part_of_x(image, row), strip, blocks), cotangent.reshape(blocks, -1, of_y)
         narrow, wide = operands[::-1] if transposed else operands
         if written_out:
             # The barrier outlives the compiler pass that would fold the transpose into the product.
@@ -116,9 +121,16 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
 
 def concatenated_patches(image: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
     """The patches (blocks, images P, taps C_in / blocks), by concatenating the views under each tap."""
-    views = [view for _, view in tap_views(blocks_first(image, blocks), strip)]
-    patches = jnp.concatenate(views, axis=-1)
-    return patches.reshape(blocks, -1, patches.shape[-1])
+    rows = _side_by_side(blocks_first(image, blocks), strip)
+    return rows.reshape(blocks, -1, rows.shape[-1])
+
+
+def _side_by_side(padded: jax.Array, geometry: Geometry) -> jax.Array:
+    """The patches (N, *output, taps C) of padded images."""
+    if geometry.num_taps > MANY_TAPS:
+        taps = patches(padded, geometry)
+        return taps.reshape(*taps.shape[:-2], -1)
+    return jnp.concatenate([view for _, view in tap_views(padded, geometry)], axis=-1)
 
 
 def _transposed_patches(image: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
@@ -141,7 +153,7 @@ def _at_a_time(spec: ConvSpec, itemsize: int, most_bytes: int) -> tuple[int, int
 def _equal_parts(count: int, most: int) -> int:
     """The size of the parts of `count`, at most `most`: a divisor, if one is not much smaller, else nearly equal parts.
 
-    A divisor leaves no last part to fill up, for which x and y would be copied.
+    A divisor leaves no last part that overlaps the one before.
     """
     count = max(1, count)
     most = min(max(1, most), count)

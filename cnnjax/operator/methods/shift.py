@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax._core.shapes import Geometry
-from cnnjax._core.windows import pad_constant, tap_views
+from cnnjax._core.windows import MANY_TAPS, pad_constant, tap_views
+from cnnjax.operator import tap_loop
 from cnnjax.operator.method import Method, transposed_in_x
 from cnnjax.operator.spec import ConvSpec
 
@@ -50,6 +51,8 @@ def _refuses(spec: ConvSpec) -> str | None:
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    if spec.num_taps > MANY_TAPS:
+        return tap_loop.forward(x, w, spec)
     y = jnp.zeros(spec.y_shape, x.dtype)
     for tap, view in tap_views(pad_constant(x, spec.geometry), spec.geometry):
         y = y + jnp.matmul(view, w[tap], precision=spec.precision)
@@ -57,6 +60,8 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    if spec.num_taps > MANY_TAPS:
+        return tap_loop.weight_gradient(x, y, spec)
     taps = [_weight_gradient_of_tap(x, y, tap, spec) for tap in spec.geometry.taps]
     return jnp.stack(taps).reshape(spec.w_shape)
 

@@ -5,20 +5,23 @@
 T (k_h span C_in, r C_out) holds the kernel r times, each shifted by the stride. With few maps the products of the other
 methods are too thin to fill the vector units; here they are r times as wide, for span / (r k_w) times the work.
 
-Cost: span / k_w times the multiply-accumulates of r outputs, in one product. It serves one group and two spatial axes,
-without dilation.
+Cost: span / k_w times the multiply-accumulates of r outputs, in one product. It serves one group and one or two
+spatial axes, without dilation.
 
 Source: the kernel as a banded Toeplitz matrix, Gray 2006, "Toeplitz and circulant matrices", section 1.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax._core.windows import pad_constant
+from cnnjax._core.shapes import Geometry
+from cnnjax._core.windows import MANY_TAPS, pad_constant
 from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec, Direction
 
@@ -26,12 +29,16 @@ __all__ = ["METHOD"]
 
 
 def _refuses(spec: ConvSpec) -> str | None:
-    if spec.groups != 1 or len(spec.geometry.kernel) != 2:
-        return "it is for one group and two axes"
+    if spec.groups != 1 or len(spec.geometry.kernel) > 2:
+        return "it is for one group and at most two axes"
+    if spec.geometry.num_taps // spec.geometry.kernel[-1] > MANY_TAPS:
+        return f"it is for kernels of at most {MANY_TAPS} rows"
     return None if spec.unit_dilation else "it is for dilation 1"
 
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
+    if len(spec.geometry.kernel) == 1:  # an image of one row
+        return jnp.squeeze(_convolve(x[:, None], w[None], _with_one_row(spec)), axis=1)
     geometry = spec.geometry
     (k_h, k_w), (s_h, s_w), (rows, columns) = geometry.kernel, geometry.stride, geometry.output
     block = min(8, columns)
@@ -52,6 +59,12 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     return y.reshape(spec.n, rows, blocks * block, spec.c_out)[:, :, :columns]
 
 
+def _with_one_row(spec: ConvSpec) -> ConvSpec:
+    of = spec.geometry
+    geometry = Geometry((1, *of.size), (1, *of.kernel), (1, *of.stride), (1, *of.dilation), ((0, 0), *of.pads))
+    return replace(spec, geometry=geometry)
+
+
 def _strips(padded: jax.Array, blocks: int, step: int, span: int) -> jax.Array:
     """The pixels under each block of outputs, (N, H, blocks, span, C): `span` columns, every `step` columns.
 
@@ -67,8 +80,8 @@ def _strips(padded: jax.Array, blocks: int, step: int, span: int) -> jax.Array:
 
 
 def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
-    # Beside the band, T is zero; and so are the surplus columns of the last block, in the gradients.
-    return {"forward": (0,), "input_gradient": (0, 1), "weight_gradient": (0,)}[direction]
+    # Beside the band, T is zero; and in the input gradient so are the surplus columns of the last block.
+    return {"forward": (0,), "input_gradient": (0, 1), "weight_gradient": ()}[direction]
 
 
 METHOD = Method(

@@ -55,11 +55,11 @@ def _read_pixels(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]
 
 
 def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
-    # XLA multiplies the weights by the zeros between and around the cotangent's pixels, and of several groups it makes
-    # one kernel with zeros.
-    if direction == "forward":
+    # XLA multiplies the weights by the zeros between and around the cotangent's pixels, and of several groups it may
+    # make one kernel with zeros.
+    if direction != "input_gradient":
         return ()
-    return (0, 1) if spec.groups > 1 else (0,) if direction == "input_gradient" else ()
+    return (0, 1) if spec.groups > 1 else (0,)
 
 
 METHOD = Method(

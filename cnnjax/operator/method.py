@@ -47,8 +47,8 @@ class Method:
     `refuses(spec)` returns why a convolution is not served, or None if it is. A `native` method takes 16-bit arrays as
     they are and accumulates in float32 itself; the others are given arrays in the dtype in which products are summed.
     `elementwise` are the directions that compile to one elementwise loop, which XLA would fuse with its surroundings.
-    `spreads(direction, spec)` are the operands, 0 and 1, that a direction also multiplies by zeros that are not in the
-    other operand: through them a NaN would reach results that do not read it (`containment`).
+    `spreads(direction, spec)` are the operands, 0 and 1, that the forward pass or the input gradient also multiplies by
+    zeros that are not in the other operand: a NaN there would reach results that do not read it (`containment`).
     """
 
     name: MethodName

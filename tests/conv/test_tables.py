@@ -1,10 +1,14 @@
 """Connection tables in a convolution: a table is a mask, a mask is a loop over pairs, and equal blocks are groups."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import GENERAL, TABLES, integers, normal
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import cnnjax
 from cnnjax import connections as tables
@@ -215,3 +219,104 @@ def test_a_method_by_name_and_a_traced_table_have_no_blocks(method):
     assert blocks_for(table, method) is None
     assert blocks_for(jnp.asarray(table.matrix), "auto") is None
     assert len(blocks_for(table.matrix, "auto").inputs) == 4
+
+
+# Numbers that are not finite
+
+NOT_FINITE = (np.nan, np.inf, -np.inf)
+KINDS = {"static": lambda table: table, "numpy": lambda table: table.matrix, "jax": lambda t: jnp.asarray(t.matrix)}
+
+
+@st.composite
+def spoilt(draw):
+    """A table, x, w and y of a convolution of 2 x 3 pixels kernels, and one number that is not finite, anywhere."""
+    table = draw(st.sampled_from([*TABLES.values(), tables.LENET5_C3]))
+    x, w = normal((2, 4, 5, table.c_in), "x"), normal((2, 3, table.c_in, table.c_out), "w")
+    y = normal((2, 3, 3, table.c_out), "y")
+    where, value = draw(st.sampled_from(["x", "w", "y"])), draw(st.sampled_from(NOT_FINITE))
+    array = {"x": x, "w": w, "y": y}[where]
+    array[tuple(draw(st.integers(0, n - 1)) for n in array.shape)] = value
+    return table, x, w, y
+
+
+def assert_same_finite_numbers(ours, exact):
+    finite = np.isfinite(exact)
+    np.testing.assert_array_equal(np.isfinite(ours), finite)
+    np.testing.assert_allclose(np.asarray(ours)[finite], np.asarray(exact)[finite], rtol=1e-12, atol=1e-12)
+
+
+@functools.cache
+def value_and_gradients(table, kind):
+    def compute(x, w, y, matrix):
+        value, back = jax.vjp(lambda x, w: cnnjax.conv2d(x, w, connections=matrix), x, w)
+        return value, *back(y)
+
+    if kind == "jax":
+        return lambda x, w, y: jax.jit(compute)(x, w, y, jnp.asarray(table.matrix))
+    return jax.jit(functools.partial(compute, matrix=KINDS[kind](table)))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_number_that_is_not_finite_reaches_connected_maps_only(kind):
+    """The same results are finite as by the definition, in the forward pass and in both gradients."""
+
+    @settings(max_examples=25)
+    @given(spoilt())
+    def check(drawn):
+        table, x, w, y = drawn
+        terms = list(reference.terms(x.shape, w.shape, connections=table.matrix))
+        exact = np.zeros(y.shape), np.zeros(x.shape), np.zeros(w.shape)
+        for at_x, at_w, at_y in terms:
+            exact[0][at_y] += x[at_x] * w[at_w]
+            exact[1][at_x] += w[at_w] * y[at_y]
+            exact[2][at_w] += x[at_x] * y[at_y]
+        for ours, right in zip(value_and_gradients(table, kind)(x, w, y), exact, strict=True):
+            assert_same_finite_numbers(ours, right)
+
+    check()
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_under_vmap_it_reaches_connected_maps_of_its_own_example_only(kind, axes):
+    table = TABLES["unequal, with an output that reads nothing"]
+    x, w = normal((2, 1, 4, 5, 4), "x"), normal((2, 2, 3, 4, 4), "w")
+    x[0, 0, 1, 2, 0] = np.nan
+    operands = (x if axes[0] == 0 else x[0], w if axes[1] == 0 else w[0])
+    convolve = functools.partial(cnnjax.conv2d, connections=KINDS[kind](table))
+    ours = jax.vmap(convolve, axes)(*operands)
+    for i in range(2):
+        one = [a[i] if axis == 0 else a for a, axis in zip(operands, axes, strict=True)]
+        assert_same_finite_numbers(ours[i], convolve(*one))
+    assert np.isfinite(ours).any()
+    assert not np.isfinite(ours).all()
+    assert np.isfinite(ours[0, ..., [2, 3]]).all()  # maps 2 and 3 do not read map 0
+
+
+def test_second_derivatives_keep_to_the_connected_maps():
+    table = tables.from_rows([[0, 1], [1, 2, 3]], c_in=4)
+    x, w, along = normal((1, 4, 4, 4), "x"), normal((2, 2, 4, 2), "w"), normal((1, 4, 4, 4), "along")
+    along[..., 0] = np.inf  # map 0 feeds output map 0 only
+
+    def loss(x, w):
+        return jnp.sum(cnnjax.conv2d(x, w, connections=table)[..., 1] ** 3)
+
+    by_x, by_w = jax.jvp(jax.grad(loss, (0, 1)), (x, w), (along, np.zeros_like(w)))[1]
+    assert np.isfinite(by_x).all()
+    finite = np.isfinite(by_w).all(axis=(0, 1))
+    np.testing.assert_array_equal(finite, [[False, True], [True, True], [True, True], [True, True]])
+
+
+def test_the_transpose_keeps_to_the_connected_maps():
+    table = tables.from_rows([[0, 1], [1, 2, 3]], c_in=4)
+    y, w = np.ones((1, 3, 3, 2)), np.ones((2, 2, 4, 2))
+    y[..., 0] = np.nan
+    finite = np.isfinite(cnnjax.conv2d_transpose(y, w, connections=table)).all(axis=(0, 1, 2))
+    np.testing.assert_array_equal(finite, [False, False, True, True])
+
+
+def test_a_table_of_all_pairs_is_no_table():
+    x, w = jnp.ones((1, 4, 4, 4)), jnp.ones((2, 2, 4, 4))
+    program = jax.make_jaxpr(lambda x, w: cnnjax.conv2d(x, w, connections=tables.full(4, 4)))(x, w)
+    assert "links=None" in str(program)

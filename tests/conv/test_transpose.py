@@ -124,7 +124,7 @@ def test_output_padding_stays_below_the_stride_where_the_padding_follows_the_siz
 
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 def test_drawn_transposes_are_the_adjoint_of_their_convolution(spatial):
-    @settings(max_examples=25)
+    @settings(max_examples=15)
     @given(convolutions(spatial), st.data())
     def check(case, data):
         w, y = case.draw_integers("w"), case.draw_integers("y")
@@ -166,10 +166,10 @@ def test_it_is_exported_with_symbolic_sizes(padding):
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
-@pytest.mark.parametrize("options", TRANSPOSES[::5], ids=str)
+@pytest.mark.parametrize("options", TRANSPOSES[5::23], ids=str)
 def test_integers_are_summed_in_integers(dtype, options):
     groups = options["groups"]
-    limits = np.iinfo("int16" if dtype == "int32" else "int32" if dtype == "int64" else dtype)
+    limits = np.iinfo("int16" if dtype in ("int32", "int64") else dtype)
     random = np.random.default_rng(0)
     draw = lambda shape: random.integers(limits.min // 4, limits.max // 4, shape, endpoint=True)  # noqa: E731
     w, y = draw((2, 3, 4 // groups, 2)), draw((2, 4, 4, 2))

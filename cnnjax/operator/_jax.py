@@ -131,7 +131,7 @@ def may_be_stored() -> bool:
     """
     # A cache that has been opened stays in use, whatever becomes of the settings, until `reset_cache`.
     opened = compilation_cache._cache is not None  # pyright: ignore[reportPrivateUsage]
-    configured = jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir is not None
+    configured = compilation_cache.is_persistent_cache_enabled()
     return opened or configured or "jax.experimental.serialize_executable" in sys.modules
 
 

@@ -38,6 +38,7 @@ class Bad:
 
 
 c1, c2, c3, ct = cnnjax.conv1d, cnnjax.conv2d, cnnjax.conv3d, cnnjax.conv2d_transpose
+ct1, ct3 = cnnjax.conv1d_transpose, cnnjax.conv3d_transpose
 dw, sep, loc = cnnjax.depthwise_conv2d, cnnjax.separable_conv2d, cnnjax.local_conv2d
 mx, av, lp, sub = cnnjax.max_pool2d, cnnjax.avg_pool2d, cnnjax.lp_pool2d, cnnjax.subsample2d
 V, T = ValueError, TypeError
@@ -65,6 +66,50 @@ BAD = {
         (X.astype(np.uint8), W),
         T,
         ("`x` is an array of shape (2, 8, 9, 3) and dtype uint8", "floating or complex dtype", "x.astype(jnp.float32)"),
+    ),
+    "boolean image and weights": Bad(
+        c2, (X > 0, W > 0), T, ("`x` is", "dtype bool", "a floating or complex dtype, or integers throughout")
+    ),
+    "integer weights": Bad(
+        c2, (X, W.astype(int)), T, ("`w` is", "int64", "floating or complex dtype, as the others", "w.astype")
+    ),
+    "integers of two sizes": Bad(
+        c1, (X1.astype(np.int8), W1.astype(np.int32)), T, ("`w` is of dtype int32", "int8, the dtype of x")
+    ),
+    "integers by a transform": Bad(
+        c2,
+        (X.astype(int), W.astype(int)),
+        V,
+        ("`method` is 'winograd2', which does not serve this call: it transforms, and integers do not stay integers",),
+        {"method": "winograd2"},
+    ),
+    "integers by the FFT": Bad(
+        c1,
+        (X1.astype(int), W1.astype(int)),
+        V,
+        ("'fft'", "integers do not stay integers", '"im2col"'),
+        {"method": "fft"},
+    ),
+    "narrower integers": Bad(
+        c2,
+        (X.astype(np.int32), W.astype(np.int32)),
+        T,
+        ("`preferred_element_type` is int8", "a signed integer or floating dtype at least as wide as int32"),
+        {"preferred_element_type": np.int8},
+    ),
+    "unsigned result of signed integers": Bad(
+        c2,
+        (X.astype(np.int8), W.astype(np.int8)),
+        T,
+        ("`preferred_element_type` is uint32", "a signed integer or floating dtype"),
+        {"preferred_element_type": np.uint32},
+    ),
+    "complex result of unsigned integers": Bad(
+        c2,
+        (X.astype(np.uint8), W.astype(np.uint8)),
+        T,
+        ("`preferred_element_type` is complex64", "an integer or floating dtype at least as wide as uint8"),
+        {"preferred_element_type": np.complex64},
     ),
     "boolean weights": Bad(c2, (X, W > 0), T, ("`w` is", "dtype bool", "floating", "w.astype(jnp.float32)")),
     "integer bias": Bad(c3, (X3, W3, np.ones(3, int)), T, ("`b` is", "int", "b.astype(jnp.float32)")),
@@ -394,6 +439,27 @@ BAD = {
     "transpose, output padding without stride": Bad(
         ct, (Y, W), V, ("`output_padding` is 1", "less than the stride 1", "leave it out"), {"output_padding": 1}
     ),
+    "transpose, output padding of a dilation": Bad(
+        ct,
+        (Y, W),
+        V,
+        ("`output_padding` is 3", "less than the dilation 3", "use 0 to 2"),
+        {"stride": 2, "dilation": 3, "output_padding": 3},
+    ),
+    "transpose of a sequence, wrong maps": Bad(
+        ct1,
+        (X1, W1),
+        V,
+        ("conv1d_transpose: `y` is", "w keeps the shape it has in conv1d: (k, C_in / groups, C_out)"),
+    ),
+    "transpose of a volume, wrong rank": Bad(
+        ct3, (X3, W), V, ("conv3d_transpose: `w` is", "(k_d, k_h, k_w, C_in / groups, C_out)")
+    ),
+    "transpose of booleans": Bad(ct, (Y > 0, W > 0), T, ("`y` is", "dtype bool", "or integers throughout")),
+    "transpose, integer weights": Bad(ct, (Y, W.astype(int)), T, ("`w` is", "int64", "w.astype(jnp.float32)")),
+    "transpose, narrower result": Bad(
+        ct, (Y, W), T, ("`preferred_element_type` is float32", "a floating dtype"), {"preferred_element_type": F32}
+    ),
     "transpose, negative output padding": Bad(
         ct, (Y, W), V, ("`output_padding` is -1", "at least 0"), {"stride": 2, "output_padding": -1}
     ),
@@ -576,7 +642,7 @@ def test_under_a_transformation_the_error_is_the_same(bad, transform):
 
 def test_the_list_covers_every_function():
     functions = {bad.call for bad in BAD.values()}
-    assert functions == {c1, c2, c3, ct, dw, sep, loc, mx, av, lp, sub}
+    assert functions == {c1, c2, c3, ct, ct1, ct3, dw, sep, loc, mx, av, lp, sub}
 
 
 def test_a_torch_tensor_is_refused_because_its_gradient_would_be_lost():

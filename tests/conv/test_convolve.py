@@ -7,6 +7,8 @@ import pytest
 from cases import (
     BY_NAME,
     DTYPES,
+    FEW,
+    Case,
     assert_within,
     each_case_and_method,
     each_method,
@@ -25,7 +27,7 @@ from cases import (
 )
 
 import cnnjax
-from cnnjax import explain, reference
+from cnnjax import METHODS, explain, reference
 
 
 def test_auto_is_one_of_the_methods_and_the_default():
@@ -36,6 +38,73 @@ def test_auto_is_one_of_the_methods_and_the_default():
     settings = {"stride": 1, **case.settings}
     (chosen, _) = explain(x.shape, w.shape, dtype=x.dtype, platform="cpu", **settings).chosen["forward"]
     np.testing.assert_array_equal(auto, case.convolve(x, w, method=chosen))
+
+
+# Integers
+
+
+def by_int64(x, w, case):
+    """The oracle's sums in NumPy's int64."""
+    y = np.zeros(case.output, np.int64)
+    x, w = x.astype(np.int64), w.astype(np.int64)
+    for at_x, at_w, at_y in reference.terms(x.shape, w.shape, **case.for_oracle):
+        y[at_y] += x[at_x] * w[at_w]
+    return y
+
+
+def any_integers(case, what, dtype):
+    """Integers of the whole range of the dtype, or of 29 bits: sums of their products fit into int64."""
+    limits, random = np.iinfo(dtype), np.random.default_rng(ord(what))
+    low, high = max(limits.min, -(2**28)), min(limits.max, 2**28)
+    return random.integers(low, high, case.draw(what).shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32"])
+@pytest.mark.parametrize("name", FEW)
+def test_integers_are_summed_in_integers_and_wrap_around(name, dtype):
+    case = BY_NAME[name]
+    x, w = any_integers(case, "x", dtype), any_integers(case, "w", dtype)
+    exact = by_int64(x, w, case)
+    y = case.convolve(case.one(x), w)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, case.one(exact.astype(dtype)))
+    wide = case.convolve(case.one(x), w, preferred_element_type=jnp.int32)
+    assert wide.dtype == "int32"
+    np.testing.assert_array_equal(wide, case.one(exact.astype(np.int32)))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_every_method_that_serves_integers_sums_them_exactly(groups):
+    case = Case("integers", (2, 5, 6, 4), (3, 3, 4 // groups, 4), {"groups": groups, "padding": "SAME"})
+    x, w = any_integers(case, "x", "int8"), any_integers(case, "w", "int8")
+    exact = by_int64(x, w, case)
+    refused = explain(case.x, case.w, dtype="int8", **case.settings).refused
+    assert {"winograd2", "winograd4", "fft", "onednn"} <= refused.keys()
+    served = [method for method in METHODS if method not in refused]
+    assert {"lax", "definition", "gathered", "sparse"} <= set(served)
+    convolve = jax.jit(lambda x, w: {m: case.convolve(x, w, method=m, preferred_element_type="int32") for m in served})
+    for method, y in convolve(x, w).items():
+        np.testing.assert_array_equal(y, exact, err_msg=method)
+
+
+def test_integers_may_have_a_floating_result():
+    case = BY_NAME["same, even kernel"]
+    x, w = any_integers(case, "x", "int8"), any_integers(case, "w", "int8")
+    y = case.convolve(x, w, preferred_element_type=jnp.float32)
+    assert y.dtype == "float32"
+    np.testing.assert_array_equal(y, by_int64(x, w, case))
+
+
+def test_integers_have_no_gradient_but_may_be_batched():
+    case = BY_NAME["same, even kernel"]
+    x, w = any_integers(case, "x", "int8"), any_integers(case, "w", "int8")
+    with pytest.raises(TypeError, match="grad requires real- or complex-valued inputs"):
+        jax.grad(lambda x: case.convolve(x, w).sum())(x)
+    y, back = jax.vjp(case.convolve, x, w)
+    by_x, by_w = back(np.zeros(y.shape, jax.dtypes.float0))
+    assert by_x.dtype == by_w.dtype == jax.dtypes.float0
+    both = jax.vmap(case.convolve)(np.stack([x, x]), np.stack([w, w]))
+    np.testing.assert_array_equal(both, np.stack([y, y]))
 
 
 # Transformations

@@ -24,7 +24,8 @@ from cnnjax.operator.spec import DIRECTIONS, ConvSpec
 
 # How much larger a method's error may be than the bound for plain sums of products, as a factor.
 LOSES = {"winograd2": 8, "winograd4": 200, "fft": 20}
-PLAIN = [case for case in CASES if case.table is None and case.settings.get("padding") not in ("CIRCULAR", "EDGE", "REFLECT")]
+BOUNDARIES = ("CIRCULAR", "EDGE", "REFLECT")
+PLAIN = [case for case in CASES if case.table is None and case.settings.get("padding") not in BOUNDARIES]
 
 
 def spec_of(case, dtype="float64"):

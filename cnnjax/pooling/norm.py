@@ -168,6 +168,7 @@ def _compute(x: jax.Array, geometry: Geometry, p: float) -> jax.Array:
     depend on it.
     """
     images, geometry = pad_boundary(x.astype(accumulation_dtype(x.dtype)), geometry)
+    images = _where_read(images, geometry)
     # |x|: for p = 1 with slope 0 at zero; for p > 1 with slope 1 there, without which |0|^p would lose its curvature.
     modulus = images * jnp.sign(images) if p == 1 else jnp.where(images < 0, -images, images)
     passes = window_maxima(lax.stop_gradient(modulus), geometry)
@@ -183,6 +184,20 @@ def _compute(x: jax.Array, geometry: Geometry, p: float) -> jax.Array:
         scale = wider
     total = jnp.where(largest == 0, jnp.ones_like(total), total)
     return jnp.where(largest == 0, jnp.zeros_like(total), scale * total ** (1 / p)).astype(x.dtype)
+
+
+def _where_read(images: jax.Array, geometry: Geometry) -> jax.Array:
+    """The pixels that belong to a window; zeros in the place of others.
+
+    A pass along one axis reads rows that no window contains, and the powers of numbers there that are not finite would
+    turn a cotangent of zero into NaN.
+    """
+    for axis, (k, s, positions, (before, _)) in enumerate(
+        zip(geometry.kernel, geometry.stride, geometry.output, geometry.pads, strict=True), 1
+    ):
+        place = lax.broadcasted_iota(jnp.int32, images.shape, axis) + before
+        images = jnp.where((place % s < k) & (place < (positions - 1) * s + k), images, jnp.zeros_like(images))
+    return images
 
 
 def _power(p: float, pixel: jax.Array, scale: jax.Array, largest: jax.Array) -> jax.Array:

@@ -31,14 +31,15 @@ def test_the_gradients_of_subsampling_are_sums():
     np.testing.assert_array_equal(by_x[:, 4:], np.zeros((2, 1, 6, 3)))
 
 
-@pytest.mark.parametrize(("dtype", "value"), [("float16", 30000), ("bfloat16", 2**126)])
-def test_16_bit_sums_are_scaled_before_they_are_rounded(dtype, value):
-    """Four values have a sum beyond the largest number of the dtype, and a mean within it."""
-    x, quarter = jnp.full((2, 2, 1), value, dtype), jnp.full(1, 0.25, dtype)
-    y = cnnjax.subsample2d(x, quarter)
-    assert y.item() == jnp.asarray(value, dtype)
-    assert y.dtype == dtype
-    assert cnnjax.subsample2d(x, quarter, -jnp.full(1, value, dtype)).item() == 0
+def test_16_bit_sums_are_scaled_before_they_are_rounded():
+    half = jnp.full((2, 2, 1), 30000, jnp.float16)  # the sum overflows in float16, its quarter does not
+    y = cnnjax.subsample2d(half, jnp.full(1, 0.25, jnp.float16))
+    assert y.dtype == jnp.float16
+    assert y.item() == 30000
+    brain = jnp.array([[256, 1], [0, 0]], jnp.bfloat16)[..., None]
+    assert cnnjax.subsample2d(brain, jnp.full(1, 3, jnp.bfloat16)).item() == 772  # 771, rounded to a multiple of 4
+    bias = jnp.full(1, -768, jnp.bfloat16)
+    assert cnnjax.subsample2d(brain, jnp.full(1, 3, jnp.bfloat16), bias).item() == 3
 
 
 def test_ceil_mode_adds_the_sums_of_the_windows_at_the_edge():

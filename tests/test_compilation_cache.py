@@ -124,7 +124,7 @@ def test_compiled_convolutions_are_serialized_and_loaded_by_another_process(tmp_
     assert written == loaded == 9
 
 
-def test_a_cache_that_jax_keeps_using_is_told_from_its_settings(tmp_path):
+def test_a_cache_that_was_opened_is_in_use_whatever_its_settings(tmp_path):
     """JAX goes on writing to a cache that it has opened after its directory is unset and it is disabled."""
     convolve = (
         "x, w = jax.numpy.ones((2, 12, 12, 8)), jax.numpy.ones((3, 3, 8, 24)); import os, cnnjax\n"

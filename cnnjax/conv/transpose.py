@@ -219,7 +219,9 @@ def _convolve_transpose(
     y, method, links = reorder_maps(y, wiring.outputs), settings.method, wiring.links
     x = operator.convolve_transpose(caller, y, w, inner, wiring.groups, method, dtype, settings.precision, links)
     x = reorder_maps(x, np.argsort(wiring.inputs))
-    x = jnp.pad(fold_boundary(x, read), ((0, 0), *((0, n) for n in unread), (0, 0)))
+    x = fold_boundary(x, read)
+    if any(unread):
+        x = jnp.pad(x, ((0, 0), *((0, n) for n in unread), (0, 0)))
     x = x if b is None else add_bias(x, b)
     return x if batched else x[0]
 

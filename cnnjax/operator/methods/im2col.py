@@ -110,7 +110,7 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
             return jnp.einsum("bnk,bkm->bnm", narrow, wide, precision=spec.precision)
         return jnp.einsum("bkn,bkm->bnm", narrow, wide, precision=spec.precision)
 
-    steps = jnp.arange(parts * strips)
+    steps = jnp.arange(parts * strips, dtype=jnp.int32)
     if len(steps) == 1:
         total = product(0)
     else:

@@ -52,6 +52,14 @@ OPERATIONS = {
         (2, 7, 6, 4),
         (3, 3, 1, 8),
     ),
+    "transposed": (
+        lambda y, w: cnnjax.conv2d_transpose(y, w, stride=2),
+        lambda y, w: lax.conv_transpose(
+            y, w, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), transpose_kernel=True
+        ),
+        (2, 7, 6, 4),
+        (3, 3, 6, 4),
+    ),
 }
 
 
@@ -258,14 +266,12 @@ def test_symbolic_height_and_width(operation):
     assert_close(exported, (theirs(x, w), gradients(theirs)(x, w)))
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_sizes_that_are_never_large_enough_are_refused(operation):
+@pytest.mark.parametrize("operation", ["one map", "depthwise"])
+def test_symbolic_sizes_that_are_never_large_enough_are_refused(operation):
     (ours, _), x, w = operands(operation)
-    symbols = export.symbolic_shape("b, h, w, c", constraints=("h <= 2", f"c == {x.shape[-1]}", "w >= 3"))
-    if operation == "conv2d":
-        return  # "SAME" makes room
+    batch, height, width = export.symbolic_shape("b, h, w", constraints=("h <= 2", "w >= 3"))
     with pytest.raises(ValueError, match="a kernel of"):
-        jax.eval_shape(ours, jax.ShapeDtypeStruct((*symbols[:3], x.shape[-1]), x.dtype), w)
+        jax.eval_shape(ours, jax.ShapeDtypeStruct((batch, height, width, x.shape[-1]), x.dtype), w)
 
 
 SPOILED = {
@@ -314,14 +320,20 @@ def test_cost_analysis(operation):
 
 # Two devices, on explicit axes: the sharding of the result, the values, and the errors are those of JAX.
 EXPLICIT = """
-import jax, jax.numpy as jnp, numpy as np, cnnjax
+import itertools, jax, jax.numpy as jnp, numpy as np, cnnjax
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec as P
 random = np.random.default_rng(0)
 X, W = (random.normal(size=s).astype("f") for s in ((4, 9, 8, 4), (3, 3, 4, 8)))
 mesh = jax.make_mesh((2,), ("b",), axis_types=(AxisType.Explicit,))
-theirs = lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-ours = lambda x, w: cnnjax.conv2d(x, w, padding="SAME")
+names = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+operations = {
+    "conv2d": (lambda x, w: cnnjax.conv2d(x, w, padding="SAME"),
+               lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME", **names), W),
+    "transposed": (lambda x, w: cnnjax.conv2d_transpose(x, w, stride=2),
+                   lambda x, w: lax.conv_transpose(x, w, (2, 2), "VALID", **names, transpose_kernel=True),
+                   np.swapaxes(W, 2, 3)),
+}
 grad = lambda f: jax.grad(lambda x, w: jnp.sum(jnp.tanh(f(x, w))), (0, 1))
 forms = {
     "value": lambda f: f,
@@ -345,28 +357,35 @@ with jax.set_mesh(mesh):
         (P("b"), P()), (P(None, None, "b"), P()), (P(), P()),
         (P("b"), P(None, None, None, "b")), (P(None, None, None, "b"), P()),
     ):
-        x, w = jax.device_put(X, of_x), jax.device_put(W, of_w)
-        for name, form in forms.items():
+        for (op, (ours, theirs, weights)), (name, form) in itertools.product(operations.items(), forms.items()):
+            x, w = jax.device_put(X, of_x), jax.device_put(weights, of_w)
             for wrap in (jax.jit, lambda f: f):
                 a, b = result(wrap(form(ours)), x, w), result(wrap(form(theirs)), x, w)
                 if isinstance(b, str):
-                    assert a == b or not isinstance(a, str), (name, of_x, of_w, a, b)
+                    assert a == b or not isinstance(a, str), (op, name, of_x, of_w, a, b)
                     continue
-                assert not isinstance(a, str), (name, of_x, of_w, a)
+                assert not isinstance(a, str), (op, name, of_x, of_w, a)
                 for (spec, value), (other_spec, other) in zip(a, b, strict=True):
-                    assert spec == other_spec, (name, of_x, of_w, spec, other_spec)
+                    assert spec == other_spec, (op, name, of_x, of_w, spec, other_spec)
                     np.testing.assert_allclose(value, other, rtol=1e-4, atol=1e-3)
                 done += 1
+# Within shard_map, the gradient by weights that are the same everywhere is summed over the devices.
+mesh = jax.make_mesh((2,), ("b",), axis_types=(AxisType.Auto,))
+for ours, theirs, weights in operations.values():
+    of = lambda f: jax.grad(lambda x, w: lax.psum(jnp.sum(jnp.tanh(f(x, w))), "b"), (0, 1))
+    mapped = [jax.shard_map(of(f), mesh=mesh, in_specs=(P("b"), P()), out_specs=(P("b"), P())) for f in (ours, theirs)]
+    for value, other in zip(*(jax.jit(f)(X, weights) for f in mapped), strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-4, atol=1e-3)
 print(done, "equal")
 """
 
 
-def test_explicit_axes_of_several_devices():
+def test_explicit_axes_and_shard_map_on_several_devices():
     devices = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", EXPLICIT], env=devices, capture_output=True, text=True, check=False)
     count, word = done.stdout.split() if done.stdout else (0, done.stderr[-2000:])
     assert word == "equal", word
-    assert int(count) >= 40
+    assert int(count) >= 80
 
 
 def test_lenet5_in_the_modes_that_inspect_a_program():

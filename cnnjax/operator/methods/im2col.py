@@ -86,8 +86,9 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
         # The last part overlaps the one before. What that has added is zero here, where the definition has a product
         # too, so that a NaN reaches no weight that does not read it.
         first_image, first_row = step // strips * images, step % strips * rows
+        step_dtype = jnp.asarray(step).dtype
         is_new = [
-            start + lax.broadcasted_iota(jnp.int32, part.shape, axis) >= first
+            start + lax.broadcasted_iota(step_dtype, part.shape, axis) >= first
             for axis, (start, first) in enumerate([(image, first_image), (row, first_row)])
         ]
         return jnp.where(is_new[0] & is_new[1], part, jnp.zeros_like(part))
@@ -110,7 +111,7 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
             return jnp.einsum("bnk,bkm->bnm", narrow, wide, precision=spec.precision)
         return jnp.einsum("bkn,bkm->bnm", narrow, wide, precision=spec.precision)
 
-    steps = jnp.arange(parts * strips, dtype=jnp.int32)
+    steps = jnp.arange(parts * strips)
     if len(steps) == 1:
         total = product(0)
     else:

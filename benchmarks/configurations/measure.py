@@ -70,7 +70,7 @@ def _first_call(
     memory: Any = compiled.memory_analysis()
     row = {
         "first_s": round(seconds, 4),
-        "memory": memory.temp_size_in_bytes + memory.output_size_in_bytes,
+        "memory": sum(getattr(memory, f"{part}_size_in_bytes") for part in ("argument", "temp", "output")),
         "program": len(lowered.as_text()),
     }
     return row, lambda: compiled(*arrays).block_until_ready(), np.asarray(result)

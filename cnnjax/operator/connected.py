@@ -17,6 +17,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from cnnjax.operator import choice
+from cnnjax.operator.containment import is_finite
 from cnnjax.operator.spec import ConvSpec, Direction, Links, Platform
 
 __all__ = ["compute"]
@@ -40,8 +41,7 @@ def compute(
         maps = result.reshape(*result.shape[:-1], spec.groups, -1)
         return lax.fori_loop(0, maps.shape[-1], compute_one, maps).reshape(result.shape)
 
-    # The maximum is NaN if any element is. XLA vectorises it, but not the conjunction of `isfinite`.
-    return lax.cond(jnp.max(jnp.abs(read)) < jnp.inf, lambda: result, map_by_map)
+    return lax.cond(is_finite(read), lambda: result, map_by_map)
 
 
 def _output_map(

@@ -29,19 +29,27 @@ def contained(method: Method, direction: Direction, a: jax.Array, b: jax.Array, 
     """Compute the forward pass or the input gradient by a method that spreads some of its operands."""
     compute = method.direction(direction)
     spread = method.spreads(direction, spec)
-
-    def marked(a: jax.Array, b: jax.Array) -> jax.Array:
-        operands, reads = [a, b], jnp.zeros((), bool)
-        for i in spread:
-            bad = ~jnp.isfinite(operands[i])
-            reads |= _READS[direction, i](bad, spec)
-            operands[i] = jnp.where(bad, jnp.zeros_like(operands[i]), operands[i])
-        result = compute(operands[0], operands[1], spec)
-        return jnp.where(reads, jnp.full((), jnp.nan, result.dtype), result)
-
     finite = functools.reduce(jnp.logical_and, [is_finite((a, b)[i]) for i in spread])
+
+    def reads(a: jax.Array, b: jax.Array) -> jax.Array:
+        found = [_READS[direction, i](~jnp.isfinite((a, b)[i]), spec) for i in spread]
+        return functools.reduce(jnp.logical_or, found)
+
+    def marked(found: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        operands = [_zero_unless_finite(array) if i in spread else array for i, array in enumerate((a, b))]
+        result = compute(*operands, spec)
+        return jnp.where(found, jnp.full((), jnp.nan, result.dtype), result)
+
+    if method.slow_in_branch:
+        nothing = jax.eval_shape(reads, a, b)
+        found = lax.cond(finite, lambda a, b: jnp.zeros(nothing.shape, bool), reads, a, b)
+        return marked(found, a, b)
     # The method stands in both branches: a result that passes through a branch is copied.
-    return lax.cond(finite, lambda a, b: compute(a, b, spec), marked, a, b)
+    return lax.cond(finite, lambda a, b: compute(a, b, spec), lambda a, b: marked(reads(a, b), a, b), a, b)
+
+
+def _zero_unless_finite(array: jax.Array) -> jax.Array:
+    return jnp.where(jnp.isfinite(array), array, jnp.zeros_like(array))
 
 
 def is_finite(array: jax.Array) -> jax.Array:

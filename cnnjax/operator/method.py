@@ -49,6 +49,7 @@ class Method:
     `elementwise` are the directions that compile to one elementwise loop, which XLA would fuse with its surroundings.
     `spreads(direction, spec)` are the operands, 0 and 1, that the forward pass or the input gradient also multiplies by
     zeros that are not in the other operand: a NaN there would reach results that do not read it (`containment`).
+    `slow_in_branch` methods call XLA's convolution, which runs several times slower in a branch than outside.
     """
 
     name: MethodName
@@ -59,6 +60,7 @@ class Method:
     native: bool = False
     elementwise: tuple[Direction, ...] = ()
     spreads: Callable[[Direction, ConvSpec], tuple[int, ...]] = spreads_nothing
+    slow_in_branch: bool = False
 
     def direction(self, direction: Direction) -> Compute:
         """The function that computes a direction."""

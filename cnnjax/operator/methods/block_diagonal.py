@@ -73,4 +73,12 @@ def spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
     return {"forward": (0,), "input_gradient": (0, 1), "weight_gradient": ()}[direction]
 
 
-METHOD = Method("block_diagonal", _convolve, transposed_in_x(_convolve), _weight_gradient, _refuses, spreads=spreads)
+METHOD = Method(
+    "block_diagonal",
+    _convolve,
+    transposed_in_x(_convolve),
+    _weight_gradient,
+    _refuses,
+    spreads=spreads,
+    slow_in_branch=True,
+)

@@ -114,4 +114,6 @@ def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
     return _of_patches(spec).spreads(direction, spec)
 
 
-METHOD = Method("gathered", _forward, _input_gradient, weight_gradient, serves_all, spreads=_spreads)
+METHOD = Method(
+    "gathered", _forward, _input_gradient, weight_gradient, serves_all, spreads=_spreads, slow_in_branch=True
+)

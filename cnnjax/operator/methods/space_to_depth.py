@@ -106,4 +106,5 @@ METHOD = Method(
     _weight_gradient,
     _refuses,
     spreads=_spreads,
+    slow_in_branch=True,
 )

@@ -70,4 +70,5 @@ METHOD = Method(
     serves_all,
     native=True,
     spreads=_spreads,
+    slow_in_branch=True,
 )

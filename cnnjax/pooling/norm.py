@@ -195,7 +195,8 @@ def _where_read(images: jax.Array, geometry: Geometry) -> jax.Array:
     for axis, (k, s, positions, (before, _)) in enumerate(
         zip(geometry.kernel, geometry.stride, geometry.output, geometry.pads, strict=True), 1
     ):
-        place = lax.broadcasted_iota(jnp.int32, images.shape, axis) + before
+        # Added to zeros like the images, the places are partitioned as the images are on an explicit mesh.
+        place = jnp.zeros_like(images, jnp.int32) + lax.broadcasted_iota(jnp.int32, images.shape, axis) + before
         images = jnp.where((place % s < k) & (place < (positions - 1) * s + k), images, jnp.zeros_like(images))
     return images
 

@@ -379,7 +379,8 @@ for place in ({"window": 2}, {"window": 3, "stride": 2, "padding": 1, "ceil_mode
         f = lambda x: pool(x, **place)
         g = jax.grad(lambda x: jnp.sum(f(x) ** 2))
         for h in (f, g):
-            y = jax.jit(h)(jax.device_put(x, NamedSharding(mesh, P("batch"))))
+            with jax.set_mesh(mesh):
+                y = jax.jit(h)(jax.device_put(x, NamedSharding(mesh, P("batch"))))
             assert jax.typeof(y).sharding.spec[0] == "batch", (pool, place)
             np.testing.assert_allclose(y, h(x), rtol=1e-4, atol=1e-5)
         mapped = jax.jit(jax.shard_map(f, mesh=mesh, in_specs=P("batch"), out_specs=P("batch")))

@@ -187,6 +187,8 @@ def _batch_rule(primitive: _Primitive, arrays: tuple[_Array, _Array], result: _A
         first = [a if axis is None else jnp.moveaxis(a, axis, 0) for a, axis in zip(operands, axes, strict=True)]
         one = first[arrays.index(batched[0])]
         batch, batch_axes = one.shape[0], jax.typeof(one).sharding.spec[0]
+        if batch == 0:
+            return jnp.zeros((0, *getattr(spec, f"{result}_shape")), dtype), 0
         a, b = (
             _fold(a, _axis(array, dimension), _blocks(array, dimension, spec)) if array in batched else a
             for a, array in zip(first, arrays, strict=True)

@@ -94,13 +94,18 @@ def _view(padded: jax.Array, start: tuple[jax.Array, ...], spec: ConvSpec) -> ja
 
 def _sum_over_inputs(view: jax.Array, weights: jax.Array, spec: ConvSpec) -> jax.Array:
     if spec.maps_in_group == 1:  # elementwise: a batch of products of single numbers is slow
-        return view * weights[0]
+        return view * _on_maps(weights[0], view.ndim)
     return jnp.einsum("...gi,igo->...go", view, weights, precision=spec.precision)
 
 
 def _sum_over_outputs(y: jax.Array, weights: jax.Array, spec: ConvSpec) -> jax.Array:
     if spec.c_out == spec.groups:
-        products = y * weights[..., 0].T
+        products = y * _on_maps(weights[..., 0].T, y.ndim)
     else:
         products = jnp.einsum("...go,igo->...gi", y, weights, precision=spec.precision)
     return products.reshape(spec.n, *spec.geometry.output, spec.c_in)
+
+
+def _on_maps(weights: jax.Array, ndim: int) -> jax.Array:
+    """Weights of groups and of maps in them, for an array with leading axes of images and positions."""
+    return lax.expand_dims(weights, range(ndim - weights.ndim))

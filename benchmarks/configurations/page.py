@@ -71,8 +71,8 @@ def page(record: Record) -> str:
         _table_of_limits(found),
         "The first call traces, lowers, compiles and runs a function that JAX has not seen. The run time is the best "
         "of alternating blocks of calls, one library at a time, with a pause before each block; a measurement near its "
-        f"limit is repeated up to {AGAIN} times, and the best of each library counts. Memory is that of temporary "
-        "buffers and of the result, as XLA assigned it; memory that a library called by XLA allocates itself is not "
+        f"limit is repeated up to {AGAIN} times, and the best of each library counts. Memory is that of the arguments, "
+        "the result and temporary buffers, as XLA assigned it; what a library called by XLA allocates itself is not "
         f"included. During the measurement, other processes used {record['others_percent']} % of the CPU.",
         "Values agree with those of lax within the rounding error of a float32 sum in all directions, with these "
         f"exceptions: {_join(_wrong(rows))}. Where lax itself fails, there is nothing to compare with: "

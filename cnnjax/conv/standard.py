@@ -92,7 +92,8 @@ def conv2d(
         padding: what lies beyond the edge. "VALID": nothing, the kernel stays inside. "SAME": zeros, so that there
             are ceil(H / stride) positions, with the odd row after the image ("SAME_LOWER": before it). "CIRCULAR",
             "EDGE" and "REFLECT": the image continued periodically, by its edge pixel repeated, or mirrored about its
-            edge pixel, by (dilated kernel - 1) pixels in total. An integer, one for each axis, or ((top, bottom), (left, right)): that many zeros.
+            edge pixel, by (dilated kernel - 1) pixels in total. An integer, one for each axis, or ((top, bottom),
+            (left, right)): that many zeros.
         dilation: pixels between neighbouring taps; 1 is the ordinary kernel.
         groups: the number of consecutive blocks of input maps, each of which feeds its own block of output maps.
         connections: which input map feeds which output map: a `ConnectionTable` or a boolean (C_in, C_out) array.

@@ -180,8 +180,8 @@ def receptive_field(
 
         first * s - before .. last * s - before + e - 1
 
-    clipped to the volume. With "CIRCULAR", "EDGE" and "REFLECT" padding, rows beyond the edge become those that the padding
-    copies.
+    clipped to the volume. With "CIRCULAR", "EDGE" and "REFLECT" padding, rows beyond the edge become those that the
+    padding copies.
 
     Args:
         network: the network.

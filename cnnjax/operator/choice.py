@@ -9,6 +9,7 @@ one that JAX may write to disk ("stored cpu") does without oneDNN, whose call XL
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -29,6 +30,12 @@ __all__ = ["REQUESTED", "Choice", "choose", "compute", "default_platform"]
 
 # Up to these numbers, elementwise sums and bands of the kernel beat oneDNN for one input map.
 _FEW_OUTPUTS, _FEW_ROWS = 4, 16
+# More weights of a sequence's map than these are faster as products of patches.
+_FEW_WEIGHTS = 32
+# Up to this number of multiplications, a product of tiles beats oneDNN.
+_FEW_PRODUCTS_OF_TILES = 2**25
+# Up to this number, XLA's convolution, which runs on one thread then, beats a call of oneDNN.
+_TINY = 2**19
 
 REQUESTED = "asked for"
 """The reason for a method that the caller, or a measurement, named."""
@@ -62,17 +69,21 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     # The weight gradient of a 1 x 1 kernel sums over all positions: in parts it is twice as fast as in one product.
     if spec.groups == 1 and (is_whole(spec) or (is_pointwise(spec) and not of_weights)):
         return Choice("matmul", "it is a single matrix product")
-    if spec.groups == 1 and direction == "input_gradient" and is_tiled(spec):
+    few_tiles = direction == "forward" and spec.num_products <= _FEW_PRODUCTS_OF_TILES
+    if spec.groups == 1 and is_tiled(spec) and (few_tiles or direction == "input_gradient"):
         return Choice("matmul", "no pixel is read twice: it is a single matrix product")
     if not jnp.issubdtype(spec.dtype, jnp.inexact):
         return _choose_for_integers(spec)
+    if _is_tiny(direction, spec):
+        return Choice("lax", "so few products that a library's threads cost more than they save")
     if not of_weights and spec.c_in == 1:
         thin = _of_one_map(direction, spec)
         if thin is not None:
             return Choice(thin, "one input map: other products are too thin")
     if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
-    if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and spec.num_taps > MANY_TAPS):
+    many_weights = spec.num_taps > (_FEW_WEIGHTS if len(spec.geometry.kernel) == 1 else MANY_TAPS)
+    if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and many_weights):
         return Choice("depthwise", "one group for each map: XLA's CPU convolution is tens of times slower")
     if of_weights and here and saves_padding(spec):
         return Choice("shift", "small images: one product for each tap skips the padding")
@@ -104,6 +115,15 @@ def default_platform() -> Platform:
     if backend == "cpu" and may_be_stored():
         return "stored cpu"
     return cast(Platform, {"gpu": "cuda"}.get(backend, backend))
+
+
+def _is_tiny(direction: Direction, spec: ConvSpec) -> bool:
+    """Whether oneDNN costs more than it saves; it is called once for each phase of a stride."""
+    if spec.groups > 1 or direction == "weight_gradient":
+        return False
+    if direction == "forward":
+        return spec.num_products <= _TINY
+    return spec.num_taps <= 9 and spec.num_products <= _TINY * math.prod(spec.geometry.stride)
 
 
 def _of_one_map(direction: Direction, spec: ConvSpec) -> MethodName | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -148,6 +149,11 @@ class ConvSpec:
         return self.geometry.num_taps
 
     @property
+    def num_products(self) -> int:
+        """The multiplications of a direction, those with padding included."""
+        return self.n * math.prod(self.geometry.output) * self.num_taps * self.maps_in_group * self.c_out
+
+    @property
     def x_shape(self) -> tuple[int, ...]:
         """(N, *size, C_in)."""
         return (self.n, *self.geometry.size, self.c_in)
@@ -170,6 +176,12 @@ class ConvSpec:
     def is_static(self) -> bool:
         """Whether all sizes are integers: an exported program may have symbolic ones."""
         return all(isinstance(n, int) for n in self.x_shape)
+
+    def with_one_row(self) -> ConvSpec:
+        """The same convolution of a sequence, as one of images that are one row high."""
+        of = self.geometry
+        row = Geometry((1, *of.size), (1, *of.kernel), (1, *of.stride), (1, *of.dilation), ((0, 0), *of.pads))
+        return replace(self, geometry=row)
 
     @property
     def unit_stride(self) -> bool:

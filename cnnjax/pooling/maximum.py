@@ -16,7 +16,7 @@ from cnnjax._core.arguments import check_real
 from cnnjax._core.shapes import Geometry, Padding
 from cnnjax._core.windows import accumulation_dtype, pad_boundary
 from cnnjax.pooling.placement import Window
-from cnnjax.pooling.windows import are_tiles, place_windows, sum_along, tiles, window_maxima
+from cnnjax.pooling.windows import are_tiles, place_windows, sum_along, tiles, window_max, window_maxima
 
 __all__ = ["max_pool1d", "max_pool2d", "max_pool3d"]
 
@@ -173,12 +173,7 @@ def _derivative(
 
 @partial(jax.jit, static_argnames=("geometry",))
 def _value(x: jax.Array, geometry: Geometry) -> jax.Array:
-    x, geometry = pad_boundary(x, geometry)
-    if are_tiles(geometry):
-        pixels, window = tiles(x, geometry, -np.inf)
-        return jnp.max(pixels, axis=window)
-    *_, (_, y) = window_maxima(x, geometry)
-    return y
+    return window_max(*pad_boundary(x, geometry))
 
 
 @partial(jax.jit, static_argnames=("geometry",))

@@ -1,8 +1,8 @@
 """Sums and maxima over windows, in programs whose size does not grow with the window.
 
-Where windows lie side by side, the image is reshaped into tiles and reduced at once. Otherwise a pool is separable: one
-pass along each axis, k_h + k_w operations for each value instead of k_h * k_w. No pass subtracts, multiplies by zero or
-reads beyond a window, so a number that is not finite stays within the windows that contain it.
+Where windows lie side by side, the image is reshaped into tiles and reduced at once. Otherwise a large window is
+separable: one pass along each axis, k_h + k_w operations for each value instead of k_h * k_w. No pass subtracts, multiplies
+by zero or reads beyond a window, so a number that is not finite stays within the windows that contain it.
 
 The passes of this module take images (N, *size, C) and a `Geometry` whose padding is zero padding.
 """
@@ -21,7 +21,10 @@ from cnnjax._core.arguments import as_images
 from cnnjax._core.shapes import AXES, Geometry, Padding
 from cnnjax.pooling.placement import Window, pool_geometry
 
-__all__ = ["are_tiles", "place_windows", "sum_along", "tiles", "window_maxima", "window_sum"]
+__all__ = ["are_tiles", "place_windows", "sum_along", "tiles", "window_max", "window_maxima", "window_sum"]
+
+_SMALL_WINDOW = 16
+"""Up to this number of pixels, a window is reduced at once as fast as in a pass along each axis."""
 
 _UNROLLED = 8
 """Up to this many shifts of the image are written out, which XLA fuses into one loop; more are a loop over shifts."""
@@ -71,11 +74,21 @@ def tiles(x: jax.Array, geometry: Geometry, beyond: float) -> tuple[jax.Array, t
 
 def window_sum(x: jax.Array, geometry: Geometry) -> jax.Array:
     """The sum over each window, (N, *output, C); padding adds nothing."""
-    if are_tiles(geometry):
+    if _are_whole_tiles(geometry):
         pixels, window = tiles(x, geometry, 0)
         return jnp.sum(pixels, axis=window)
-    for axis in _passes(geometry):
-        x = _reduce_along(x, geometry, axis, 0, lax.add)
+    for axes in _passes_for_value(geometry):
+        x = _reduce_along(x, geometry, axes, 0, lax.add)
+    return x
+
+
+def window_max(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """The maximum of each window, (N, *output, C); padding is never the maximum."""
+    if _are_whole_tiles(geometry):
+        pixels, window = tiles(x, geometry, -np.inf)
+        return jnp.max(pixels, axis=window)
+    for axes in _passes_for_value(geometry):
+        x = _reduce_along(x, geometry, axes, -np.inf, lax.max)
     return x
 
 
@@ -83,7 +96,7 @@ def window_maxima(x: jax.Array, geometry: Geometry) -> list[tuple[int, jax.Array
     """The maxima after each pass: the axis of the pass and its result. The last are the maxima of the windows."""
     passes: list[tuple[int, jax.Array]] = []
     for axis in _passes(geometry):
-        x = _reduce_along(x, geometry, axis, -np.inf, lax.max)
+        x = _reduce_along(x, geometry, (axis,), -np.inf, lax.max)
         passes.append((axis, x))
     return passes
 
@@ -152,14 +165,27 @@ def _passes(geometry: Geometry) -> list[int]:
     return [axis for axis in range(len(trivial), 0, -1) if not trivial[axis - 1]]
 
 
+def _passes_for_value(geometry: Geometry) -> list[tuple[int, ...]]:
+    """The axes of each pass if only its last result is wanted: a small window is reduced at once."""
+    axes = _passes(geometry)
+    return [tuple(axes)] if axes and geometry.num_taps <= _SMALL_WINDOW else [(axis,) for axis in axes]
+
+
+def _are_whole_tiles(geometry: Geometry) -> bool:
+    """Whether the windows lie side by side and fill the image: fused with padding, XLA's reduction is slow."""
+    used = tuple(positions * k for positions, k in zip(geometry.output, geometry.kernel, strict=True))
+    return are_tiles(geometry) and used == geometry.size == geometry.padded
+
+
 def _reduce_along(
-    x: jax.Array, geometry: Geometry, axis: int, initial: float, function: Callable[..., jax.Array]
+    x: jax.Array, geometry: Geometry, axes: tuple[int, ...], initial: float, function: Callable[..., jax.Array]
 ) -> jax.Array:
-    """Reduce the windows along one axis."""
+    """Reduce the windows along some axes."""
     one = [1] * x.ndim
     window, stride, pads = [*one], [*one], [(0, 0)] * x.ndim
-    window[axis], stride[axis] = geometry.kernel[axis - 1], geometry.stride[axis - 1]
-    pads[axis] = geometry.pads[axis - 1]
+    for axis in axes:
+        window[axis], stride[axis] = geometry.kernel[axis - 1], geometry.stride[axis - 1]
+        pads[axis] = geometry.pads[axis - 1]
     return lax.reduce_window(x, np.array(initial, x.dtype), function, window, stride, pads)
 
 

@@ -116,8 +116,8 @@ def test_wrong_values_are_found():
         ("first_s", 1.0, 0.5, 2 / 3),
         ("run_us", 1100.0, 1000.0, 1.0),
         ("run_us", 25.0, 5.0, 1.0),
-        ("memory", 3 * 2**20, 2**20, 2.0),
-        ("memory", 2**19, 0, 1 / 3),
+        ("memory", 48 * 2**20, 2**20, 2.0),
+        ("memory", 2**23, 0, 1 / 3),
     ],
 )
 def test_a_fraction_of_a_limit(measured, ours, lax, expected):

@@ -81,6 +81,8 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
 def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     if spec.num_taps > MANY_TAPS:
         return tap_loop.weight_gradient(x, y, spec)
+    if len(spec.geometry.kernel) == 1:  # row by row would be position by position
+        return _weight_gradient(x[:, None], y[:, None], spec.with_one_row())[0]
     geometry, multiplier = spec.geometry, spec.c_out // spec.c_in
     stride, *strides = geometry.stride
     dilation, *dilations = geometry.dilation

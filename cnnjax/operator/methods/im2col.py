@@ -35,8 +35,8 @@ Patches = Callable[[jax.Array, Geometry, int], jax.Array]
 # Of 2 to 16 MiB of patches at a time, 8 MiB was the fastest or second fastest on every shape (docs/guides/operator.md).
 _BYTES_AT_A_TIME = 8 * 2**20
 _MOST_BYTES = 16 * 2**20
-# Of small arrays, half their size: the patches are not to need more memory than what they are made of.
-_LEAST_BYTES = 2 * 2**20
+# Of small arrays, patches at a time of once or twice the arrays' own size: about what XLA's convolution copies.
+_LEAST_BYTES = 2**19
 # From these sizes of the product on, its transposed operand is written out: XLA has a faster kernel for two plain
 # matrices, and the difference exceeds the cost of the copy.
 _SHORT, _LONG = 32, 256
@@ -66,8 +66,8 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
     stride, extent = geometry.stride[0], geometry.extent[0]
     # If the sum is larger than the patches, larger parts keep it from being read and written more often than they are.
     of_sum = x.dtype.itemsize * spec.num_taps * spec.c_in * (spec.c_out // blocks)
-    of_arrays = x.nbytes + y.nbytes + of_sum // blocks
-    most_bytes = min(max(of_sum, _BYTES_AT_A_TIME), _MOST_BYTES, max(of_arrays // 2, _LEAST_BYTES))
+    of_arrays = (1 if spec.groups > 1 else 2) * (x.nbytes + y.nbytes)
+    most_bytes = min(max(of_sum, _BYTES_AT_A_TIME), _MOST_BYTES, max(of_arrays, _LEAST_BYTES))
     images, rows = _at_a_time(spec, x.dtype.itemsize, most_bytes)
     parts, strips = max(1, -(-spec.n // images)), -(-geometry.output[0] // rows)
 

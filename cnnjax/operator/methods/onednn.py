@@ -26,6 +26,7 @@ from cnnjax._core.shapes import Geometry
 from cnnjax.operator import _onednn
 from cnnjax.operator.method import Method
 from cnnjax.operator.methods import gathered, space_to_depth
+from cnnjax.operator.parts import in_parts
 from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
@@ -48,9 +49,17 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    if spec.unit_stride:
+        return _input_gradient_of_part(w, y, spec)
+    # The phases are as large as the result.
+    phases = y.dtype.itemsize * math.prod(spec.x_shape)
+    return in_parts(lambda y, spec: _input_gradient_of_part(w, y, spec), y, spec, phases)
+
+
+def _input_gradient_of_part(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     geometry = spec.geometry
     if _folds_stride(spec):
-        return space_to_depth.input_gradient_by(_input_gradient)(w, y, spec)
+        return space_to_depth.input_gradient_by(_input_gradient_of_part)(w, y, spec)
     if spec.groups > 1:
         w = w.reshape(*geometry.kernel, spec.maps_in_group, spec.groups, -1)
         w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, -1, spec.c_in)

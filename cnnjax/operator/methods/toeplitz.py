@@ -13,14 +13,11 @@ Source: the kernel as a banded Toeplitz matrix, Gray 2006, "Toeplitz and circula
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax._core.shapes import Geometry
 from cnnjax._core.windows import MANY_TAPS, pad_constant
 from cnnjax.operator.method import Method, transposed_in_w, transposed_in_x
 from cnnjax.operator.spec import ConvSpec, Direction
@@ -38,7 +35,7 @@ def _refuses(spec: ConvSpec) -> str | None:
 
 def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     if len(spec.geometry.kernel) == 1:  # an image of one row
-        return jnp.squeeze(_convolve(x[:, None], w[None], _with_one_row(spec)), axis=1)
+        return jnp.squeeze(_convolve(x[:, None], w[None], spec.with_one_row()), axis=1)
     geometry = spec.geometry
     (k_h, k_w), (s_h, s_w), (rows, columns) = geometry.kernel, geometry.stride, geometry.output
     block = min(8, columns)
@@ -57,12 +54,6 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
     y = jnp.matmul(patches.reshape(spec.n, rows, blocks, k_h * span * spec.c_in), matrix, precision=spec.precision)
     # The surplus columns of the last block are cut off.
     return y.reshape(spec.n, rows, blocks * block, spec.c_out)[:, :, :columns]
-
-
-def _with_one_row(spec: ConvSpec) -> ConvSpec:
-    of = spec.geometry
-    geometry = Geometry((1, *of.size), (1, *of.kernel), (1, *of.stride), (1, *of.dilation), ((0, 0), *of.pads))
-    return replace(spec, geometry=geometry)
 
 
 def _strips(padded: jax.Array, blocks: int, step: int, span: int) -> jax.Array:

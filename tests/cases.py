@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 import cnnjax
 from cnnjax import connections as tables
 from cnnjax import reference
+from cnnjax._core.shapes import conv_geometry
+from cnnjax.operator.spec import ConvSpec
 
 CONV = {1: cnnjax.conv1d, 2: cnnjax.conv2d, 3: cnnjax.conv3d}
 GENERAL = ("definition", "lax", "auto")  # they serve every call; tests/operator has the methods that do not
@@ -148,6 +150,10 @@ CASES = (
     Case("volume, pairs, no batch", (2, 3, 3, 1), (3, 2, 2, 1, 1), {"padding": ((1, 0), 0, (0, 1))}, None, False),
 )
 BY_NAME = {case.name: case for case in CASES}
+PLAIN = [
+    case for case in CASES if case.table is None and case.settings.get("padding") not in ("CIRCULAR", "EDGE", "REFLECT")
+]
+"""The cases without a table whose padding is zeros: those that a method is given as they are."""
 SMALL = ("reflect, stride, dilation", "causal, dilated", "sequence, table", "volume, circular, groups")
 """Cases whose definition, written out, compiles quickly even when it is differentiated several times."""
 FEW = (
@@ -196,6 +202,13 @@ TABLES = {
     "only one link": tables.from_rows([[], [2], []], 4),
     "blocks out of order, with a gap": tables.from_rows([[1, 3], [0, 2], [3], [2, 0], [3, 1], [0]], 4),
 }
+
+
+def spec_of(case, dtype="float64"):
+    """The operator's description of a plain case."""
+    geometry = conv_geometry("test", case.batched_x[1:-1], case.w[:-2], **case.where)
+    maps = case.batched_x[-1], case.w[-1], case.settings.get("groups", 1)
+    return ConvSpec(geometry, case.batched_x[0], *maps, dtype=jnp.dtype(dtype))
 
 
 def jitted(case, method):

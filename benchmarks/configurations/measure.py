@@ -26,7 +26,8 @@ def direction(of: Configuration, which: str, *, timed: bool = True) -> dict[str,
     """{library: {"first_s", "memory", "program", "run_us"}} of a direction, with its "method", "error", "tolerance".
 
     "first_s" is the time to trace, lower, compile and run a function that JAX has not seen, "memory" the bytes of the
-    arguments, the result and temporary buffers, "program" the characters of its StableHLO, "run_us" the best time of a call.
+    arguments, the result and temporary buffers, "program" the characters of its StableHLO, "run_us" the best time of a
+    call.
     """
     arrays = arguments(of, which)
     row: dict[str, Any] = {"method": method(of, which)}

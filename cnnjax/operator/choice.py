@@ -30,12 +30,15 @@ __all__ = ["REQUESTED", "Choice", "choose", "compute", "default_platform"]
 
 # Up to these numbers, elementwise sums and bands of the kernel beat oneDNN for one input map.
 _FEW_OUTPUTS, _FEW_ROWS = 4, 16
+# Up to this number of positions, or of input maps in the input gradient, a product of patches beats oneDNN; where the
+# patches are larger than the cotangent, there are to be no more numbers in them than this.
+_FEW_POSITIONS, _FEWEST_INPUTS, _FEW_PATCHES = 64, 4, 2**22
 # More weights of a sequence's map than these are faster as products of patches.
 _FEW_WEIGHTS = 32
 # Up to this number of multiplications, a product of tiles beats oneDNN.
 _FEW_PRODUCTS_OF_TILES = 2**25
-# Up to this number, XLA's convolution, which runs on one thread then, beats a call of oneDNN.
-_TINY = 2**19
+# Up to these numbers of multiplications and taps, a product of patches beats a call of oneDNN.
+_TINY, _FEW_TAPS = 2**19, 9
 
 REQUESTED = "asked for"
 """The reason for a method that the caller, or a measurement, named."""
@@ -74,12 +77,15 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
         return Choice("matmul", "no pixel is read twice: it is a single matrix product")
     if not jnp.issubdtype(spec.dtype, jnp.inexact):
         return _choose_for_integers(spec)
-    if _is_tiny(direction, spec):
-        return Choice("lax", "so few products that a library's threads cost more than they save")
     if not of_weights and spec.c_in == 1:
         thin = _of_one_map(direction, spec)
         if thin is not None:
             return Choice(thin, "one input map: other products are too thin")
+    small = None if of_weights else _why_small(direction, spec)
+    if small is not None:
+        return Choice("im2col", small)
+    if direction == "input_gradient" and spec.groups == 1 and spec.c_in <= _FEWEST_INPUTS and spec.unit_stride:
+        return Choice("lax", "few input maps, and patches that would take too much memory")
     if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
     many_weights = spec.num_taps > (_FEW_WEIGHTS if len(spec.geometry.kernel) == 1 else MANY_TAPS)
@@ -117,13 +123,20 @@ def default_platform() -> Platform:
     return cast(Platform, {"gpu": "cuda"}.get(backend, backend))
 
 
-def _is_tiny(direction: Direction, spec: ConvSpec) -> bool:
-    """Whether oneDNN costs more than it saves; it is called once for each phase of a stride."""
-    if spec.groups > 1 or direction == "weight_gradient":
-        return False
-    if direction == "forward":
-        return spec.num_products <= _TINY
-    return spec.num_taps <= 9 and spec.num_products <= _TINY * math.prod(spec.geometry.stride)
+def _why_small(direction: Direction, spec: ConvSpec) -> str | None:
+    """Why one product with the patches is faster than any kernel for convolutions, or None if it is not."""
+    positions = spec.n * math.prod(spec.geometry.output)
+    patches = positions * spec.num_taps * spec.c_in
+    if spec.groups > 1 or spec.num_taps > MANY_TAPS:
+        return None
+    if spec.num_products <= _TINY and spec.num_taps <= _FEW_TAPS:
+        return "so few products that calling a library costs more than it saves"
+    if positions <= _FEW_POSITIONS:
+        return "few positions: oneDNN would spend its time on reordering the weights"
+    fit = spec.num_taps * spec.c_in <= spec.c_out or patches <= _FEW_PATCHES
+    if direction == "input_gradient" and spec.c_in <= _FEWEST_INPUTS and spec.unit_stride and fit:
+        return "few input maps: other products are too thin"
+    return None
 
 
 def _of_one_map(direction: Direction, spec: ConvSpec) -> MethodName | None:

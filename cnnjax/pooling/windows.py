@@ -1,8 +1,8 @@
 """Sums and maxima over windows, in programs whose size does not grow with the window.
 
 Where windows lie side by side, the image is reshaped into tiles and reduced at once. Otherwise a large window is
-separable: one pass along each axis, k_h + k_w operations for each value instead of k_h * k_w. No pass subtracts, multiplies
-by zero or reads beyond a window, so a number that is not finite stays within the windows that contain it.
+separable: one pass along each axis, k_h + k_w operations for each value instead of k_h * k_w. No pass subtracts,
+multiplies by zero or reads beyond a window, so a number that is not finite stays within the windows that contain it.
 
 The passes of this module take images (N, *size, C) and a `Geometry` whose padding is zero padding.
 """

@@ -12,21 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import BY_NAME, CASES, CONV, Case, convolutions, normal
+from cases import BY_NAME, CONV, PLAIN, Case, convolutions, normal, spec_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 import cnnjax
-from cnnjax._core.shapes import conv_geometry
 from cnnjax.operator.choice import choose, compute
 from cnnjax.operator.containment import is_finite
 from cnnjax.operator.methods import BY_NAME as METHOD
-from cnnjax.operator.spec import DIRECTIONS, ConvSpec
+from cnnjax.operator.spec import DIRECTIONS
 
 OPERANDS = {"forward": "xw", "input_gradient": "wy", "weight_gradient": "xy"}
 VALUES = (np.nan, np.inf, -np.inf)
-BOUNDARY_ZERO = [case for case in CASES if case.settings.get("padding") not in ("CIRCULAR", "EDGE", "REFLECT")]
-PLAIN = [case for case in BOUNDARY_ZERO if case.table is None]
 # Shapes at which a rule of "auto" or a method changes: a band with surplus columns, folded strides, several blocks of
 # groups, phases, many taps, parts of patches that overlap.
 MORE = (
@@ -43,12 +40,6 @@ MORE = (
     Case("patches in parts", (3, 150, 150, 3), (5, 5, 3, 2), {"padding": ((0, 0), (2, 2)), "stride": (2, 1)}),
     Case("patches of a volume", (1, 5, 6, 5, 2), (3, 3, 3, 2, 3), {"padding": "SAME", "stride": 2}),
 )
-
-
-def spec_of(case, dtype):
-    geometry = conv_geometry("test", case.batched_x[1:-1], case.w[:-2], **case.where)
-    maps = case.batched_x[-1], case.w[-1], case.settings.get("groups", 1)
-    return ConvSpec(geometry, case.batched_x[0], *maps, dtype=jnp.dtype(dtype))
 
 
 def shapes(spec):

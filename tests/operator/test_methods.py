@@ -6,12 +6,14 @@ import pytest
 from cases import (
     BY_NAME,
     CASES,
+    PLAIN,
     assert_within,
     exact_gradients,
     gradient_bounds,
     normal,
     oracle,
     size_of_terms,
+    spec_of,
     sum_bound,
 )
 
@@ -25,14 +27,6 @@ from cnnjax.operator.spec import DIRECTIONS, ConvSpec
 # How much larger a method's error may be than the bound for plain sums of products, as a factor.
 LOSES = {"winograd2": 8, "winograd4": 200, "fft": 20}
 BOUNDARIES = ("CIRCULAR", "EDGE", "REFLECT")
-PLAIN = [case for case in CASES if case.table is None and case.settings.get("padding") not in BOUNDARIES]
-
-
-def spec_of(case, dtype="float64"):
-    where = {name: value for name, value in case.settings.items() if name != "groups"}
-    geometry = conv_geometry("test", case.batched_x[1:-1], case.w[:-2], **where)
-    maps = case.batched_x[-1], case.w[-1], case.settings.get("groups", 1)
-    return ConvSpec(geometry, case.batched_x[0], *maps, dtype=np.dtype(dtype))
 
 
 def dtype_of(method):

@@ -26,13 +26,12 @@ from cnnjax._core.shapes import Geometry
 from cnnjax.operator import _onednn
 from cnnjax.operator.method import Method
 from cnnjax.operator.methods import gathered, space_to_depth
-from cnnjax.operator.parts import in_parts
 from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
 
-# With fewer maps than this, a phase does not fill a vector register.
-_FEW_MAPS = 7
+# With so few maps, a phase does not fill a vector register. A folded kernel without zeros pays up to more of them.
+_FEW_MAPS, _MANY_MAPS = 7, 64
 # Every phase is a convolution of the program.
 _MOST_PHASES = 16
 
@@ -49,17 +48,9 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
-    if spec.unit_stride:
-        return _input_gradient_of_part(w, y, spec)
-    # The phases are as large as the result.
-    phases = y.dtype.itemsize * math.prod(spec.x_shape)
-    return in_parts(lambda y, spec: _input_gradient_of_part(w, y, spec), y, spec, phases)
-
-
-def _input_gradient_of_part(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     geometry = spec.geometry
     if _folds_stride(spec):
-        return space_to_depth.input_gradient_by(_input_gradient_of_part)(w, y, spec)
+        return space_to_depth.input_gradient_by(_input_gradient)(w, y, spec)
     if spec.groups > 1:
         w = w.reshape(*geometry.kernel, spec.maps_in_group, spec.groups, -1)
         w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, -1, spec.c_in)
@@ -71,7 +62,14 @@ def _input_gradient_of_part(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.A
 def _folds_stride(spec: ConvSpec) -> bool:
     """Whether the stride is folded into the maps, instead of one convolution for each phase."""
     wins = spec.c_in <= _FEW_MAPS or math.prod(spec.geometry.stride) > _MOST_PHASES
+    if not _fills_up(spec):
+        wins |= spec.c_in <= _MANY_MAPS
     return wins and space_to_depth.METHOD.refuses(spec) is None
+
+
+def _fills_up(spec: ConvSpec) -> bool:
+    """Whether a kernel whose stride is folded is filled up with zeros."""
+    return any(k % s for k, s in zip(spec.geometry.kernel, spec.geometry.stride, strict=True))
 
 
 def _phase(w: jax.Array, y: jax.Array, spec: ConvSpec, remainders: tuple[int, ...]) -> jax.Array:
@@ -127,7 +125,7 @@ def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
     # The weights are also multiplied by the zeros around the cotangent, and the cotangent by those that fill up a
     # kernel whose stride is folded.
     if direction == "input_gradient":
-        return (0, 1) if _folds_stride(spec) else (0,)
+        return (0, 1) if _folds_stride(spec) and _fills_up(spec) else (0,)
     return ()
 
 

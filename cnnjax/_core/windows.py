@@ -23,7 +23,26 @@ def pad_boundary(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]
     """
     if geometry.boundary == "zero":
         return x, geometry
-    return jnp.pad(x, ((0, 0), *geometry.pads, (0, 0)), mode=geometry.boundary), geometry.after_padding()
+    for axis, (n, pads) in enumerate(zip(geometry.size, geometry.pads, strict=True), start=1):
+        x = _pad_axis(x, axis, n, pads, geometry.boundary)
+    return x, geometry.after_padding()
+
+
+def _pad_axis(x: jax.Array, axis: int, n: int, pads: tuple[int, int], boundary: Boundary) -> jax.Array:
+    """Continue x along one axis of n pixels, and read no other, because it may be partitioned."""
+    before, after = pads
+    if boundary == "reflect" or (boundary == "wrap" and isinstance(n, int) and max(pads) > n):
+        return jnp.pad(x, [pads if i == axis else (0, 0) for i in range(x.ndim)], mode=boundary)
+    if boundary == "wrap":  # `jnp.pad` compares sizes, which may be symbols
+        head, tail = (lax.slice_in_dim(x, *part, axis=axis) for part in ((n - before, n), (0, after)))
+    else:
+        head, tail = (
+            jnp.broadcast_to(
+                lax.slice_in_dim(x, pixel, pixel + 1, axis=axis), (*x.shape[:axis], count, *x.shape[axis + 1 :])
+            )
+            for pixel, count in ((0, before), (n - 1, after))
+        )
+    return lax.concatenate([head, x, tail], axis)
 
 
 def fold_boundary(padded: jax.Array, geometry: Geometry) -> jax.Array:

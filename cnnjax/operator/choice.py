@@ -84,8 +84,12 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     small = None if of_weights else _why_small(direction, spec)
     if small is not None:
         return Choice("im2col", small)
-    if direction == "input_gradient" and spec.groups == 1 and spec.c_in <= _FEWEST_INPUTS and spec.unit_stride:
-        return Choice("lax", "few input maps, and patches that would take too much memory")
+    few_inputs = spec.groups == 1 and spec.c_in <= _FEWEST_INPUTS and _is_plain(spec)
+    if direction == "input_gradient" and few_inputs:
+        if spec.num_taps > MANY_TAPS and _has_band(spec):
+            return Choice("toeplitz", "few input maps: other products are too thin")
+        if spec.num_taps <= MANY_TAPS or spec.c_in == 1:
+            return Choice("lax", "few input maps, and patches that would take too much memory")
     if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
     many_weights = spec.num_taps > (_FEW_WEIGHTS if len(spec.geometry.kernel) == 1 else MANY_TAPS)
@@ -100,7 +104,7 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     if of_weights:
         return Choice("im2col", "products of patches that stay in the cache")
     if direction == "input_gradient" and spec.c_in <= 8:
-        if _is_plain(spec) and len(spec.geometry.kernel) == 2 and spec.geometry.kernel[0] <= _FEW_ROWS:
+        if _is_plain(spec) and _has_band(spec):
             return Choice("toeplitz", "few input maps: other products are too thin")
         if BY_NAME["space_to_depth"].refuses(spec) is None:
             return Choice("space_to_depth", "few input maps and a stride: other products are too thin")
@@ -147,8 +151,12 @@ def _of_one_map(direction: Direction, spec: ConvSpec) -> MethodName | None:
         return None
     if direction == "forward":
         return "shift" if spec.num_taps <= MANY_TAPS else None
-    rows = spec.num_taps // spec.geometry.kernel[-1]
-    return "toeplitz" if BY_NAME["toeplitz"].refuses(spec) is None and rows <= _FEW_ROWS else None
+    return "toeplitz" if _has_band(spec) else None
+
+
+def _has_band(spec: ConvSpec) -> bool:
+    """Whether the kernel is a band of a matrix, with few rows: each is an operation of the program."""
+    return BY_NAME["toeplitz"].refuses(spec) is None and math.prod(spec.geometry.kernel[:-1]) <= _FEW_ROWS
 
 
 def _is_plain(spec: ConvSpec) -> bool:

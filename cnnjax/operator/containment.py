@@ -57,9 +57,10 @@ def is_finite(array: jax.Array) -> jax.Array:
 
     As a product with a vector of zeros the test runs at the speed of the memory, several times that of a reduction.
     """
-    *_, length, maps = array.shape
-    rows = array.reshape(-1, maps if maps >= _WIDE else length * maps)
-    return jnp.sum(jnp.matmul(rows, jnp.zeros(rows.shape[1], array.dtype))) == 0
+    *others, length, maps = array.shape
+    if all(isinstance(size, int) for size in others):  # symbolic sizes cannot be merged
+        array = array.reshape(-1, maps if maps >= _WIDE else length * maps)
+    return jnp.sum(jnp.matmul(array, jnp.zeros(array.shape[-1], array.dtype))) == 0
 
 
 # Which results read a number of a set: a convolution of the set, as zeros and ones, with ones. A result reads all maps
@@ -101,12 +102,13 @@ _READS = {
 def _groups_as_images(bad: jax.Array, groups: int) -> jax.Array:
     """(N, ..., C) -> (groups N, ..., 1), whether any map of a group is in the set, as 0 or 1."""
     of_group = jnp.any(bad.reshape(*bad.shape[:-1], groups, -1), axis=-1)
-    return jnp.moveaxis(of_group, -1, 0).reshape(-1, *bad.shape[1:-1], 1).astype(jnp.float32)
+    images = jnp.moveaxis(of_group, -1, 0).reshape(groups * bad.shape[0], *bad.shape[1:-1], 1)
+    return images.astype(jnp.float32)
 
 
 def _images_as_groups(counts: jax.Array, groups: int, maps: int) -> jax.Array:
     """(groups N, ..., 1) -> (N, ..., C), whether a count is above 0, for every map of a group."""
-    found = jnp.moveaxis((counts > 0).reshape(groups, -1, *counts.shape[1:-1]), 0, -1)
+    found = jnp.moveaxis((counts > 0).reshape(groups, counts.shape[0] // groups, *counts.shape[1:-1]), 0, -1)
     return jnp.repeat(found, maps // groups, axis=-1)
 
 

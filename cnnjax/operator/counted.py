@@ -17,7 +17,7 @@ from jax import lax
 from jax.extend.core import Jaxpr, jaxpr_as_fun, jaxprs_in_params
 
 from cnnjax.operator.methods import BY_NAME
-from cnnjax.operator.spec import ConvSpec, Direction
+from cnnjax.operator.spec import ConvSpec, Direction, widest
 from cnnjax.operator.unfused import never
 
 __all__ = ["counted"]
@@ -58,6 +58,7 @@ def _by_xla(direction: Direction, a: jax.Array, b: jax.Array, spec: ConvSpec) ->
     the first group are read by the weights of every group instead.
     """
     one_group = replace(spec, c_in=spec.maps_in_group, groups=1)
+    a, b = (operand.astype(widest(a.dtype, b.dtype)) for operand in (a, b))
     operands = (a, b) if direction == "input_gradient" else (a[..., : spec.maps_in_group], b)
     result = BY_NAME["lax"].direction(direction)(*operands, one_group)
     return jnp.tile(result, spec.groups) if direction == "input_gradient" else result

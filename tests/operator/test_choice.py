@@ -39,7 +39,19 @@ CHOICES = [
         ["onednn", "onednn", "gathered"],
     ),
     ((8, 4096, 64), (9, 64, 64), {"padding": 4}, ["lax", "lax", "im2col"], ["onednn", "onednn", "gathered"]),
-    ((2, 9, 9, 8), (3, 3, 8, 8), {"padding": 3}, ["lax", "toeplitz", "im2col"], ["lax", "toeplitz", "gathered"]),
+    ((32, 9, 9, 8), (3, 3, 8, 8), {"padding": 3}, ["lax", "toeplitz", "im2col"], ["lax", "toeplitz", "gathered"]),
+    # few multiplications; few positions; few maps of images, with few and with many numbers in their patches
+    ((6, 17, 50), (2, 50, 40), {}, ["im2col"] * 3, ["im2col", "im2col", "gathered"]),
+    ((1, 4, 4, 816), (3, 3, 816, 1632), {"stride": 2}, ["im2col"] * 3, ["im2col", "im2col", "gathered"]),
+    ((8, 32, 32, 3), (3, 3, 3, 32), {"padding": 1}, ["lax", "im2col", "im2col"], ["onednn", "im2col", "gathered"]),
+    ((10, 59, 59, 4), (7, 7, 4, 88), {"padding": 3}, ["lax", "lax", "im2col"], ["onednn", "lax", "gathered"]),
+    # one map to one, and to many; a depthwise kernel of many taps; small tiles; a sequence of one map
+    ((1, 64, 640, 1), (5, 5, 1, 1), {"padding": 2}, ["depthwise", "depthwise", "im2col"], None),
+    ((1, 128, 128, 1), (31, 31, 1, 16), {"padding": 15}, ["lax", "lax", "im2col"], ["onednn", "lax", "gathered"]),
+    ((4, 64, 64, 3), (9, 9, 3, 32), {"padding": 4}, ["lax", "toeplitz", "im2col"], ["onednn", "toeplitz", "gathered"]),
+    ((4, 28, 28, 60), (13, 13, 1, 60), {"padding": 6, "groups": 60}, ["depthwise"] * 2 + ["block_diagonal"], None),
+    ((1, 28, 28, 1), (14, 14, 1, 104), {"stride": 14}, ["matmul", "matmul", "im2col"], None),
+    ((8, 16384, 1), (64, 1, 16), {}, ["shift", "toeplitz", "im2col"], ["shift", "toeplitz", "gathered"]),
 ]
 
 
@@ -50,6 +62,7 @@ def test_the_rule_on_a_cpu(x, w, settings, anywhere, here):
         return [explanation.chosen[direction][0] for direction in DIRECTIONS]
 
     assert chosen("any cpu") == anywhere
+    here = here or [*anywhere[:2], "gathered"]
     without = [*anywhere[:2], here[2]]  # the weight gradient needs no library
     assert chosen("cpu") == (without if unavailable() else here)
     assert chosen("stored cpu") == without

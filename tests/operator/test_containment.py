@@ -112,9 +112,23 @@ def check(spec, direction, platform, seed, count=3):
             assert not (at_least & ~found).any(), f"{method}: {value} at {name}{index} does not reach what reads it"
 
 
-@pytest.mark.parametrize(("platform", "dtype"), [("cpu", "float32"), ("stored cpu", "float32"), ("any cpu", "float64")])
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("case", [*PLAIN, *MORE], ids=lambda case: case.name)
+def distinct_methods(direction, case):
+    """The platforms and dtypes that a case is checked for: one for each method that is chosen."""
+    places = [("cpu", "float32"), ("stored cpu", "float32"), ("any cpu", "float64")]
+    by_method = {choose(direction, spec_of(case, dtype), platform).method: (platform, dtype)
+                 for platform, dtype in reversed(places)}  # fmt: skip
+    return by_method.values()
+
+
+@pytest.mark.parametrize(
+    ("case", "direction", "platform", "dtype"),
+    [
+        pytest.param(case, direction, *place, id=f"{case.name}-{direction}-{place[0]}")
+        for case in (*PLAIN, *MORE)
+        for direction in DIRECTIONS
+        for place in distinct_methods(direction, case)
+    ],
+)
 def test_what_auto_chooses_keeps_every_value_to_its_readers(case, direction, platform, dtype):
     check(spec_of(case, dtype), direction, platform, case.name.encode()[0])
 

@@ -62,14 +62,14 @@ def test_a_machine_without_it_is_told_apart(monkeypatch, patched, value, words):
 
 
 def programs(**settings):
-    x, w = jnp.ones((2, 9, 9, 8), jnp.float32), jnp.ones((3, 3, 8, 8), jnp.float32)
+    x, w = jnp.ones((32, 9, 9, 8), jnp.float32), jnp.ones((3, 3, 8, 8), jnp.float32)
     step = jax.jit(jax.grad(lambda x, w: jnp.sum(jnp.tanh(cnnjax.conv2d(x, w, **settings))), (0, 1)))
     return step, (x, w)
 
 
 @here
 def test_one_device_has_it_and_an_exported_program_has_not():
-    spec = ConvSpec(GEOMETRY, 2, 8, 8)
+    spec = ConvSpec(GEOMETRY, 32, 8, 8)
     x, w, y = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (spec.x_shape, spec.w_shape, spec.y_shape))
     directions = {
         primitives.forward: (x, w, True),

@@ -105,9 +105,12 @@ def _on_auto_axes(run: Callable[..., jax.Array], sharding: NamedSharding) -> Cal
     if not explicit:
         return run
 
+    mesh: Any = sharding.mesh
+    partition: Any = jax.sharding.auto_axes(run, axes=explicit, out_sharding=sharding)
+
     def partitioned(a: jax.Array, b: jax.Array) -> jax.Array:
-        with jax.sharding.use_abstract_mesh(sharding.mesh):
-            return jax.sharding.auto_axes(run, axes=explicit, out_sharding=sharding)(a, b)
+        with jax.sharding.use_abstract_mesh(mesh):
+            return partition(a, b)
 
     return partitioned
 

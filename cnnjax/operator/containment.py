@@ -36,8 +36,8 @@ def contained(method: Method, direction: Direction, a: jax.Array, b: jax.Array, 
         return functools.reduce(jnp.logical_or, found)
 
     def marked(found: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-        operands = [_zero_unless_finite(array) if i in spread else array for i, array in enumerate((a, b))]
-        result = compute(*operands, spec)
+        a, b = (_zero_unless_finite(array) if i in spread else array for i, array in enumerate((a, b)))
+        result = compute(a, b, spec)
         return jnp.where(found, jnp.full((), jnp.nan, result.dtype), result)
 
     if method.slow_in_branch:

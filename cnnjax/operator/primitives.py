@@ -182,7 +182,7 @@ def _batch_rule(primitive: _Primitive, arrays: tuple[_Array, _Array], result: _A
         dtype: DTypeLike,
         sharding: NamedSharding | None,
     ) -> tuple[jax.Array, int]:
-        batched = [array for array, axis in zip(arrays, axes, strict=True) if axis is not None]
+        batched: list[_Array] = [array for array, axis in zip(arrays, axes, strict=True) if axis is not None]
         dimension: _Dimension = "groups" if len(batched) == 2 else _SHARED[batched[0], result]
         first = [a if axis is None else jnp.moveaxis(a, axis, 0) for a, axis in zip(operands, axes, strict=True)]
         one = first[arrays.index(batched[0])]

@@ -21,12 +21,15 @@ from cnnjax.operator.spec import ConvSpec
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
 
+_Tap = tuple[tuple[jax.Array, ...], jax.Array]
+"""The first pixel that a tap reads, along each axis, and its weights."""
+
 
 def forward(x: jax.Array, w: jax.Array, spec: ConvSpec, taps_at_a_time: int = 1) -> jax.Array:
     """y (N, *output, C_out) of x (N, *size, C_in) and w (*kernel, C_in / groups, C_out)."""
     padded = pad_constant(x, spec.geometry)
 
-    def add_tap(y: jax.Array, tap: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    def add_tap(y: jax.Array, tap: _Tap) -> tuple[jax.Array, None]:
         start, weights = tap
         return y + _sum_over_inputs(_view(padded, start, spec), weights, spec), None
 
@@ -41,7 +44,7 @@ def input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     y = _in_groups(y, spec)
     holes = [(0, 0, stride - 1) for stride in geometry.stride]
 
-    def add_tap(x: jax.Array, tap: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    def add_tap(x: jax.Array, tap: _Tap) -> tuple[jax.Array, None]:
         start, weights = tap
         added = _sum_over_outputs(y, weights, spec)
         spread = lax.pad(added, jnp.zeros((), y.dtype), [(0, 0, 0), *holes, (0, 0, 0)])

@@ -14,6 +14,7 @@ Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neura
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
@@ -107,7 +108,8 @@ def _first_pixels(images: int, strip: Geometry) -> jax.Array:
         *(stride * d for stride, d in zip(strip.stride, distance, strict=True)),
         *(dilation * d for dilation, d in zip(strip.dilation, distance, strict=True)),
     )
-    return sum(step * lax.broadcasted_iota(np.int32, shape, axis) for axis, step in enumerate(steps)).ravel()
+    indices = (step * lax.broadcasted_iota(np.int32, shape, axis) for axis, step in enumerate(steps))
+    return functools.reduce(lax.add, indices).ravel()
 
 
 def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:

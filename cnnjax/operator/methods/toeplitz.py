@@ -13,6 +13,8 @@ Source: the kernel as a banded Toeplitz matrix, Gray 2006, "Toeplitz and circula
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +30,7 @@ __all__ = ["METHOD"]
 def _refuses(spec: ConvSpec) -> str | None:
     if spec.groups != 1 or len(spec.geometry.kernel) > 2:
         return "it is for one group and at most two axes"
-    if spec.geometry.num_taps // spec.geometry.kernel[-1] > MANY_TAPS:
+    if math.prod(spec.geometry.kernel[:-1]) > MANY_TAPS:
         return f"it is for kernels of at most {MANY_TAPS} rows"
     return None if spec.unit_dilation else "it is for dilation 1"
 

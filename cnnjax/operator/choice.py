@@ -33,8 +33,10 @@ _FEW_OUTPUTS, _FEW_ROWS = 4, 16
 # Up to this number of positions, or of input maps in the input gradient, a product of patches beats oneDNN; where the
 # patches are larger than the cotangent, there are to be no more numbers in them than this.
 _FEW_POSITIONS, _FEWEST_INPUTS, _FEW_PATCHES = 64, 4, 2**22
-# More weights of a sequence's map than these are faster as products of patches.
-_FEW_WEIGHTS = 32
+# From this number of weights on, oneDNN spends more time on reordering them than on few positions.
+_MANY_WEIGHTS = 2**18
+# More weights of a sequence's map than these, or rows of fewer pixels, are faster as products of patches.
+_FEW_WEIGHTS, _SHORT_ROW = 32, 4
 # Up to this number of multiplications, a product of tiles beats oneDNN.
 _FEW_PRODUCTS_OF_TILES = 2**25
 # Up to these numbers of multiplications and taps, a product of patches beats a call of oneDNN.
@@ -92,8 +94,7 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
             return Choice("lax", "few input maps, and patches that would take too much memory")
     if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
-    many_weights = spec.num_taps > (_FEW_WEIGHTS if len(spec.geometry.kernel) == 1 else MANY_TAPS)
-    if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and many_weights):
+    if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and _has_many_weights(spec)):
         return Choice("depthwise", "one group for each map: XLA's CPU convolution is tens of times slower")
     if of_weights and here and saves_padding(spec):
         return Choice("shift", "small images: one product for each tap skips the padding")
@@ -135,12 +136,20 @@ def _why_small(direction: Direction, spec: ConvSpec) -> str | None:
         return None
     if spec.num_products <= _TINY and spec.num_taps <= _FEW_TAPS:
         return "so few products that calling a library costs more than it saves"
-    if positions <= _FEW_POSITIONS:
+    large = math.prod(spec.w_shape) >= _MANY_WEIGHTS or spec.num_taps <= _FEW_TAPS
+    if positions <= _FEW_POSITIONS and large:
         return "few positions: oneDNN would spend its time on reordering the weights"
     fit = spec.num_taps * spec.c_in <= spec.c_out or patches <= _FEW_PATCHES
     if direction == "input_gradient" and spec.c_in <= _FEWEST_INPUTS and spec.unit_stride and fit:
         return "few input maps: other products are too thin"
     return None
+
+
+def _has_many_weights(spec: ConvSpec) -> bool:
+    """Whether a depthwise weight gradient is faster by patches than row by row: many taps, or rows of few pixels."""
+    if len(spec.geometry.kernel) == 1:
+        return spec.num_taps > _FEW_WEIGHTS
+    return spec.num_taps > MANY_TAPS or math.prod(spec.geometry.output[1:]) < _SHORT_ROW
 
 
 def _of_one_map(direction: Direction, spec: ConvSpec) -> MethodName | None:

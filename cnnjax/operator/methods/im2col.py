@@ -40,6 +40,8 @@ _LEAST_BYTES = 2**19
 # From these sizes of the product on, its transposed operand is written out: XLA has a faster kernel for two plain
 # matrices, and the difference exceeds the cost of the copy.
 _SHORT, _LONG = 32, 256
+# Up to this number of positions, the sum is larger than all patches.
+_FEW_POSITIONS = 64
 # Copying fewer adjacent floats than a vector register holds is slow.
 _FEW_MAPS = 8
 
@@ -95,27 +97,28 @@ def products_of_patches(x: jax.Array, y: jax.Array, spec: ConvSpec, blocks: int,
 
     # The narrower operand goes on the left: a product of a short and a long side is up to twice as fast in this order.
     of_patches, of_y = spec.num_taps * width, spec.c_out // blocks
-    transposed = of_y < of_patches
-    short, long = sorted((of_patches, of_y))
-    written_out = blocks == 1 and short >= _SHORT and long >= _LONG
+    # With few positions it is the sum that takes the time, and transposing it would double that.
+    transposed = of_y < of_patches and spec.n * math.prod(geometry.output) > _FEW_POSITIONS
+    shape = (of_y, of_patches) if transposed else (of_patches, of_y)
+    written_out = blocks == 1 and min(shape) >= _SHORT and max(shape) >= _LONG
 
     def product(step: jax.Array | int) -> jax.Array:
         image = jnp.minimum(step // strips * images, spec.n - images)
         row = jnp.minimum(step % strips * rows, geometry.output[0] - rows)
         cotangent = blocks_first(part_of_y(image, row, step), blocks)
         operands = extract(part_of_x(image, row), strip, blocks), cotangent.reshape(blocks, -1, of_y)
-        narrow, wide = operands[::-1] if transposed else operands
+        left, right = operands[::-1] if transposed else operands
         if written_out:
             # The barrier outlives the compiler pass that would fold the transpose into the product.
-            narrow = lax.optimization_barrier(jnp.swapaxes(narrow, 1, 2))
-            return jnp.einsum("bnk,bkm->bnm", narrow, wide, precision=spec.precision)
-        return jnp.einsum("bkn,bkm->bnm", narrow, wide, precision=spec.precision)
+            left = lax.optimization_barrier(jnp.swapaxes(left, 1, 2))
+            return jnp.einsum("bnk,bkm->bnm", left, right, precision=spec.precision)
+        return jnp.einsum("bkn,bkm->bnm", left, right, precision=spec.precision)
 
     steps = jnp.arange(parts * strips)
     if len(steps) == 1:
         total = product(0)
     else:
-        total = jnp.zeros((blocks, short, long), x.dtype)
+        total = jnp.zeros((blocks, *shape), x.dtype)
         total = lax.scan(lambda total, step: (total + product(step), None), total, steps)[0]
     return jnp.swapaxes(lax.optimization_barrier(total), 1, 2) if transposed else total
 

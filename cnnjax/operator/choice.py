@@ -37,6 +37,8 @@ _FEW_POSITIONS, _FEWEST_INPUTS, _FEW_PATCHES = 64, 4, 2**22
 _MANY_WEIGHTS = 2**18
 # More weights of a sequence's map than these, or rows of fewer pixels, are faster as products of patches.
 _FEW_WEIGHTS, _SHORT_ROW = 32, 4
+# From this width on, the weight gradient of one map to one is faster row by row.
+_WIDE_ROW = 1024
 # Up to this number of multiplications, a product of tiles beats oneDNN.
 _FEW_PRODUCTS_OF_TILES = 2**25
 # Up to these numbers of multiplications and taps, a product of patches beats a call of oneDNN.
@@ -96,6 +98,8 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
     if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and _has_many_weights(spec)):
         return Choice("depthwise", "one group for each map: XLA's CPU convolution is tens of times slower")
+    if of_weights and _is_one_wide_map(spec):
+        return Choice("depthwise", "one wide map to one: row by row it needs no patches")
     if of_weights and here and saves_padding(spec):
         return Choice("shift", "small images: one product for each tap skips the padding")
     if of_weights and here:
@@ -150,6 +154,11 @@ def _has_many_weights(spec: ConvSpec) -> bool:
     if len(spec.geometry.kernel) == 1:
         return spec.num_taps > _FEW_WEIGHTS
     return spec.num_taps > MANY_TAPS or math.prod(spec.geometry.output[1:]) < _SHORT_ROW
+
+
+def _is_one_wide_map(spec: ConvSpec) -> bool:
+    two_axes = len(spec.geometry.kernel) == 2 and spec.num_taps <= MANY_TAPS
+    return two_axes and spec.c_in == spec.c_out == 1 and spec.geometry.output[-1] >= _WIDE_ROW
 
 
 def _of_one_map(direction: Direction, spec: ConvSpec) -> MethodName | None:

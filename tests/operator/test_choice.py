@@ -47,6 +47,7 @@ CHOICES = [
     ((10, 59, 59, 4), (7, 7, 4, 88), {"padding": 3}, ["lax", "lax", "im2col"], ["onednn", "lax", "gathered"]),
     # one map to one, and to many; a depthwise kernel of many taps; small tiles; a sequence of one map
     ((1, 64, 640, 1), (5, 5, 1, 1), {"padding": 2}, ["depthwise", "depthwise", "im2col"], None),
+    ((1, 64, 16384, 1), (5, 5, 1, 1), {"padding": 2}, ["depthwise"] * 3, ["depthwise"] * 3),
     ((1, 128, 128, 1), (31, 31, 1, 16), {"padding": 15}, ["lax", "lax", "im2col"], ["onednn", "lax", "gathered"]),
     ((4, 64, 64, 3), (9, 9, 3, 32), {"padding": 4}, ["lax", "toeplitz", "im2col"], ["onednn", "toeplitz", "gathered"]),
     ((4, 28, 28, 60), (13, 13, 1, 60), {"padding": 6, "groups": 60}, ["depthwise"] * 2 + ["block_diagonal"], None),

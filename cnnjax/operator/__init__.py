@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.lax import PrecisionLike
 from jax.typing import DTypeLike
 
@@ -19,6 +18,7 @@ from cnnjax._core.lazy import lazy_submodules
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax._core.shapes import Geometry
 from cnnjax.operator.choice import Choice, choose
+from cnnjax.operator.method import flipped
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.primitives import forward, input_gradient
 from cnnjax.operator.spec import DIRECTIONS, ConvSpec, Direction, Links, MethodName, Platform, widest
@@ -91,30 +91,11 @@ def convolve_transpose(
     """
     if not jnp.issubdtype(y.dtype, jnp.inexact):
         # JAX differentiates no integers, nor do the methods: their adjoints are a convolution with the flipped kernel.
-        y, w, flipped = _flipped(y, w, geometry, groups)
-        return convolve(caller, y, w, flipped, groups, method, dtype, precision)
+        y, w, of_flipped = flipped(y, w, geometry, groups)
+        return convolve(caller, y, w, of_flipped, groups, method, dtype, precision)
     maps = w.shape[-2] * groups, w.shape[-1], groups
     spec = ConvSpec(geometry, y.shape[0], *maps, precision=precision, dtype=widest(y.dtype, w.dtype, dtype))
     return input_gradient(w, y, replace(_with_method(caller, spec, method), links=links), dtype)
-
-
-def _flipped(y: jax.Array, w: jax.Array, geometry: Geometry, groups: int) -> tuple[jax.Array, jax.Array, Geometry]:
-    """Return the image, the weights and the geometry of the convolution that is the adjoint of another in x.
-
-    The image has stride - 1 zeros between its pixels, and the kernel is flipped, its input and output maps swapped.
-    """
-    axes = range(len(geometry.kernel))
-    ends: list[tuple[int, int, int]] = []
-    for n, positions, extent, stride, (before, _) in zip(
-        geometry.size, geometry.output, geometry.extent, geometry.stride, geometry.pads, strict=True
-    ):
-        low = extent - 1 - before
-        ends.append((low, n + before - stride * (positions - 1) - 1, stride - 1))
-    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
-    w = lax.rev(w, axes).reshape(*geometry.kernel, w.shape[-2], groups, w.shape[-1] // groups)
-    w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, w.shape[-1], groups * w.shape[-3])
-    none = ((0, 0),) * len(axes)
-    return y, w, Geometry(y.shape[1:-1], geometry.kernel, (1,) * len(axes), geometry.dilation, none)
 
 
 def choices(

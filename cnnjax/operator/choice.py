@@ -157,6 +157,7 @@ def _has_many_weights(spec: ConvSpec) -> bool:
 
 
 def _is_one_wide_map(spec: ConvSpec) -> bool:
+    """Whether one map, with long rows, becomes one map."""
     two_axes = len(spec.geometry.kernel) == 2 and spec.num_taps <= MANY_TAPS
     return two_axes and spec.c_in == spec.c_out == 1 and spec.geometry.output[-1] >= _WIDE_ROW
 

@@ -6,10 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 
+from cnnjax._core.shapes import Geometry
 from cnnjax.operator.spec import ConvSpec, Direction, MethodName
 
-__all__ = ["Compute", "Method", "serves_all", "spreads_nothing", "transposed_in_w", "transposed_in_x"]
+__all__ = [
+    "Compute",
+    "Method",
+    "flipped",
+    "serves_all",
+    "spreads_nothing",
+    "swap_maps",
+    "transposed_in_w",
+    "transposed_in_x",
+]
 
 Compute = Callable[[jax.Array, jax.Array, ConvSpec], jax.Array]
 """One direction: (x, w), (w, y) or (x, y), and the spec, to y, x or w."""
@@ -33,6 +45,32 @@ def transposed_in_w(forward: Compute) -> Compute:
         return jax.linear_transpose(lambda w: forward(x, w, spec), of_w)(y)[0]
 
     return weight_gradient
+
+
+def flipped(y: jax.Array, w: jax.Array, geometry: Geometry, groups: int) -> tuple[jax.Array, jax.Array, Geometry]:
+    """Return the image, the weights and the geometry of the convolution that is the adjoint of another in x.
+
+    The image has stride - 1 zeros between its pixels, so that every pixel of x meets all the positions that have read
+    it, and the kernel is flipped, its input and output maps swapped.
+    """
+    axes = range(len(geometry.kernel))
+    ends = [
+        (extent - 1 - before, n + before - stride * (positions - 1) - 1, stride - 1)
+        for n, positions, extent, stride, (before, _) in zip(
+            geometry.size, geometry.output, geometry.extent, geometry.stride, geometry.pads, strict=True
+        )
+    ]
+    y = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
+    none = ((0, 0),) * len(axes)
+    unstrided = Geometry(y.shape[1:-1], geometry.kernel, (1,) * len(axes), geometry.dilation, none)
+    return y, swap_maps(lax.rev(w, axes), groups), unstrided
+
+
+def swap_maps(w: jax.Array, groups: int) -> jax.Array:
+    """(*kernel, C_in / groups, C_out) -> (*kernel, C_out / groups, C_in)."""
+    *kernel, inputs, outputs = w.shape
+    w = w.reshape(*kernel, inputs, groups, outputs // groups)
+    return jnp.swapaxes(w, -1, -3).reshape(*kernel, outputs // groups, groups * inputs)
 
 
 def spreads_nothing(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:

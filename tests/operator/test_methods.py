@@ -29,7 +29,6 @@ from cnnjax.operator.spec import DIRECTIONS, ConvSpec
 
 # How much larger a method's error may be than the bound for plain sums of products, as a factor.
 LOSES = {"winograd2": 8, "winograd4": 200, "fft": 20}
-BOUNDARIES = ("CIRCULAR", "EDGE", "REFLECT")
 
 
 def dtype_of(method):

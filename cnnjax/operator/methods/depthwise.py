@@ -22,7 +22,7 @@ from jax import lax
 
 from cnnjax._core.windows import MANY_TAPS, pad_constant, tap_views
 from cnnjax.operator import tap_loop
-from cnnjax.operator.method import Method
+from cnnjax.operator.method import Method, flipped
 from cnnjax.operator.spec import ConvSpec, Direction
 
 __all__ = ["METHOD"]
@@ -47,25 +47,13 @@ def _convolve(x: jax.Array, w: jax.Array, spec: ConvSpec) -> jax.Array:
 
 
 def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
-    geometry, multiplier = spec.geometry, spec.c_out // spec.c_in
-    # Dilate the cotangent by the stride and pad it, so that every pixel meets all the positions that have read it.
-    config = [
-        (extent - 1 - before, before + size - (positions - 1) * stride - 1, stride - 1)
-        for extent, (before, _), size, positions, stride in zip(
-            geometry.extent, geometry.pads, geometry.size, geometry.output, geometry.stride, strict=True
-        )
-    ]
-    dilated = lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *config, (0, 0, 0)])
-    axes = len(geometry.kernel)
-    unstrided = replace(geometry, size=dilated.shape[1:-1], stride=(1,) * axes, pads=((0, 0),) * axes)
-    # (*kernel, 1, C_in multiplier) -> (*kernel, multiplier, C_in), flipped
-    w = jnp.swapaxes(w.reshape(*geometry.kernel, spec.c_in, multiplier), -1, -2)
-    w = lax.rev(w, tuple(range(axes)))
+    multiplier = spec.c_out // spec.c_in
+    dilated, w, unstrided = flipped(y, w, spec.geometry, spec.groups)  # w (*kernel, multiplier, C_in)
     if spec.num_taps > MANY_TAPS:
-        flipped = replace(spec, geometry=unstrided, c_out=spec.c_in)
+        of_output = replace(spec, geometry=unstrided, c_out=spec.c_in)
 
-        def add(x: jax.Array, of_output: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            return x + tap_loop.forward(*of_output, flipped, _AT_A_TIME), None
+        def add(x: jax.Array, output: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            return x + tap_loop.forward(*output, of_output, _AT_A_TIME), None
 
         outputs_first = jnp.moveaxis(dilated.reshape(*dilated.shape[:-1], -1, multiplier), -1, 0)
         weights_first = jnp.moveaxis(w, -2, 0)[..., None, :]

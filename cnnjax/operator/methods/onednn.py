@@ -24,7 +24,7 @@ from jax import lax
 
 from cnnjax._core.shapes import Geometry
 from cnnjax.operator import _onednn
-from cnnjax.operator.method import Method
+from cnnjax.operator.method import Method, swap_maps
 from cnnjax.operator.methods import gathered, space_to_depth
 from cnnjax.operator.spec import ConvSpec, Direction
 
@@ -52,8 +52,7 @@ def _input_gradient(w: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     if _folds_stride(spec):
         return space_to_depth.input_gradient_by(_input_gradient)(w, y, spec)
     if spec.groups > 1:
-        w = w.reshape(*geometry.kernel, spec.maps_in_group, spec.groups, -1)
-        w = jnp.swapaxes(w, -1, -3).reshape(*geometry.kernel, -1, spec.c_in)
+        w = swap_maps(w, spec.groups)
     every = itertools.product(*map(range, geometry.stride))
     phases = {remainders: _phase(w, y, spec, remainders) for remainders in every}
     return _interleave(phases, geometry)

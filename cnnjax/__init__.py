@@ -18,6 +18,7 @@ _MODULES = (
     "connections",
     "conv",
     "datasets",
+    "drop_in",
     "errors",
     "figures",
     "gradients",

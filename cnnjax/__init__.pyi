@@ -3,6 +3,7 @@ from cnnjax import check as check
 from cnnjax import connections as connections
 from cnnjax import conv as conv
 from cnnjax import datasets as datasets
+from cnnjax import drop_in as drop_in
 from cnnjax import errors as errors
 from cnnjax import figures as figures
 from cnnjax import gradients as gradients

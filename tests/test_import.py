@@ -94,6 +94,7 @@ LAYERS = {
     "connections": {"_core"},
     "operator": {"_core"},
     "conv": {"_core", "connections", "operator"},
+    "drop_in": {"_core", "operator"},
     "operator.explanation": {"_core", "conv", "operator"},
     "operator.tuning": {"_core", "_version", "conv", "errors", "operator", "operator.explanation"},
     "pooling": {"_core"},

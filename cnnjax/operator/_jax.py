@@ -29,7 +29,16 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from cnnjax.operator.spec import Platform
 
-__all__ = ["ShardingTypeError", "bilinear_primitive", "bind", "may_be_stored", "set_rules"]
+__all__ = [
+    "ShardingTypeError",
+    "bilinear_primitive",
+    "bind",
+    "cpu_lowering",
+    "cpu_platform",
+    "lower_computation",
+    "may_be_stored",
+    "set_rules",
+]
 
 
 def bilinear_primitive(
@@ -59,20 +68,12 @@ def bilinear_primitive(
 
     def lowering(platform: Platform) -> Callable[..., Any]:
         def lower(context: mlir.LoweringRuleContext, *operands: Any, sharding: Any, **params: Any) -> Any:
-            run = functools.partial(compute, platform=platform, **params)
-            (out,) = context.avals_out
-            traced = mlir.lower_fun(_on_auto_axes(run, out.sharding), multiple_results=False)
-            # A method computes on one device: its operands and result do not vary over mesh axes.
-            alone = lambda avals: [ShapedArray(a.shape, a.dtype, sharding=a.sharding) for a in avals]  # noqa: E731
-            within = context.replace(avals_in=alone(context.avals_in), avals_out=alone(context.avals_out))
-            with jax.disable_jit(False):  # a program lowered while jit is disabled keeps its loops and branches
-                return traced(within, *operands)
+            return lower_computation(context, functools.partial(compute, platform=platform, **params), *operands)
 
         return lower
 
     def lowering_on_cpu(context: mlir.LoweringRuleContext, *operands: Any, **params: Any) -> Any:
-        stored_or_not = "stored cpu" if may_be_stored() else "cpu"
-        return lowering(stored_or_not if _is_for_one_device(context) else "any cpu")(context, *operands, **params)
+        return lowering(cpu_platform(context))(context, *operands, **params)
 
     mlir.register_lowering(primitive, lowering("accelerator"))
     mlir.register_lowering(primitive, lowering_on_cpu, platform="cpu")
@@ -113,6 +114,31 @@ def _on_auto_axes(run: Callable[..., jax.Array], sharding: NamedSharding) -> Cal
             return partition(a, b)
 
     return partitioned
+
+
+def lower_computation(context: mlir.LoweringRuleContext, run: Callable[..., jax.Array], *operands: Any) -> Any:
+    """Lower run(*arrays) in the place of a primitive with one result."""
+    (out,) = context.avals_out
+    traced = mlir.lower_fun(_on_auto_axes(run, out.sharding), multiple_results=False)
+    # A method computes on one device: its operands and result do not vary over mesh axes.
+    alone = lambda avals: [ShapedArray(a.shape, a.dtype, sharding=a.sharding) for a in avals]  # noqa: E731
+    within = context.replace(avals_in=alone(context.avals_in), avals_out=alone(context.avals_out))
+    with jax.disable_jit(False):  # a program lowered while jit is disabled keeps its loops and branches
+        return traced(within, *operands)
+
+
+def cpu_platform(context: mlir.LoweringRuleContext) -> Platform:
+    """What a program that is lowered for CPUs is compiled for."""
+    if not _is_for_one_device(context):
+        return "any cpu"
+    return "stored cpu" if may_be_stored() else "cpu"
+
+
+def cpu_lowering(primitive: Primitive) -> Callable[..., Any]:
+    """The lowering rule of a primitive on CPUs."""
+    specific: Any = mlir._platform_specific_lowerings["cpu"]  # pyright: ignore[reportAttributeAccessIssue]
+    common: Any = mlir._lowerings  # pyright: ignore[reportAttributeAccessIssue]
+    return (specific[primitive] if primitive in specific else common[primitive]).rule
 
 
 def _is_for_one_device(context: mlir.LoweringRuleContext) -> bool:

@@ -1,0 +1,162 @@
+"""With drop_in, programs compute what they compute without it: values, both gradients and second derivatives."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+import cnnjax
+from cnnjax import drop_in
+from cnnjax.drop_in.lowering import recognised
+from cnnjax.operator._jax import cpu_lowering
+
+TOLERANCE = {"float64": 1e-12, "float32": 3e-5, "bfloat16": 5e-2, "float16": 5e-3, "complex64": 3e-5}
+
+
+@st.composite
+def convolutions(draw):
+    """Any arguments of conv_general_dilated with one to three axes: (x, w, arguments)."""
+    axes = draw(st.integers(1, 3))
+    each = lambda values: tuple(draw(values) for _ in range(axes))  # noqa: E731
+    groups, batch_groups = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (3, 1), (1, 2)]))
+    inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 3)) * groups * batch_groups
+    batch = draw(st.integers(1, 2)) * batch_groups
+    size, kernel, spatial = each(st.integers(4, 8)), each(st.integers(1, 3)), "DHW"[3 - axes :]
+    shape = lambda spec, first, second: dict(zip(spec, (*first, *second), strict=True))  # noqa: E731
+    x_sizes = shape("NC" + spatial, (batch, inputs * groups), size)
+    w_sizes = shape("OI" + spatial, (outputs, inputs), kernel)
+    layout = tuple("".join(draw(st.permutations(spec + spatial))) for spec in ("NC", "OI", "NC"))
+    arguments = {
+        "window_strides": each(st.integers(1, 3)),
+        "padding": [(draw(st.integers(-1, 4)), draw(st.integers(-1, 4))) for _ in range(axes)],
+        "lhs_dilation": each(st.integers(1, 2)) if draw(st.booleans()) else (1,) * axes,
+        "rhs_dilation": each(st.integers(1, 2)),
+        "dimension_numbers": layout,
+        "feature_group_count": groups,
+        "batch_group_count": batch_groups,
+    }
+    dtype = draw(st.sampled_from(sorted(TOLERANCE)))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    x, w = (
+        jnp.asarray(rng.standard_normal([sizes[axis] for axis in spec]), dtype)
+        for sizes, spec in zip((x_sizes, w_sizes), layout, strict=False)
+    )
+    return x, w, arguments
+
+
+def close(found, expected, dtype):
+    found, expected = (np.asarray(a, np.complex128) for a in (found, expected))
+    scale = np.abs(expected).max(initial=1e-30)
+    np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=TOLERANCE[dtype])
+
+
+@settings(max_examples=30)
+@given(convolutions())
+def test_values_and_gradients_are_those_of_float64(case):
+    """JAX's own convolution in the widest dtype is the oracle."""
+    x, w, arguments = case
+
+    def all_directions(x, w):
+        y, pull = jax.vjp(lambda x, w: lax.conv_general_dilated(x, w, **arguments), x, w)
+        return (y, *pull(jnp.cos(jnp.arange(y.size, dtype="float32")).reshape(y.shape).astype(y.dtype)))
+
+    wide = "complex128" if x.dtype == "complex64" else "float64"
+    try:
+        expected = jax.jit(all_directions)(x.astype(wide), w.astype(wide))
+    except (ValueError, TypeError):  # a kernel larger than the padded image
+        return
+    with drop_in.enabled():
+        found = jax.jit(all_directions)(x, w)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        close(a, b, str(x.dtype))
+
+
+@pytest.mark.parametrize(("stride", "groups"), list(itertools.product([1, 2], [1, 2, 4])))
+def test_second_derivatives_and_vmap(stride, groups):
+    rng = np.random.default_rng(0)
+    x, w = (jnp.asarray(rng.standard_normal(shape)) for shape in ((3, 2, 7, 6, 4), (3, 3, 3, 4 // groups, 4)))
+
+    def loss(x, w):
+        layout = "NHWC", "HWIO", "NHWC"
+        y = lax.conv_general_dilated(
+            x, w, (stride, stride), "SAME", dimension_numbers=layout, feature_group_count=groups
+        )
+        return jnp.sum(jnp.sin(y))
+
+    def second(x, w):
+        first = lambda x, w: sum(jnp.sum(g**2) for g in jax.grad(loss, (0, 1))(x, w))  # noqa: E731
+        return jax.vmap(jax.grad(first, (0, 1)))(x, w)
+
+    expected = jax.jit(second)(x, w)
+    with drop_in.enabled():
+        found = jax.jit(second)(x, w)
+    for a, b in zip(found, expected, strict=True):
+        close(a, b, "float64")
+
+
+def depthwise(x, w):
+    return lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=x.shape[-1]
+    )
+
+
+X, W = jnp.ones((1, 6, 6, 32), "float32"), jnp.ones((3, 3, 1, 32), "float32")
+
+
+def calls_jax(text):
+    """Whether a program contains the grouped convolution as JAX writes it."""
+    return "feature_group_count = 32" in text
+
+
+def test_it_is_on_from_enable_to_disable_and_within_enabled():
+    compiled = jax.jit(depthwise)
+    assert calls_jax(compiled.lower(X, W).as_text())
+    drop_in.enable()
+    try:
+        assert drop_in.is_enabled()
+        assert not calls_jax(compiled.lower(X, W).as_text())
+    finally:
+        drop_in.disable()
+    assert not drop_in.is_enabled()
+    assert calls_jax(compiled.lower(X, W).as_text())
+    with drop_in.enabled():
+        assert not calls_jax(compiled.lower(X, W).as_text())
+    assert calls_jax(compiled.lower(X, W).as_text())
+
+
+def test_conv_general_dilated_is_taken_over_alone():
+    ours = lambda x, w: drop_in.conv_general_dilated(  # noqa: E731
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=32
+    )
+    np.testing.assert_allclose(ours(X, W), depthwise(X, W), rtol=1e-6)
+
+
+def test_a_program_for_another_platform_is_the_same():
+    for_tpu = lambda: jax.jit(depthwise).trace(X, W).lower(lowering_platforms=("tpu",)).as_text()  # noqa: E731
+    expected = for_tpu()
+    assert calls_jax(expected)
+    with drop_in.enabled():
+        assert for_tpu() == expected
+
+
+def test_jax_keeps_its_lowering_rules_where_they_are_looked_up():
+    from jax.extend.core.primitives import conv_general_dilated_p, reduce_window_max_p
+
+    assert callable(cpu_lowering(conv_general_dilated_p))
+    assert callable(cpu_lowering(reduce_window_max_p))
+
+
+def test_a_call_that_is_taken_over_is_recognised():
+    (equation,) = jax.make_jaxpr(depthwise)(X, W).eqns
+    call = recognised(*(v.aval for v in equation.invars), equation.outvars[0].aval, **equation.params)
+    assert call.direction == "forward"
+
+
+def test_it_is_an_attribute_of_the_package():
+    assert cnnjax.drop_in is drop_in

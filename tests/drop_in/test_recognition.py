@@ -1,0 +1,72 @@
+"""Calls of lax.conv_general_dilated are recognised as the direction of the convolution that they come from."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+from jax.extend.core.primitives import conv_general_dilated_p
+
+from cnnjax.drop_in.lowering import recognised
+from cnnjax.drop_in.recognition import Recognised
+
+LAYOUTS = [("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")]
+SHAPES = {"N": 2, "H": 9, "W": 8, "C": 4, "O": 6}
+
+
+def calls_of(f, *args):
+    return [
+        recognised(*(v.aval for v in e.invars), e.outvars[0].aval, **e.params)
+        for e in jax.make_jaxpr(f)(*args).eqns
+        if e.primitive is conv_general_dilated_p
+    ]
+
+
+def gradient_calls(layout, stride, dilation, groups):
+    kernel = {"H": 3, "W": 2, "I": 4 // groups, "O": 6}
+    x, w = (jnp.ones([sizes[axis] for axis in spec]) for sizes, spec in zip((SHAPES, kernel), layout, strict=False))
+
+    def loss(x, w):
+        padding = [(1, 1), (0, 1)]
+        y = lax.conv_general_dilated(
+            x, w, stride, padding, rhs_dilation=dilation, dimension_numbers=layout, feature_group_count=groups
+        )
+        return jnp.sum(y * y)
+
+    return calls_of(jax.grad(loss, argnums=(0, 1)), x, w)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout[0])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
+def test_the_three_directions_of_one_convolution(layout, dilation, groups):
+    calls = {call.direction: call.spec for call in gradient_calls(layout, (2, 2), dilation, groups)}
+    assert set(calls) == {"forward", "input_gradient", "weight_gradient"}
+    forward = calls["forward"]
+    assert (forward.n, forward.c_in, forward.c_out, forward.groups) == (2, 4, 6, groups)
+    assert (forward.geometry.size, forward.geometry.kernel) == ((9, 8), (3, 2))
+    for spec in calls.values():
+        assert (spec.x_shape, spec.w_shape, spec.y_shape) == (forward.x_shape, forward.w_shape, forward.y_shape)
+        assert (spec.geometry.stride, spec.geometry.dilation) == ((2, 2), dilation)
+        assert [before for before, _ in spec.geometry.pads] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "settings", "why"),
+    [
+        ((2, 3), (4, 3), {"window_strides": (), "padding": ()}, "no spatial axis"),
+        ((1, 1, 5), (1, 1, 2), {"window_strides": (1,), "padding": [(-1, 0)]}, "its padding is negative"),
+        ((0, 1, 5), (1, 1, 2), {"window_strides": (1,), "padding": "VALID"}, "an array is empty"),
+        ((1, 1, 5), (1, 1, 2), {"window_strides": (2,), "padding": [(0, 0)], "lhs_dilation": (2,)}, "spread out"),
+    ],
+)
+def test_what_is_left_to_jax(shape, kernel, settings, why):
+    convolve = lambda x, w: lax.conv_general_dilated(x, w, **settings)  # noqa: E731
+    (found,) = calls_of(convolve, jnp.ones(shape), jnp.ones(kernel))
+    assert why in found
+
+
+@pytest.mark.parametrize(("dtype", "taken"), [("float32", True), ("bfloat16", True), ("int32", False)])
+def test_dtypes(dtype, taken):
+    convolve = lambda x, w: lax.conv_general_dilated(x, w, (1,), "VALID")  # noqa: E731
+    (found,) = calls_of(convolve, jnp.ones((1, 1, 5), dtype), jnp.ones((1, 1, 2), dtype))
+    assert isinstance(found, Recognised) == taken

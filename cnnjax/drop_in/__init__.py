@@ -15,7 +15,7 @@ True
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -56,7 +56,7 @@ def disable() -> None:
 
 
 @contextlib.contextmanager
-def enabled() -> Iterator[None]:
+def enabled() -> Generator[None]:
     """Take over the convolutions of programs that this thread calls or compiles within a `with` block.
 
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextvars import ContextVar
 from typing import Any
 
@@ -40,7 +40,7 @@ def install() -> None:
         if not is_on():
             return own(context, lhs, rhs, **params)
         platform = cpu_platform(context)
-        call = recognised(*context.avals_in, context.avals_out[0], **params)
+        call = recognised(context.avals_in[0], context.avals_in[1], context.avals_out[0], **params)
         if isinstance(call, str) or choose(call.direction, call.spec, platform).method == "lax":
             return own(context, lhs, rhs, **params)
         dtype = context.avals_out[0].dtype
@@ -61,7 +61,7 @@ def _run(call: Recognised, dtype: Any, platform: Platform, lhs: jax.Array, rhs: 
 
 
 @contextlib.contextmanager
-def _methods_call_jax() -> Iterator[None]:
+def _methods_call_jax() -> Generator[None]:
     token = _within_method.set(True)
     try:
         yield

@@ -84,7 +84,6 @@ def test_a_difference_beyond_rounding_is_found(difference, wrong):
 @pytest.mark.filterwarnings("ignore")
 def test_small_inputs_give_the_same_with_and_without(tmp_path):
     pytest.importorskip("flax")
-    pytest.importorskip("cnnjax.drop_in")
     record, text = tmp_path / "record.json", tmp_path / "page.md"
     to = ["--quick", "--record", str(record), "--page", str(text)]
     assert main.main(["--only", "LeNet-5", *to]) == 0

@@ -17,7 +17,7 @@ from cnnjax.operator._jax import cpu_lowering, cpu_platform, lower_computation
 from cnnjax.operator.choice import choose, compute
 from cnnjax.operator.spec import Platform
 
-__all__ = ["install", "is_on", "switch"]
+__all__ = ["install", "switch"]
 
 switch = jax.make_user_context(False)
 """Whether drop_in is on; it is part of the key under which JAX stores what it has traced and compiled."""
@@ -26,34 +26,24 @@ switch = jax.make_user_context(False)
 _within_method: ContextVar[bool] = ContextVar("within_method", default=False)
 
 
-def is_on() -> bool:
-    """Whether the convolutions of a program that is lowered now are taken over."""
-    return bool(switch.value) and not _within_method.get()
-
-
 @functools.cache
 def install() -> None:
     """Put the lowering in front of JAX's own, which it calls while drop_in is off and for all it does not serve."""
     own = cpu_lowering(conv_general_dilated_p)
 
     def lower(context: mlir.LoweringRuleContext, lhs: Any, rhs: Any, **params: Any) -> Any:
-        if not is_on():
+        if not switch.value or _within_method.get():
             return own(context, lhs, rhs, **params)
         platform = cpu_platform(context)
-        call = recognised(context.avals_in[0], context.avals_in[1], context.avals_out[0], **params)
+        shapes: list[Any] = [*context.avals_in, *context.avals_out]
+        call = recognise(*shapes, **params)
         if isinstance(call, str) or choose(call.direction, call.spec, platform).method == "lax":
             return own(context, lhs, rhs, **params)
-        dtype = context.avals_out[0].dtype
+        dtype = shapes[-1].dtype
         with _methods_call_jax():
             return lower_computation(context, functools.partial(_run, call, dtype, platform), lhs, rhs)
 
     mlir.register_lowering(conv_general_dilated_p, lower, platform="cpu")
-
-
-def recognised(lhs: Any, rhs: Any, out: Any, **params: Any) -> Recognised | str:
-    """Recognise a call by its abstract values and the parameters of JAX's primitive."""
-    ignored = ("preferred_element_type", "out_sharding")
-    return recognise(lhs, rhs, out, **{name: value for name, value in params.items() if name not in ignored})
 
 
 def _run(call: Recognised, dtype: Any, platform: Platform, lhs: jax.Array, rhs: jax.Array) -> jax.Array:

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.typing import DTypeLike
 
 from cnnjax._core.shapes import Geometry
@@ -36,7 +37,8 @@ class Recognised:
     Attributes:
         direction: what the call computes.
         spec: the convolution, of which it is a direction.
-        numbers: the call's dimension numbers, the places of (batch, features, *spatial) in lhs, rhs and the result.
+        numbers: the call's dimension numbers: the places of (batch, features, *spatial) in lhs and the result, and of
+            (outputs, inputs, *spatial) in rhs.
     """
 
     direction: Direction
@@ -45,17 +47,15 @@ class Recognised:
 
     def operands(self, lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The operands of the direction in the operator's layout: (x, w), (w, y) or (x, y)."""
-        # rhs has (outputs, inputs, *spatial); all others (batch, features, *spatial).
         if self.direction == "forward":
-            return _ordered(lhs, self.numbers.lhs_spec, "image"), _ordered(rhs, self.numbers.rhs_spec, "kernel")
+            return _image(lhs, self.numbers.lhs_spec), _kernel(rhs, self.numbers.rhs_spec)
         if self.direction == "weight_gradient":
             batch, features, *spatial = self.numbers.lhs_spec
             outputs, inputs, *positions = self.numbers.rhs_spec
-            x = _ordered(lhs, (features, batch, *spatial), "image")
-            return x, _ordered(rhs, (inputs, outputs, *positions), "image")
-        w = _ordered(rhs, self.numbers.rhs_spec, "kernel")
+            return _image(lhs, (features, batch, *spatial)), _image(rhs, (inputs, outputs, *positions))
+        w = _kernel(rhs, self.numbers.rhs_spec)
         w = swap_maps(lax.rev(w, tuple(range(w.ndim - 2))), self.spec.groups)
-        return w, _ordered(lhs, self.numbers.lhs_spec, "image")
+        return w, _image(lhs, self.numbers.lhs_spec)
 
     def result(self, array: jax.Array) -> jax.Array:
         """What a direction computes, in the layout of the call."""
@@ -65,9 +65,9 @@ class Recognised:
 
 
 def recognise(
-    lhs: jax.ShapeDtypeStruct,
-    rhs: jax.ShapeDtypeStruct,
-    out: jax.ShapeDtypeStruct,
+    lhs: ShapedArray,
+    rhs: ShapedArray,
+    out: ShapedArray,
     *,
     window_strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
@@ -77,8 +77,12 @@ def recognise(
     feature_group_count: int,
     batch_group_count: int,
     precision: Any,
+    **implied: Any,
 ) -> Recognised | str:
-    """Recognise a call by the parameters of its primitive, or say why it is left to JAX."""
+    """Recognise a call by the parameters of its primitive, or say why it is left to JAX.
+
+    `lhs`, `rhs` and `out` are the abstract values of operands and result, which imply the parameters not named here.
+    """
     numbers = dimension_numbers
     axes = len(lhs.shape) - 2
     if not 1 <= axes <= 3:
@@ -95,33 +99,31 @@ def recognise(
     batch, lhs_maps, *size = at(lhs, numbers.lhs_spec)
     rhs_maps, _, *taps = at(rhs, numbers.rhs_spec)
     out_batch, _, *positions = at(out, numbers.out_spec)
-    dtype = widest(lhs.dtype, out.dtype)
     before = [low for low, _ in padding]
 
-    def spec(geometry: Geometry | str, n: int, c_in: int, c_out: int, groups: int) -> ConvSpec | str:
-        if isinstance(geometry, str):
-            return geometry
-        return ConvSpec(geometry, n, c_in, c_out, groups, precision=precision, dtype=dtype)
-
+    direction: Direction
     if set(lhs_dilation) == {1}:
         exchanged = numbers.lhs_spec[0] > numbers.lhs_spec[1] and math.prod(positions) <= math.prod(taps)
         if batch_group_count > 1 or (exchanged and feature_group_count == 1):
-            direction: Direction = "weight_gradient"
+            direction = "weight_gradient"
             geometry = _geometry(size, positions, rhs_dilation, window_strides, before, taps)
-            found = spec(geometry, lhs_maps, batch, rhs_maps, batch_group_count)
+            sizes = lhs_maps, batch, rhs_maps, batch_group_count
         else:
             direction = "forward"
             geometry = _geometry(size, taps, window_strides, rhs_dilation, before, positions)
-            found = spec(geometry, batch, lhs_maps, rhs_maps, feature_group_count)
+            sizes = batch, lhs_maps, rhs_maps, feature_group_count
     elif set(window_strides) == {1} and batch_group_count == 1:
         direction = "input_gradient"
         # Reversed, the first tap is the last: pixel = stride * position + dilation * tap - before.
-        reversed_before = [d * (k - 1) - low for d, k, low in zip(rhs_dilation, taps, before, strict=True)]
-        geometry = _geometry(positions, taps, lhs_dilation, rhs_dilation, reversed_before, size)
-        found = spec(geometry, out_batch, rhs_maps, lhs_maps, feature_group_count)
+        before = [d * (k - 1) - low for d, k, low in zip(rhs_dilation, taps, before, strict=True)]
+        geometry = _geometry(positions, taps, lhs_dilation, rhs_dilation, before, size)
+        sizes = out_batch, rhs_maps, lhs_maps, feature_group_count
     else:
         return "both the image and the positions of the kernel are spread out"
-    return found if isinstance(found, str) else Recognised(direction, found, numbers)
+    if isinstance(geometry, str):
+        return geometry
+    spec = ConvSpec(geometry, *sizes, precision=precision, dtype=widest(lhs.dtype, out.dtype))
+    return Recognised(direction, spec, numbers)
 
 
 def _is_real(dtype: DTypeLike) -> bool:
@@ -147,9 +149,13 @@ def _geometry(
     return Geometry(tuple(size), tuple(kernel), tuple(stride), tuple(dilation), pads)
 
 
-def _ordered(array: jax.Array, spec: Sequence[int], role: str) -> jax.Array:
-    """Order the axes (first, second, *spatial) at `spec`: an image (first, *spatial, second), a kernel (*spatial,
-    second, first).
-    """
-    first, second, *spatial = spec
-    return jnp.transpose(array, (first, *spatial, second) if role == "image" else (*spatial, second, first))
+def _image(array: jax.Array, spec: Sequence[int]) -> jax.Array:
+    """Order the axes (batch, features, *spatial) at `spec` as (batch, *spatial, features)."""
+    batch, features, *spatial = spec
+    return jnp.transpose(array, (batch, *spatial, features))
+
+
+def _kernel(array: jax.Array, spec: Sequence[int]) -> jax.Array:
+    """Order the axes (outputs, inputs, *spatial) at `spec` as (*spatial, inputs, outputs)."""
+    outputs, inputs, *spatial = spec
+    return jnp.transpose(array, (*spatial, inputs, outputs))

@@ -12,7 +12,7 @@ from jax import lax
 
 import cnnjax
 from cnnjax import drop_in
-from cnnjax.drop_in.lowering import recognised
+from cnnjax.drop_in.recognition import recognise
 from cnnjax.operator._jax import cpu_lowering
 
 TOLERANCE = {"float64": 1e-12, "float32": 3e-5, "bfloat16": 5e-2, "float16": 5e-3, "complex64": 3e-5}
@@ -154,7 +154,7 @@ def test_jax_keeps_its_lowering_rules_where_they_are_looked_up():
 
 def test_a_call_that_is_taken_over_is_recognised():
     (equation,) = jax.make_jaxpr(depthwise)(X, W).eqns
-    call = recognised(*(v.aval for v in equation.invars), equation.outvars[0].aval, **equation.params)
+    call = recognise(*(v.aval for v in equation.invars), equation.outvars[0].aval, **equation.params)
     assert call.direction == "forward"
 
 

@@ -6,8 +6,7 @@ import pytest
 from jax import lax
 from jax.extend.core.primitives import conv_general_dilated_p
 
-from cnnjax.drop_in.lowering import recognised
-from cnnjax.drop_in.recognition import Recognised
+from cnnjax.drop_in.recognition import Recognised, recognise
 
 LAYOUTS = [("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")]
 SHAPES = {"N": 2, "H": 9, "W": 8, "C": 4, "O": 6}
@@ -15,7 +14,7 @@ SHAPES = {"N": 2, "H": 9, "W": 8, "C": 4, "O": 6}
 
 def calls_of(f, *args):
     return [
-        recognised(*(v.aval for v in e.invars), e.outvars[0].aval, **e.params)
+        recognise(*(v.aval for v in e.invars), e.outvars[0].aval, **e.params)
         for e in jax.make_jaxpr(f)(*args).eqns
         if e.primitive is conv_general_dilated_p
     ]

@@ -1,4 +1,4 @@
-"""With drop_in, programs compute what they compute without it: values, both gradients and second derivatives."""
+"""With drop_in, programs are compiled to other code that computes the same, and without it to JAX's own again."""
 
 import itertools
 
@@ -6,75 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jax import lax
 
 import cnnjax
 from cnnjax import drop_in
 from cnnjax.drop_in.recognition import recognise
 from cnnjax.operator._jax import cpu_lowering
-
-TOLERANCE = {"float64": 1e-12, "float32": 3e-5, "bfloat16": 5e-2, "float16": 5e-3, "complex64": 3e-5}
-
-
-@st.composite
-def convolutions(draw):
-    """Any arguments of conv_general_dilated with one to three axes: (x, w, arguments)."""
-    axes = draw(st.integers(1, 3))
-    each = lambda values: tuple(draw(values) for _ in range(axes))  # noqa: E731
-    groups, batch_groups = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (3, 1), (1, 2)]))
-    inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 3)) * groups * batch_groups
-    batch = draw(st.integers(1, 2)) * batch_groups
-    size, kernel, spatial = each(st.integers(4, 8)), each(st.integers(1, 3)), "DHW"[3 - axes :]
-    shape = lambda spec, first, second: dict(zip(spec, (*first, *second), strict=True))  # noqa: E731
-    x_sizes = shape("NC" + spatial, (batch, inputs * groups), size)
-    w_sizes = shape("OI" + spatial, (outputs, inputs), kernel)
-    layout = tuple("".join(draw(st.permutations(spec + spatial))) for spec in ("NC", "OI", "NC"))
-    arguments = {
-        "window_strides": each(st.integers(1, 3)),
-        "padding": [(draw(st.integers(-1, 4)), draw(st.integers(-1, 4))) for _ in range(axes)],
-        "lhs_dilation": each(st.integers(1, 2)) if draw(st.booleans()) else (1,) * axes,
-        "rhs_dilation": each(st.integers(1, 2)),
-        "dimension_numbers": layout,
-        "feature_group_count": groups,
-        "batch_group_count": batch_groups,
-    }
-    dtype = draw(st.sampled_from(sorted(TOLERANCE)))
-    rng = np.random.default_rng(draw(st.integers(0, 99)))
-    x, w = (
-        jnp.asarray(rng.standard_normal([sizes[axis] for axis in spec]), dtype)
-        for sizes, spec in zip((x_sizes, w_sizes), layout, strict=False)
-    )
-    return x, w, arguments
-
-
-def close(found, expected, dtype):
-    found, expected = (np.asarray(a, np.complex128) for a in (found, expected))
-    scale = np.abs(expected).max(initial=1e-30)
-    np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=TOLERANCE[dtype])
-
-
-@settings(max_examples=30)
-@given(convolutions())
-def test_values_and_gradients_are_those_of_float64(case):
-    """JAX's own convolution in the widest dtype is the oracle."""
-    x, w, arguments = case
-
-    def all_directions(x, w):
-        y, pull = jax.vjp(lambda x, w: lax.conv_general_dilated(x, w, **arguments), x, w)
-        return (y, *pull(jnp.cos(jnp.arange(y.size, dtype="float32")).reshape(y.shape).astype(y.dtype)))
-
-    wide = "complex128" if x.dtype == "complex64" else "float64"
-    try:
-        expected = jax.jit(all_directions)(x.astype(wide), w.astype(wide))
-    except (ValueError, TypeError):  # a kernel larger than the padded image
-        return
-    with drop_in.enabled():
-        found = jax.jit(all_directions)(x, w)
-    for a, b in zip(found, expected, strict=True):
-        assert a.shape == b.shape
-        close(a, b, str(x.dtype))
 
 
 @pytest.mark.parametrize(("stride", "groups"), list(itertools.product([1, 2], [1, 2, 4])))
@@ -97,7 +34,7 @@ def test_second_derivatives_and_vmap(stride, groups):
     with drop_in.enabled():
         found = jax.jit(second)(x, w)
     for a, b in zip(found, expected, strict=True):
-        close(a, b, "float64")
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max())
 
 
 def depthwise(x, w):

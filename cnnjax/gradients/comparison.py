@@ -103,7 +103,8 @@ class Comparator:
         if mode == "rev":
             self.gradient = function.derivative_program("rev")(differences.x, self.weights)
             builtin = function.builtin_gradient if function.has_custom_rules else None
-            self.builtin_gradient = builtin(differences.x, self.weights) if builtin else None
+            if builtin and np.isfinite(gradient := builtin.or_nan(differences.x, self.weights)).any():
+                self.builtin_gradient = gradient
 
     def computed(self, segments: Sequence[Segment], careful: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the computed derivative along each segment and its round-off, which is measured if ``careful``."""
@@ -171,6 +172,19 @@ class Comparator:
             return self.gradient
         program, ones = self.function.derivative_program(self.mode), np.eye(len(self.differences.x))
         return np.array([program(self.differences.x, one) @ self.weights for one in ones])
+
+    def builtin_agrees_with_differences(self, segments: Sequence[Segment]) -> bool:
+        """Whether JAX's own rules, where the function has others that can be left out, give what differences give."""
+        program = self.function.builtin_gradient if self.function.has_custom_rules else None
+        if program is None:
+            return False
+        x, lines = self.differences.x, self.differences.lines
+        gradient = program.or_nan(x, self.weights)
+        with np.errstate(invalid="ignore"):
+            builtin = np.array([[gradient[s.start : s.stop] @ lines[s.line, s.start : s.stop]] for s in segments])
+        numerical = self.differences.projected(segments, self.weights, LADDER)
+        bar = SIGNIFICANT * (numerical.bar + self._inherent_error * abs(builtin))
+        return bool((numerical.distance(builtin) <= bar).all())
 
     def agrees_with_builtin(self, segment: Segment) -> bool:
         """Whether the rule is JAX's own derivative on a segment, so that only conventions can differ."""

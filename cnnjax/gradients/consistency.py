@@ -22,7 +22,7 @@ from cnnjax.gradients.flat_function import FlatFunction
 from cnnjax.gradients.jaxprs import has_symbolic_zeros, samples_gamma
 from cnnjax.gradients.leaves import find_leaf, largest
 from cnnjax.gradients.report import NOT_FINITE, Check, Mismatch
-from cnnjax.gradients.user_code import first_line
+from cnnjax.gradients.user_code import EvaluationError, first_line
 
 __all__ = ["check_consistency"]
 
@@ -53,17 +53,25 @@ def check_consistency(
         rng: for more probes.
     """
     tested = {mode: CheckedMode(mode, flat, function, tuple(points), probes[mode], eager[mode]) for mode in modes}
-    for mode in tested.values():
-        yield _linearity(mode, rng)
-        yield from _eager(mode)
+    for mode, one in tested.items():
+        yield from _listed_if_it_raises(f"linearity ({mode})", _linearity(one, rng))
+        yield from _listed_if_it_raises(f"the rule without jit ({mode})", _eager(one))
         if function.contains(has_symbolic_zeros):
-            yield check_arguments_one_at_a_time(mode)
-    yield from check_batching(tested[modes[-1]])
+            yield check_arguments_one_at_a_time(one)
+    yield from _listed_if_it_raises("vmap equals loop", check_batching(tested[modes[-1]]))
     if "rev" in tested and "fwd" in tested:
-        yield _adjointness(tested["rev"], tested["fwd"])
+        yield from _listed_if_it_raises("adjointness", _adjointness(tested["rev"], tested["fwd"]))
 
 
-def _linearity(tested: CheckedMode, rng: np.random.Generator) -> Check:
+def _listed_if_it_raises(name: str, checks: Iterator[Check | tuple[str, str]]) -> Iterator[Check | tuple[str, str]]:
+    """Yield checks until the user's code raises for a point, cotangent or tangent that was chosen here."""
+    try:
+        yield from checks
+    except EvaluationError as error:
+        yield name, first_line(error)
+
+
+def _linearity(tested: CheckedMode, rng: np.random.Generator) -> Iterator[Check]:
     """Scale, add and cancel cotangents (or tangents); zero must give zero.
 
     Some have numbers of about the same size, which shows what is decided by all of them together, and some have
@@ -83,7 +91,7 @@ def _linearity(tested: CheckedMode, rng: np.random.Generator) -> Check:
     pairs += [(tested.program(x, s * probe) / s, base) for s in _SCALES]
     pairs += [(tested.program(x, probe + spread), base + wide), (tested.program(x, 0 * probe), 0 * base)]
     size = abs(probe) + abs(spread) + abs(mirrored)
-    return tested.check("linearity", [(found, exact, x, size) for found, exact in pairs])
+    yield tested.check("linearity", [(found, exact, x, size) for found, exact in pairs])
 
 
 def _eager(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
@@ -169,7 +177,7 @@ def _own_dtype(tested: CheckedMode, cases: Sequence[Case], usable: bool) -> Iter
     yield min((tested.check("own dtype", [case], unit) for case in cases), key=lambda check: check.worst)
 
 
-def _adjointness(rev: CheckedMode, fwd: CheckedMode) -> Check:
+def _adjointness(rev: CheckedMode, fwd: CheckedMode) -> Iterator[Check]:
     """Compare <y, J v> with <J^T y, v>, leaf by leaf of v."""
     x, y, v = rev.points[0], rev.probe, fwd.probe
     gradient = rev.program(x, y)
@@ -189,4 +197,4 @@ def _adjointness(rev: CheckedMode, fwd: CheckedMode) -> Check:
                 lambda _, leaf=leaf: f"<vjp, v> over {leaf.name}, against <y, jvp>",
             )
 
-    return check_equalities("adjointness", equalities())
+    yield check_equalities("adjointness", equalities())

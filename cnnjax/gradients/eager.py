@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,7 +35,7 @@ class EagerRun:
 def run_eagerly(
     flat: FlatFunction, mode: Mode, points: Sequence[np.ndarray], probe: np.ndarray
 ) -> EagerRun | Exception:
-    """Run a rule as its user would; whatever it raises is returned.
+    """Run a rule as its user would; what it raises at the first point is returned, other such points are left out.
 
     It has to come before anything is traced in float64, for the reason that `call_with_retry` gives.
     """
@@ -44,11 +45,15 @@ def run_eagerly(
 
     try:
         first, value = call_with_retry(lambda: run(points[0]))
-        elsewhere = [run(point)[0] for point in points[1:]]
-        repeats = [np.concatenate(run(points[0], between)) for between in (None, points[-1])]
+        found = {0: first}
+        for i, point in enumerate(points[1:], 1):
+            with contextlib.suppress(Exception):  # outside the domain, which the function may check when it is called
+                found[i] = run(point)[0]
+        usable = [points[i] for i in found]
+        repeats = [np.concatenate(run(points[0], between)) for between in (None, usable[-1])]
     except Exception as error:  # the user's code: whatever it raises
         return error
-    return EagerRun(tuple(points), (first, *elsewhere), value, tuple(repeats))
+    return EagerRun(tuple(usable), tuple(found.values()), value, tuple(repeats))
 
 
 def differentiate_eagerly(

@@ -29,6 +29,7 @@ from cnnjax.gradients.localization import check_segments
 from cnnjax.gradients.programs import Program
 from cnnjax.gradients.report import Check
 from cnnjax.gradients.richardson import RATIO, SIGNIFICANT
+from cnnjax.gradients.user_code import rows_or_nan
 
 __all__ = ["ElementSweep", "check_every_element", "evaluate_with_part"]
 
@@ -88,7 +89,7 @@ class ElementSweep:
     def __call__(self, places: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Return the output for each place and the step by which that element is moved."""
         if not self.program.strategy.traced:
-            return np.array([self.program(self._moved(*move))[0] for move in zip(places, steps, strict=True)])
+            return np.array([self.program.or_nan(self._moved(*move))[0] for move in zip(places, steps, strict=True)])
         out = np.empty(len(places))
         groups = np.searchsorted(self._ends, places, side="right")
         calls = []
@@ -99,9 +100,14 @@ class ElementSweep:
 
         def run(call: tuple[Any, np.ndarray]) -> None:
             compiled, rows = call
-            place, step = np.zeros(_ROWS, np.int32), np.zeros(_ROWS)
-            place[: len(rows)], step[: len(rows)] = places[rows], steps[rows]
-            out[rows] = self.program.run(compiled, self.x, place, step, np.int32(len(rows)))[: len(rows)]
+
+            def part(first: int, last: int) -> np.ndarray:
+                some, count = rows[first:last], last - first
+                place, step = np.zeros(_ROWS, np.int32), np.zeros(_ROWS)
+                place[:count], step[:count] = places[some], steps[some]
+                return self.program.run(compiled, self.x, place, step, np.int32(count))[:count, None]
+
+            out[rows] = rows_or_nan(part, 0, len(rows), 1)[:, 0]
 
         # Callbacks that run at the same time can wait for each other for ever on a machine with few cores.
         with ThreadPoolExecutor(1 if self.program.calls_the_host else os.cpu_count()) as pool:

@@ -56,10 +56,18 @@ def magnitudes(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
     return 2.0 ** np.floor(np.log2(scale))
 
 
-def lines_through(x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator) -> np.ndarray:
-    """Return two dense directions: random in proportion to each number, and one shift a leaf."""
+def lines_through(
+    x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator, symmetric: Sequence[Leaf] = ()
+) -> np.ndarray:
+    """Return two dense directions: random in proportion to each number, and one shift a leaf.
+
+    Along both of them the matrices of the ``symmetric`` leaves stay symmetric.
+    """
     scale = magnitudes(x, leaves)
     mixed = scale * rng.choice([1.0, 1.25, 1.5, 1.75], x.shape) * rng.choice([-1.0, 1.0], x.shape)
+    for leaf in symmetric:
+        matrices = mixed[leaf.start : leaf.stop].reshape(leaf.shape)
+        mixed[leaf.start : leaf.stop] = (np.tril(matrices) + np.tril(matrices, -1).swapaxes(-1, -2)).reshape(-1)
     shift = np.ones_like(x)
     for leaf in leaves:
         if leaf.size:
@@ -72,7 +80,7 @@ class FiniteDifferences:
 
     def __init__(self, program: Program, x: np.ndarray, lines: np.ndarray) -> None:
         self.program, self.x, self.lines = program, x, lines
-        self.centre = program(x)
+        self.centre = program.or_nan(x)
         self.evaluations = 1
         self._measured = False
         self.noise: np.ndarray = program.strategy.epsilon * abs(self.centre)
@@ -80,9 +88,9 @@ class FiniteDifferences:
     @cached_property
     def output_scale(self) -> np.ndarray:
         """The magnitude of each output: cotangents in inverse proportion to it show small outputs beside large ones."""
-        moved = self.program(self.x + LADDER[0] * self.lines[0])
+        moved = self.program.or_nan(self.x + LADDER[0] * self.lines[0])
         self.evaluations += 1
-        size = np.nan_to_num(np.maximum(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
+        size = np.nan_to_num(np.fmax(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
         return np.where(size > 0, size, 1.0)
 
     def measure_noise(self) -> None:

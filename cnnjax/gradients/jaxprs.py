@@ -24,6 +24,7 @@ __all__ = [
     "has_loop_under_custom_rule",
     "has_symbolic_zeros",
     "is_literal",
+    "may_iterate",
     "open_jaxpr",
     "rounding_units",
     "rule_name",
@@ -51,6 +52,7 @@ WRAPPERS = {
 
 _CALLBACKS = frozenset({"pure_callback", "io_callback"})
 _CUSTOM_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", STOP_GRADIENT})
+_LOOPS = frozenset({"while", "scan"})
 _BUILTIN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - _CALLBACKS
 
 
@@ -125,10 +127,15 @@ def has_symbolic_zeros(jaxpr: Any) -> bool:
 def has_loop_under_custom_rule(jaxpr: Any) -> bool:
     """Whether a custom rule replaces the derivative of a loop, as that of a root or a fixed point does."""
     return any(
-        eqn.primitive.name in _CUSTOM_RULES and {"while", "scan"} & _primitives(inner)
+        eqn.primitive.name in _CUSTOM_RULES and _LOOPS & _primitives(inner)
         for eqn in equations(jaxpr)
         for inner in subjaxprs(eqn)
     )
+
+
+def may_iterate(jaxpr: Any) -> bool:
+    """Whether a jaxpr has a loop, or a primitive of another library that may hide one, as the solvers of lineax do."""
+    return not _primitives(jaxpr).isdisjoint(_LOOPS) or not _primitives(jaxpr) <= _BUILTIN | _CUSTOM_RULES | {*WRAPPERS}
 
 
 def has_float_loop_condition(jaxpr: Any) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from cnnjax.gradients.comparison import Comparator, Comparison
 from cnnjax.gradients.finite_differences import Segment
 from cnnjax.gradients.kinks import is_convention, is_limiting_derivative
-from cnnjax.gradients.leaves import find_leaf
+from cnnjax.gradients.leaves import Leaf, find_leaf
 from cnnjax.gradients.report import NOT_FINITE, Check, Mismatch
 from cnnjax.gradients.richardson import SIGNIFICANT
 
@@ -25,12 +25,14 @@ _SUSPECTS = 4  # elements of each leaf
 _NOT_FINITE = 8  # elements that are named
 
 
-def check_segments(comparator: Comparator, segments: Sequence[Segment], point: str, order: int) -> Check:
-    """Compare along all segments and name what is wrong."""
+def check_segments(
+    comparator: Comparator, segments: Sequence[Segment], point: str, order: int, whole: Sequence[Leaf] = ()
+) -> Check:
+    """Compare along all segments and name what is wrong; the leaves in ``whole`` have no derivative by an element."""
     name = f"{'gradient' if comparator.mode == 'rev' else 'tangent'} ({comparator.mode})"
     if bad := _not_finite(comparator):
         return Check(name, point, order, len(segments), np.inf, bad, note=NOT_FINITE)
-    segments = [*segments, *_suspects(comparator)]
+    segments = [*segments, *_suspects(comparator, whole)]
     comparison = comparator.compare(segments)
     doubtful = (comparison.ratio > 1).any(axis=1) | comparison.uncertain.any(axis=1)
     if doubtful.any():
@@ -62,7 +64,7 @@ def check_segments(comparator: Comparator, segments: Sequence[Segment], point: s
     )
 
 
-def _suspects(comparator: Comparator) -> list[Segment]:
+def _suspects(comparator: Comparator, whole: Sequence[Leaf]) -> list[Segment]:
     """Return the elements of each leaf where the rule is furthest from JAX's own rules."""
     if comparator.builtin_gradient is None:
         return []
@@ -72,6 +74,8 @@ def _suspects(comparator: Comparator) -> list[Segment]:
         far = np.where(np.isfinite(distance) & (distance > 1e-6 * size), distance, 0.0)
     found = []
     for leaf in comparator.inputs:
+        if leaf in whole:
+            continue
         part = far[leaf.start : leaf.stop]
         order = np.argsort(-part, kind="stable")[:_SUSPECTS]
         found += [Segment.element(0, leaf.start + i) for i in order if part[i] > 0]

@@ -8,10 +8,10 @@ import numpy as np
 
 from cnnjax.gradients.checked_function import CheckedFunction
 from cnnjax.gradients.finite_differences import Segment, magnitudes
-from cnnjax.gradients.jaxprs import has_loop_under_custom_rule
+from cnnjax.gradients.jaxprs import has_loop_under_custom_rule, may_iterate
 from cnnjax.gradients.leaves import Leaf
 
-__all__ = ["points_to_check", "random_shift", "segments_to_check"]
+__all__ = ["points_to_check", "random_shift", "segments_to_check", "symmetric_leaves"]
 
 
 def points_to_check(
@@ -26,7 +26,7 @@ def points_to_check(
     shift = random_shift(x, inputs, rng)
     for exponent in (-4, -8, -16):
         near = x + 2.0**exponent * shift
-        if (np.isfinite(function.program(near)) == finite).all():
+        if (np.isfinite(function.program.or_nan(near)) == finite).all():
             points["nearby"] = near
             break
     else:
@@ -37,7 +37,7 @@ def points_to_check(
         reason = "a while_loop whose end depends on floats may not end there"
     elif function.contains(has_loop_under_custom_rule):
         reason = "an iteration with a custom rule may not converge there"
-    elif not np.isfinite(function.program(-x)).any():
+    elif not np.isfinite(function.program.or_nan(-x)).any():
         reason = "it is outside the domain"
     else:
         points["sign-flipped"] = -x
@@ -46,29 +46,69 @@ def points_to_check(
 
 
 def random_shift(x: np.ndarray, leaves: Sequence[Leaf], rng: np.random.Generator) -> np.ndarray:
-    """Return a random direction in proportion to each number."""
+    """Return a random direction in proportion to each number, along which an array stays what it may have to be."""
     shift = magnitudes(x, leaves) * rng.uniform(0.5, 1.0, x.shape) * rng.choice([-1.0, 1.0], x.shape)
     for leaf in leaves:
-        _keep_symmetry(leaf, x, shift)
+        if leaf.size and leaf.shape and not leaf.complex:
+            part = slice(leaf.start, leaf.stop)
+            shift[part] = _structured(x[part].reshape(leaf.shape), shift[part].reshape(leaf.shape)).reshape(-1)
     return shift
 
 
-def _keep_symmetry(leaf: Leaf, x: np.ndarray, shift: np.ndarray) -> None:
-    """Make the shift of a symmetric matrix symmetric: a function may be defined for such matrices only."""
-    if leaf.complex or len(leaf.shape) < 2 or leaf.shape[-1] != leaf.shape[-2]:
-        return
-    part = slice(leaf.start, leaf.stop)
-    matrix, moves = x[part].reshape(leaf.shape), shift[part].reshape(leaf.shape)
-    if (matrix == matrix.swapaxes(-1, -2)).all():
-        shift[part] = ((moves + moves.swapaxes(-1, -2)) / 2).reshape(-1)
+def _structured(array: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Change the shift so that symmetric and triangular matrices, probabilities and signs are kept.
+
+    A function may be defined for such arrays only.
+    """
+    zero = array == 0
+    if zero.any() and not zero.all() and (array >= 0).all():
+        shift = np.where(zero, abs(shift), shift)
+    if zero.any() and not zero.all() and (array <= 0).all():
+        shift = np.where(zero, -abs(shift), shift)
+    if is_symmetric(array):
+        shift = (shift + shift.swapaxes(-1, -2)) / 2
+    if _is_square(array) and not zero.all():
+        if not np.triu(array, 1).any():
+            shift = np.tril(shift)
+        if not np.tril(array, -1).any():
+            shift = np.triu(shift)
+    totals = array.sum(-1, keepdims=True)
+    if array.shape[-1] > 1 and (array >= 0).all() and np.allclose(totals, 1.0, rtol=0.0, atol=1e-5):
+        shift = shift * array  # in proportion to each, and no sum changes
+        shift = shift - array * shift.sum(-1, keepdims=True) / totals
+    return shift
 
 
-def segments_to_check(inputs: Sequence[Leaf], rng: np.random.Generator, elements: int) -> list[Segment]:
-    """Return every leaf along both lines, and a few single elements of each."""
+def _is_square(array: np.ndarray) -> bool:
+    return array.ndim > 1 and array.shape[-1] == array.shape[-2] > 1
+
+
+def is_symmetric(array: np.ndarray) -> bool:
+    """Whether an array consists of symmetric matrices."""
+    return _is_square(array) and bool((array == array.swapaxes(-1, -2)).all())
+
+
+def symmetric_leaves(function: CheckedFunction, x: np.ndarray, leaves: Sequence[Leaf]) -> list[Leaf]:
+    """Return the leaves that have to be moved as a whole: symmetric matrices in a function that may be a solver.
+
+    A solver for symmetric matrices, as conjugate gradients, has no derivative by a single element.
+    """
+    if not function.contains(may_iterate):
+        return []
+    square = [leaf for leaf in leaves if leaf.shape and not leaf.complex]
+    return [leaf for leaf in square if is_symmetric(x[leaf.start : leaf.stop].reshape(leaf.shape))]
+
+
+def segments_to_check(
+    inputs: Sequence[Leaf], rng: np.random.Generator, elements: int, whole: Sequence[Leaf] = ()
+) -> list[Segment]:
+    """Return every leaf along both lines, and a few single elements of each but those in ``whole``."""
     found = []
     for leaf in inputs:
         if leaf.size:
             found += [Segment(line, leaf.start, leaf.stop) for line in (0, 1)]
+            if leaf in whole:
+                continue
             chosen = rng.choice(leaf.stop - leaf.start, min(elements, leaf.stop - leaf.start), replace=False)
             found += [Segment.element(0, leaf.start + i) for i in chosen]
     return found

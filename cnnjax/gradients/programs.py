@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +19,7 @@ from cnnjax.gradients.intended import evaluate_linearized
 from cnnjax.gradients.jaxprs import calls_the_host, computes_in_float64
 from cnnjax.gradients.round_off import noise_by_differences, noise_by_perturbation, perturbed
 from cnnjax.gradients.strategies import STRATEGIES, Strategy, float64_enabled, float64_enabled_in_all_threads
+from cnnjax.gradients.user_code import EvaluationError, rows_or_nan
 
 __all__ = ["Program", "concatenated"]
 
@@ -64,6 +65,7 @@ class Program:
         intended: frozenset[str] = frozenset(),
     ) -> None:
         self.call, self.strategy, self.sizes, self.intended = call, strategy, sizes, intended
+        self._size: int | None = None
         if strategy.traced:
             with strategy.context():
                 blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
@@ -101,27 +103,41 @@ class Program:
             return np.asarray(compiled(*values), np.float64)
 
     def __call__(self, *vectors: np.ndarray) -> np.ndarray:
-        """Evaluate once."""
-        if not self.strategy.traced:
-            with self.strategy.context():
-                return np.asarray(self.call(*map(self.strategy.vector, vectors)), np.float64)
-        if len(vectors) == 1:  # the program of many evaluations is needed anyway
-            return self.at_points(vectors[0], 1, lambda _: vectors[0])[0]
-        return self.run(self._compiled, *vectors)
+        """Evaluate once.
+
+        Raises:
+            EvaluationError: the user's code raises.
+        """
+        try:
+            if not self.strategy.traced:
+                with self.strategy.context():
+                    return np.asarray(self.call(*map(self.strategy.vector, vectors)), np.float64)
+            if len(vectors) == 1:  # the program of many evaluations is needed anyway
+                return self._rows(vectors[0], [vectors[0]])[0]
+            return self.run(self._compiled, *vectors)
+        except Exception as error:  # the user's code: whatever it raises
+            raise EvaluationError from error
+
+    def or_nan(self, *vectors: np.ndarray) -> np.ndarray:
+        """Evaluate once; where the function raises, it is not defined: NaN."""
+        return rows_or_nan(lambda *_: self(*vectors)[None], 0, 1, self.size_at(*vectors))[0]
 
     def at_points(self, x: np.ndarray, count: int, point: Callable[[int], np.ndarray]) -> np.ndarray:
-        """Evaluate at ``point(0)``, ..., ``point(count - 1)``, a row each; intended rules are linearized at ``x``."""
-        if not self.strategy.traced:
-            return np.stack([self(point(row)) for row in range(count)])
+        """Evaluate at ``point(0)``, ..., ``point(count - 1)``, a row each, NaN where the function raises.
+
+        Intended rules are linearized at ``x``.
+        """
         size = self.size_at(x)
+        if not self.strategy.traced:
+            return np.stack([self.or_nan(point(row)) for row in range(count)])
         out = np.empty((count, size))
-        rows = int(np.clip(_BUFFER // max(size, len(x), 1), 2, _ROWS))
+        rows = self._rows_in_a_call(x)
 
         def run(first: int) -> None:
             last = min(first + rows, count)
-            points = np.zeros((rows, len(x)))  # always as many, so that one program does
-            points[: last - first] = [point(row) for row in range(first, last)]
-            out[first:last] = self.run(self._sweep, x, points, np.int32(last - first))[: last - first]
+            out[first:last] = rows_or_nan(
+                lambda start, stop: self._rows(x, [point(row) for row in range(start, stop)]), first, last, size
+            )
 
         firsts = range(0, count, rows)
         # Callbacks that run at the same time can wait for each other for ever on a machine with few cores.
@@ -133,11 +149,20 @@ class Program:
                 list(pool.map(run, firsts))
         return out
 
-    def size_at(self, x: np.ndarray) -> int:
-        """Return the length of the output."""
-        if self.strategy.traced:
-            return int(self.jaxpr.out_avals[0].shape[0])
-        return len(self(x))
+    def _rows_in_a_call(self, x: np.ndarray) -> int:
+        return int(np.clip(_BUFFER // max(self.size_at(x), len(x), 1), 2, _ROWS))
+
+    def _rows(self, x: np.ndarray, some: Sequence[np.ndarray]) -> np.ndarray:
+        """Evaluate at a few points in one call."""
+        points = np.zeros((self._rows_in_a_call(x), len(x)))  # always as many, so that one program does
+        points[: len(some)] = some
+        return self.run(self._sweep, x, points, np.int32(len(some)))[: len(some)]
+
+    def size_at(self, *vectors: np.ndarray) -> int:
+        """Return the length of the output, which for a function without a trace is known once it has run."""
+        if self._size is None:
+            self._size = int(self.jaxpr.out_avals[0].shape[0]) if self.strategy.traced else len(self(*vectors))
+        return self._size
 
     @functools.cached_property
     def _sweep(self) -> Callable[..., Any]:
@@ -154,11 +179,13 @@ class Program:
     def noise(self, *vectors: np.ndarray) -> np.ndarray:
         """Return the measured round-off of each output."""
         if not self.strategy.traced:
-            return noise_by_differences(self, self.strategy.epsilon, vectors)
+            return noise_by_differences(self.or_nan, self.strategy.epsilon, vectors)
         exact = self(*vectors)
-        return noise_by_perturbation(
-            exact, self.strategy.epsilon, lambda *how: self.run(self._perturbed, *how, *vectors)
-        )
+
+        def run(*how: Any) -> np.ndarray:
+            return rows_or_nan(lambda *_: self.run(self._perturbed, *how, *vectors)[None], 0, 1, len(exact))[0]
+
+        return noise_by_perturbation(exact, self.strategy.epsilon, run)
 
     @functools.cached_property
     def _perturbed(self) -> Callable[..., Any]:

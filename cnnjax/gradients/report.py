@@ -107,6 +107,8 @@ class GradientReport:
     """How the error of a finite difference depends on the step, and at what rates Taylor's remainders shrink."""
     intended: tuple[str, ...] = ()
     """The rules that were declared to differ from the derivative of their function, and taken as given."""
+    warnings: tuple[str, ...] = ()
+    """What may be wrong, or may be the fault of the check."""
 
     @property
     def ok(self) -> bool:
@@ -196,6 +198,7 @@ class GradientReport:
             lines.append(f"  {unresolved} differences were too uncertain to judge by (see docs/guides/gradients.md)")
         if self.intended:
             lines.append(f"  taken as given, as declared: {', '.join(self.intended)}")
+        lines += [f"  warning: {text}" for text in self.warnings]
         lines += [f"  not checked: {what}: {why}" for what, why in self.skipped[:6]]
         if len(self.skipped) > 6:
             lines.append(f"  and {len(self.skipped) - 6} more not checked")

@@ -55,8 +55,8 @@ def noise_by_perturbation(exact: np.ndarray, epsilon: float, run: Callable[..., 
     def largest_move(units: float) -> np.ndarray:
         factors = 1.0 + _random_signs() * min(units * _EPSILON, _LARGEST)
         tries = [run(*rows, units) for rows in zip(_random_signs(), factors, strict=True)]
-        with np.errstate(invalid="ignore"):
-            moved = np.max([abs(values - exact) for values in tries], axis=0)
+        with np.errstate(invalid="ignore"):  # a try may leave the domain
+            moved = np.fmax.reduce([abs(values - exact) for values in tries])
         return np.where(np.isfinite(moved), moved, 0.0)
 
     amplified, single = largest_move(_AMPLIFICATION), largest_move(1.0)

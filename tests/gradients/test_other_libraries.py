@@ -26,6 +26,12 @@ def test_a_flax_nnx_layer():
     assert {"gradient (rev)"} <= {check.name for check in report.checks}
 
 
+def test_equinox_error_if():
+    eqx = pytest.importorskip("equinox")
+    x = np.array([0.7, 1.2], np.float32)
+    check_grads(lambda x: jax.numpy.log(eqx.error_if(x, (x <= 0).any(), "must be positive")), (x,), modes="rev")
+
+
 def test_an_equinox_module():
     eqx = pytest.importorskip("equinox")
     module = eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0))

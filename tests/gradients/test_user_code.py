@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from custom_rules import guarded_log, wrong_elements
 from jax import lax
 
-from cnnjax.gradients.user_code import NO_DERIVATIVE, call_with_retry, first_line, has_no_derivative
+from cnnjax.gradients import check_grads
+from cnnjax.gradients.user_code import NO_DERIVATIVE, call_with_retry, first_line, has_no_derivative, rows_or_nan
 
 X = np.array([0.5, 1.5], np.float32)
 
@@ -119,3 +121,33 @@ def test_what_fails_is_tried_again_unless_there_is_no_derivative():
         with pytest.raises(TypeError):
             call_with_retry(lambda message=message: fails(message))
         assert calls.count(message) == times
+
+
+def test_rows_that_raise_are_not_a_number():
+    calls = []
+
+    def run(first, last):
+        calls.append((first, last))
+        if first <= 5 < last:
+            raise ValueError
+        return np.arange(first, last, dtype=float)[:, None]
+
+    np.testing.assert_array_equal(rows_or_nan(run, 0, 8, 1)[:, 0], [0, 1, 2, 3, 4, np.nan, 6, 7])
+    assert len(calls) == 7
+
+
+@pytest.mark.parametrize("exhaustive", [False, True])
+def test_where_a_function_raises_it_is_not_defined(exhaustive):
+    x = np.array([0.02, 1.2], np.float32)  # a step of 1/8 of a magnitude stays inside, a step to -x does not
+    report = check_grads(lambda x: guarded_log(x, 0.0), (x,), exhaustive=exhaustive)
+    assert report.ok
+    assert any("sign-flipped" in what for what, _ in report.skipped)
+    edge = np.array([1.0, 1.2], np.float32)  # every smaller number raises: the other side decides
+    assert check_grads(lambda x: guarded_log(x, 0.9999999), (edge,), modes="rev").ok
+    assert wrong_elements(lambda x: guarded_log(x, 0.9999999, slope=1.01), edge, modes="rev")
+
+
+def test_an_exception_of_a_callback_is_named():
+    with pytest.raises(Exception, match="outside the domain") as caught:
+        np.asarray(jax.jit(lambda x: guarded_log(x, 0.0))(X - 1))
+    assert first_line(caught.value).endswith("ValueError: outside the domain")

@@ -12,7 +12,7 @@ from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.programs import Program
 from cnnjax.gradients.richardson import LADDER, NumericalDerivative, extrapolate
 
-__all__ = ["FiniteDifferences", "Segment", "derivatives_at_points", "lines_through", "magnitudes"]
+__all__ = ["FiniteDifferences", "Segment", "derivatives_at_points", "line_through_ties", "lines_through", "magnitudes"]
 
 _BLOCK = 2**20  # numbers in one table of differences
 
@@ -75,6 +75,22 @@ def lines_through(
     return np.stack([mixed, shift])
 
 
+def line_through_ties(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
+    """Return the direction (1, n) that moves every number equal to one in another leaf, with it; (0, n) without ties.
+
+    A maximum of tied arguments has a kink along each of them, and none along both.
+    """
+    owner = np.repeat(np.arange(len(leaves)), [leaf.stop - leaf.start for leaf in leaves])
+    _, group = np.unique(x, return_inverse=True)
+    first, last = np.full(group.max(initial=0) + 1, len(leaves)), np.full(group.max(initial=0) + 1, -1)
+    np.minimum.at(first, group, owner)
+    np.maximum.at(last, group, owner)
+    tied = (first < last)[group]
+    step = np.full(len(first), np.inf)
+    np.minimum.at(step, group, magnitudes(x, leaves))
+    return np.where(tied, step[group], 0.0)[None] if tied.any() else np.zeros((0, len(x)))
+
+
 class FiniteDifferences:
     """Numerical derivatives of ``program`` at ``x`` along segments of ``lines``."""
 
@@ -94,9 +110,13 @@ class FiniteDifferences:
         return np.where(size > 0, size, 1.0)
 
     def measure_noise(self) -> None:
-        """Replace the lower bound of the function's round-off by its measured round-off."""
+        """Replace the lower bound of the function's round-off by its measured round-off.
+
+        The bound stays where a function jumps when it is perturbed: how its differences converge says more.
+        """
         if not self._measured:
-            self.noise = np.maximum(self.program.noise(self.x), self.noise)
+            measured = self.program.noise(self.x)
+            self.noise = np.where(np.isfinite(measured), np.maximum(measured, self.noise), self.noise)
             self.evaluations += 7
             self._measured = True
 

@@ -141,7 +141,7 @@ def _not_finite(comparator: Comparator) -> tuple[Mismatch, ...]:
     differences = comparator.differences
     if comparator.mode != "rev":
         whole = [Segment(0, 0, len(differences.x))]
-        computed = comparator.computed(whole, careful=False)[0][0]
+        computed = comparator.computed(whole)[0][0]
         numerical = differences.derivatives(whole)[0]
         places = np.flatnonzero(~np.isfinite(computed) & comparator.finite)[:_NOT_FINITE]
         return tuple(

@@ -11,7 +11,7 @@ from cnnjax.gradients.finite_differences import Segment, magnitudes
 from cnnjax.gradients.jaxprs import has_loop_under_custom_rule, may_iterate
 from cnnjax.gradients.leaves import Leaf
 
-__all__ = ["points_to_check", "random_shift", "segments_to_check", "symmetric_leaves"]
+__all__ = ["points_to_check", "random_shift", "segments_of_ties", "segments_to_check", "symmetric_leaves"]
 
 
 def points_to_check(
@@ -112,3 +112,12 @@ def segments_to_check(
             chosen = rng.choice(leaf.stop - leaf.start, min(elements, leaf.stop - leaf.start), replace=False)
             found += [Segment.element(0, leaf.start + i) for i in chosen]
     return found
+
+
+def segments_of_ties(lines: np.ndarray) -> list[Segment]:
+    """Return the segment of numbers that are tied with those of other leaves, if there is a line for them."""
+    return [
+        Segment(line, moved[0], moved[-1] + 1)
+        for line in range(2, len(lines))
+        for moved in [np.flatnonzero(lines[line])]
+    ]

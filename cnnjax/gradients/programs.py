@@ -17,7 +17,7 @@ from jax import lax
 from cnnjax.gradients.float64 import evaluate
 from cnnjax.gradients.intended import evaluate_linearized
 from cnnjax.gradients.jaxprs import calls_the_host, computes_in_float64
-from cnnjax.gradients.round_off import noise_by_differences, noise_by_perturbation, perturbed
+from cnnjax.gradients.round_off import noise_by_differences, noise_by_perturbation, perturbed, perturbed_results
 from cnnjax.gradients.strategies import STRATEGIES, Strategy, float64_enabled, float64_enabled_in_all_threads
 from cnnjax.gradients.user_code import EvaluationError, rows_or_nan
 
@@ -180,12 +180,15 @@ class Program:
         """Return the measured round-off of each output."""
         if not self.strategy.traced:
             return noise_by_differences(self.or_nan, self.strategy.epsilon, vectors)
-        exact = self(*vectors)
+        return noise_by_perturbation(self(*vectors), self.strategy.epsilon, self.perturbed(*vectors))
+
+    def perturbed(self, *vectors: np.ndarray) -> np.ndarray:
+        """Return an array (2, tries, outputs) of what a traced function gives with every operation perturbed."""
 
         def run(*how: Any) -> np.ndarray:
-            return rows_or_nan(lambda *_: self.run(self._perturbed, *how, *vectors)[None], 0, 1, len(exact))[0]
+            return rows_or_nan(lambda *_: self.run(self._perturbed, *how, *vectors)[None], 0, 1, self.size_at())[0]
 
-        return noise_by_perturbation(exact, self.strategy.epsilon, run)
+        return perturbed_results(run)
 
     @functools.cached_property
     def _perturbed(self) -> Callable[..., Any]:

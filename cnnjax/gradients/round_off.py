@@ -20,9 +20,11 @@ from jax import lax
 
 from cnnjax.gradients.float64 import Rounding, evaluate
 
-__all__ = ["noise_by_differences", "noise_by_perturbation", "perturbed"]
+__all__ = ["AMPLIFICATION", "noise_by_differences", "noise_by_perturbation", "perturbed", "perturbed_results"]
 
-_AMPLIFICATION = 2.0**10  # perturbations are this much larger than round-off, to stand out from it
+AMPLIFICATION = 2.0**10
+"""Perturbations are this much larger than round-off, to stand out from it."""
+
 _SIGNS = 2**14  # in a row
 _LARGEST = 2.0**-6  # of itself that a perturbation changes a number by
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -43,27 +45,35 @@ def perturbed(jaxpr: Any) -> Callable[..., Any]:
     return run
 
 
-def noise_by_perturbation(exact: np.ndarray, epsilon: float, run: Callable[..., np.ndarray]) -> np.ndarray:
-    """Return the round-off of each output.
+def perturbed_results(run: Callable[..., np.ndarray]) -> np.ndarray:
+    """Return an array (2, tries, outputs): what a thousand rounding units in each operation lead to, and one.
+
+    Args:
+        run: what `perturbed` returned, compiled, at the point: (signs, factors, units) -> outputs.
+    """
+
+    def tries(units: float) -> list[np.ndarray]:
+        factors = 1.0 + _random_signs() * min(units * _EPSILON, _LARGEST)
+        return [run(*rows, units) for rows in zip(_random_signs(), factors, strict=True)]
+
+    return np.array([tries(AMPLIFICATION), tries(1.0)])
+
+
+def noise_by_perturbation(exact: np.ndarray, epsilon: float, results: np.ndarray) -> np.ndarray:
+    """Return the round-off of each output, infinite where no digit is known.
 
     Args:
         exact: the outputs.
         epsilon: their rounding unit.
-        run: what `perturbed` returned, compiled, at the point: (signs, factors, units) -> outputs.
+        results: the `perturbed_results`.
     """
-
-    def largest_move(units: float) -> np.ndarray:
-        factors = 1.0 + _random_signs() * min(units * _EPSILON, _LARGEST)
-        tries = [run(*rows, units) for rows in zip(_random_signs(), factors, strict=True)]
-        with np.errstate(invalid="ignore"):  # a try may leave the domain
-            moved = np.fmax.reduce([abs(values - exact) for values in tries])
-        return np.where(np.isfinite(moved), moved, 0.0)
-
-    amplified, single = largest_move(_AMPLIFICATION), largest_move(1.0)
+    with np.errstate(invalid="ignore"):  # a try may leave the domain
+        moved = np.fmax.reduce(abs(results - exact), axis=1)
+    amplified, single = np.where(np.isfinite(moved), moved, 0.0)
     # Where a thousand roundings do not do much more than one, the function is chaotic: no digit is known.
     with np.errstate(invalid="ignore"):
-        chaotic = (single > 16 * amplified / _AMPLIFICATION) & (single > 64 * epsilon * abs(exact))
-    return np.where(chaotic, np.inf, np.maximum(amplified / _AMPLIFICATION, single))
+        chaotic = (single > 16 * amplified / AMPLIFICATION) & (single > 64 * epsilon * abs(exact))
+    return np.where(chaotic, np.inf, np.maximum(amplified / AMPLIFICATION, single))
 
 
 def _perturbation(signs: Any, factors: Any, units: Any) -> Rounding:

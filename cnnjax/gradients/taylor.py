@@ -17,7 +17,7 @@ def taylor_test(comparator: Comparator, second: float | None = None) -> TaylorTe
     differences, weights = comparator.differences, comparator.weights
     whole = Segment(0, 0, len(differences.x))
     plus, minus = (d[:, 0] @ weights for d in differences.differences([whole], LADDER))
-    computed, _ = comparator.computed([whole], careful=False)
+    computed, _ = comparator.computed([whole])
     slope = float(computed[0, 0] if comparator.mode == "rev" else computed[0] @ weights)
     noise = float(np.nan_to_num(differences.noise * abs(weights)).sum())
     errors = abs((plus - minus) / (2 * LADDER) - slope)

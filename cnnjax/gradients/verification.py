@@ -20,12 +20,18 @@ from cnnjax.gradients.diagnosis import CHECK_DIAGNOSES, diagnose_comparison
 from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.eager import EagerRun, run_eagerly
 from cnnjax.gradients.elements import check_every_element
-from cnnjax.gradients.finite_differences import FiniteDifferences, lines_through
+from cnnjax.gradients.finite_differences import FiniteDifferences, line_through_ties, lines_through
 from cnnjax.gradients.flat_function import FlatFunction
 from cnnjax.gradients.jaxprs import STOP_GRADIENT
 from cnnjax.gradients.leaves import Leaf, representable
 from cnnjax.gradients.localization import check_segments
-from cnnjax.gradients.points import points_to_check, random_shift, segments_to_check, symmetric_leaves
+from cnnjax.gradients.points import (
+    points_to_check,
+    random_shift,
+    segments_of_ties,
+    segments_to_check,
+    symmetric_leaves,
+)
 from cnnjax.gradients.report import Check, GradientReport, TaylorTest
 from cnnjax.gradients.taylor import taylor_test
 from cnnjax.gradients.user_code import EvaluationError, first_line
@@ -210,8 +216,9 @@ def _compare_at(
     findings, request = run.findings, run.request
     function, inputs, given = stage.function, stage.inputs, name == "given"
     symmetric = symmetric_leaves(function, point, inputs)
-    differences = FiniteDifferences(function.program, point, lines_through(point, inputs, rng, symmetric))
-    segments = segments_to_check(inputs, rng, 2 if given else 0, symmetric)
+    lines = np.concatenate([lines_through(point, inputs, rng, symmetric), line_through_ties(point, inputs)])
+    differences = FiniteDifferences(function.program, point, lines)
+    segments = [*segments_to_check(inputs, rng, 2 if given else 0, symmetric), *segments_of_ties(lines)]
     comparators: list[Comparator] = []
     failed: list[Comparator] = []
     for mode in modes:

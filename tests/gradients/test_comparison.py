@@ -56,3 +56,49 @@ def test_what_is_below_the_rounding_of_the_dtype_is_no_fault():
     assert check_grads(f, (np.array([0.3, 0.7], np.float32),)).ok
     g = ruled(jnp.sin, lambda r, y: (jnp.cos(r[0]) * y * (1 + 1e-6),))
     assert wrong_elements(g, np.array([0.3, 0.7], np.float32))
+
+
+def credits_every_tie(x):
+    pool = ruled(
+        lambda x: x.reshape(2, 2).max(1),
+        lambda r, y: (((r[0].reshape(2, 2) == r[0].reshape(2, 2).max(1, keepdims=True)) * y[:, None]).reshape(4),),
+    )
+    return pool(x)
+
+
+zero_at_zero = ruled(
+    jax.nn.log_sigmoid, lambda r, y: (y * jnp.where(r[0] == 0, 0.0, jax.nn.sigmoid(-r[0])).astype(y.dtype),)
+)
+both = ruled(jnp.maximum, lambda r, y: (y * (r[0] >= r[1]), y * (r[1] >= r[0])))
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (lambda x: zero_at_zero(3 * x - 3), ([1.0],)),
+        (lambda w, x: zero_at_zero(w @ x), ([1.0, 2.0], [2.0, -1.0])),
+        (lambda x: zero_at_zero(x - x.mean()), ([1.0, 1.0, 1.0],)),
+        (lambda x: credits_every_tie(jnp.tanh(x)), ([1.0, 1.0, 2.0, 3.0],)),
+        (lambda w: credits_every_tie(jnp.convolve(jnp.ones(6), w, "valid")), ([0.3, 0.5, 0.2],)),
+        (both, ([1.0, 2.0], [1.0, 3.0])),
+        (lambda a, b: both(jnp.exp(a), jnp.exp(b)), ([1.0, 2.0], [1.0, 3.0])),
+    ],
+    ids=["affine", "dot product", "mean", "tanh", "convolution", "two arguments", "exp of two arguments"],
+)
+def test_a_tie_or_zero_behind_rounded_operations_is_no_round_off(f, args):
+    assert wrong_elements(f, *map(np.array, args), modes="rev")
+
+
+def test_a_right_rule_behind_a_tie_is_accepted():
+    x = np.array([1.0, 1.0, 2.0, 3.0])
+    assert check_grads(lambda x: jnp.tanh(x).reshape(2, 2).max(1), (x,), modes="rev").ok
+    assert check_grads(lambda a, b: jnp.maximum(jnp.exp(a), jnp.exp(b)), (x, x[::-1]), modes="rev").ok
+
+
+def test_a_function_that_jumps_when_it_is_perturbed_is_judged_by_its_differences():
+    def f(x):  # the correction is for integers, and 2 * (x / 2) - x is no integer when perturbed
+        return jnp.sin(x) + jnp.where(2 * (x / 2) - x == 0, 0.0, 1.0)
+
+    x = np.array([0.3, 0.7])
+    assert check_grads(f, (x,)).ok
+    assert wrong_elements(ruled(f, lambda r, y: (0.0 * y,)), x)

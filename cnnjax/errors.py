@@ -18,6 +18,7 @@ __all__ = [
     "DataNotFoundError",
     "DivergedError",
     "GradientError",
+    "JaxVersionError",
     "MissingExtraError",
 ]
 
@@ -44,6 +45,10 @@ class DataNotFoundError(DataError, FileNotFoundError):
 
 class MissingExtraError(CnnjaxError, ImportError):
     """A function needs a package that only an extra of cnnjax installs."""
+
+
+class JaxVersionError(CnnjaxError, RuntimeError):
+    """The installed release of JAX keeps something that cnnjax needs, and that is not public, in another place."""
 
 
 class CheckpointError(CnnjaxError, OSError):

@@ -13,6 +13,7 @@ from cnnjax import errors
         (errors.ArgumentTypeError, TypeError),
         (errors.DataError, ValueError),
         (errors.DataNotFoundError, FileNotFoundError),
+        (errors.JaxVersionError, RuntimeError),
         (errors.MissingExtraError, ImportError),
         (errors.GradientError, AssertionError),
     ],

@@ -92,7 +92,7 @@ LAYERS = {
     "activations": set(),
     "init": set(),
     "connections": {"_core"},
-    "operator": {"_core"},
+    "operator": {"_core", "errors"},
     "conv": {"_core", "connections", "operator"},
     "drop_in": {"_core", "operator"},
     "operator.explanation": {"_core", "conv", "operator"},

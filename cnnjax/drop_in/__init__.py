@@ -1,9 +1,10 @@
 """The operator's speed for any JAX program on a CPU, without changing it.
 
 While drop_in is on, the convolutions of programs that are compiled for a CPU (`lax.conv_general_dilated`, which flax,
-equinox, haiku and keras call, and its gradients) are computed by the method that `cnnjax.explain` names.
-Differentiation, vmap and all other transformations stay JAX's own; so do all programs for GPU and TPU, and every
-convolution that the operator does not serve or for which the rule chooses JAX's own.
+equinox, haiku and keras call, and its gradients) are computed by the method that `cnnjax.explain` names, and max pools
+(`lax.reduce_window` with `lax.max`) and their gradients by shifted images. Differentiation, vmap and all other
+transformations stay JAX's own; so do all programs for GPU and TPU, and every call that the operator does not serve or
+that JAX computes faster. `report` says what became of each.
 
 >>> import cnnjax
 >>> cnnjax.drop_in.enable()
@@ -22,17 +23,28 @@ import jax
 from jax import lax
 
 from cnnjax.drop_in.lowering import install, switch
+from cnnjax.drop_in.record import Call, Report, Row, report
 
-__all__ = ["conv_general_dilated", "disable", "enable", "enabled", "is_enabled"]
+__all__ = [
+    "Call",
+    "Report",
+    "Row",
+    "conv_general_dilated",
+    "disable",
+    "enable",
+    "enabled",
+    "is_enabled",
+    "report",
+]
 
 
 def enable() -> None:
-    """Take over the convolutions of programs that are compiled from here on, in all threads of this process.
+    """Take over the convolutions and max pools of programs that are compiled from here on, in all threads.
 
     Functions that have been compiled before are compiled anew when they are called again.
 
     Raises:
-        AttributeError: if this release of JAX keeps its lowering rules elsewhere. Nothing is changed then.
+        JaxVersionError: if this release of JAX keeps its lowering rules elsewhere. Nothing is changed then.
 
     Example:
         >>> import cnnjax
@@ -44,7 +56,7 @@ def enable() -> None:
 
 
 def disable() -> None:
-    """Leave convolutions to JAX again: undo `enable`.
+    """Leave convolutions and max pools to JAX again: undo `enable`.
 
     Example:
         >>> import cnnjax
@@ -57,7 +69,7 @@ def disable() -> None:
 
 @contextlib.contextmanager
 def enabled() -> Generator[None]:
-    """Take over the convolutions of programs that this thread calls or compiles within a `with` block.
+    """Take over the convolutions and max pools of programs that this thread calls or compiles within a `with` block.
 
     Example:
         >>> import cnnjax
@@ -71,7 +83,7 @@ def enabled() -> Generator[None]:
 
 
 def is_enabled() -> bool:
-    """Whether the convolutions of a program that this thread compiles now are taken over.
+    """Whether drop_in is on for a program that this thread compiles now.
 
     Example:
         >>> import cnnjax

@@ -27,6 +27,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir, xla
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
+from cnnjax.errors import JaxVersionError
 from cnnjax.operator.spec import Platform
 
 __all__ = [
@@ -135,10 +136,20 @@ def cpu_platform(context: mlir.LoweringRuleContext) -> Platform:
 
 
 def cpu_lowering(primitive: Primitive) -> Callable[..., Any]:
-    """The lowering rule of a primitive on CPUs."""
-    specific: Any = mlir._platform_specific_lowerings["cpu"]  # pyright: ignore[reportAttributeAccessIssue]
-    common: Any = mlir._lowerings  # pyright: ignore[reportAttributeAccessIssue]
-    return (specific[primitive] if primitive in specific else common[primitive]).rule
+    """The lowering rule of a primitive on CPUs.
+
+    Raises:
+        JaxVersionError: if this release of JAX keeps its rules elsewhere.
+    """
+    try:
+        specific: Any = mlir._platform_specific_lowerings["cpu"]  # pyright: ignore[reportAttributeAccessIssue]
+        common: Any = mlir._lowerings  # pyright: ignore[reportAttributeAccessIssue]
+        return (specific[primitive] if primitive in specific else common[primitive]).rule
+    except (AttributeError, KeyError) as error:
+        raise JaxVersionError(
+            f"jax {jax.__version__} does not keep its lowering rule of {primitive} where jax 0.10 to 0.12 do; "
+            "nothing was changed. Use one of these releases."
+        ) from error
 
 
 def _is_for_one_device(context: mlir.LoweringRuleContext) -> bool:

@@ -10,7 +10,9 @@ from jax import lax
 
 import cnnjax
 from cnnjax import drop_in
+from cnnjax.drop_in.lowering import install
 from cnnjax.drop_in.recognition import recognise
+from cnnjax.errors import JaxVersionError
 from cnnjax.operator._jax import cpu_lowering
 
 
@@ -97,3 +99,17 @@ def test_a_call_that_is_taken_over_is_recognised():
 
 def test_it_is_an_attribute_of_the_package():
     assert cnnjax.drop_in is drop_in
+
+
+def test_a_release_of_jax_with_its_rules_elsewhere_is_named(monkeypatch):
+    from jax.extend.core.primitives import conv_general_dilated_p
+    from jax.interpreters import mlir
+
+    install.cache_clear()
+    own = mlir._platform_specific_lowerings["cpu"]
+    monkeypatch.delattr(mlir, "_lowerings")
+    rule = own[conv_general_dilated_p]
+    with pytest.raises(JaxVersionError, match=r"does not keep its lowering rule of .* nothing was changed"):
+        drop_in.enable()
+    assert not drop_in.is_enabled()
+    assert own[conv_general_dilated_p] is rule

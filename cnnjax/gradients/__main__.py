@@ -4,7 +4,8 @@
 
 Every argument, and every rule that is meant to differ (``--intended``), is a Python expression. It may use the names of
 the function's own module, ``np``, ``jnp``, ``jax``, and ``normal(*shape)``, float32 numbers from a seeded normal
-distribution. The exit status is 0 if the gradient is right, 1 if it is wrong and 2 if the command is invalid.
+distribution. The exit status is 0 if the gradient is right, 1 if it is wrong and 2 if the command is invalid or the
+function raises.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if None.
 
     Returns:
-        0 if the gradient is right, 1 if it is wrong, 2 if the command is invalid.
+        0 if the gradient is right, 1 if it is wrong, 2 if the command is invalid or the function raises.
 
     >>> main(["jax.numpy:tanh", "--args", "normal(3)", "--modes", "rev"])
     The gradient of tanh agrees with finite differences.
@@ -67,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = error.report
     except CnnjaxError as error:
         print(error, file=sys.stderr)
+        return 2
+    except Exception as error:  # the function cannot be called with these arguments
+        print(f"{options.function} raises {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     print(report)
     if options.json:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
+import jax
 import numpy as np
 
 from cnnjax._core.messages import describe, type_error, value_error
@@ -40,7 +41,7 @@ def check_grads(
 
     Args:
         f: the function; it may take and return any pytrees. Integer, boolean, key and non-array leaves are held fixed
-            or left out.
+            or left out, and so are Python floats within an object such as an Equinox module (a dropout rate).
         args: the tuple of its arguments.
         order: verify derivatives up to this order; each is compared with finite differences of the one before.
         modes: the modes of differentiation to verify: "fwd" (``jax.jvp``), "rev" (``jax.vjp``), "lin"
@@ -60,8 +61,9 @@ def check_grads(
         The report of everything that was checked; ``print`` it.
 
     Raises:
-        GradientError: a derivative is wrong, is not finite where the function is, or none of the modes exists. It is an
-            AssertionError, and its ``report`` is the same object that is returned otherwise.
+        GradientError: a derivative is wrong, is not finite where the function is, none of the modes exists, or there is
+            nothing to verify: no floating-point argument or result, or no finite result. It is an AssertionError, and
+            its ``report`` is the same object that is returned otherwise.
         ArgumentTypeError, ArgumentValueError: an argument of this function is invalid.
 
     >>> import jax, jax.numpy as jnp
@@ -81,16 +83,22 @@ def check_grads(
     Source: Richardson extrapolation with error control after Ridders, Advances in Engineering Software 4
     (1982); docs/guides/gradients.md derives the rest.
     """
+    __tracebackhide__ = True  # pytest shows the report, not the source of the checker
     if not callable(f):
         raise _wrong(type_error, "f", f, "a function", "pass the function itself, not its value")
     if not isinstance(args, (tuple, list)):
         raise _wrong(type_error, "args", args, "the tuple of the arguments of f", "write (x,) for one argument")
+    _require_values(args)
+    if eps is not None:
+        _validated_tolerance(eps, "eps")
+    if not isinstance(exhaustive, (bool, np.bool_)):
+        raise _wrong(type_error, "exhaustive", exhaustive, "True or False", "use exhaustive=True")
     request = Request(
         order=_validated_count(order, "order", at_least=1),
         modes=_validated_modes(modes),
         tolerances=(_validated_tolerance(atol, "atol"), _validated_tolerance(rtol, "rtol")),
         seed=_validated_count(seed, "seed", at_least=0),
-        exhaustive=exhaustive,
+        exhaustive=bool(exhaustive),
         intended=_names_of(intended),
     )
     report = _verified(f, tuple(args), request)
@@ -105,6 +113,18 @@ def _verified(f: Callable[..., Any], args: tuple[Any, ...], request: Request) ->
     with warnings.catch_warnings():  # flatten_function has called it once, so its warnings have been shown
         warnings.simplefilter("ignore")
         return verify(getattr(f, "__qualname__", type(f).__name__), flat, request)
+
+
+def _require_values(args: Sequence[Any]) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(args):
+        if isinstance(leaf, jax.core.Tracer):
+            got, fix = "a tracer", "call check_grads outside of jax.jit, jax.grad and jax.vmap"
+        elif isinstance(leaf, jax.ShapeDtypeStruct):
+            got, fix = "a shape without numbers", "pass an array of that shape"
+        else:
+            continue
+        argument = "args" + jax.tree_util.keystr(path)
+        raise type_error("check_grads", argument, got=got, expected="an array with values", fix=fix)
 
 
 def _names_of(intended: Any) -> frozenset[str]:

@@ -225,6 +225,8 @@ def _where(wrong: np.ndarray, mine: np.ndarray, truth: np.ndarray, at: np.ndarra
         places = test()
         if not places.all() and (wrong == places).all():
             return text
+    if text := _beside_the_diagonal(wrong, truth):
+        return text
     indices = [np.unique(column) for column in np.argwhere(wrong).T]
     block = np.zeros_like(wrong)
     block[np.ix_(*indices)] = True
@@ -245,6 +247,17 @@ def _where(wrong: np.ndarray, mine: np.ndarray, truth: np.ndarray, at: np.ndarra
         if not wrong[~test()].any():
             return "only " + text
     return "without a simple pattern"
+
+
+def _beside_the_diagonal(wrong: np.ndarray, truth: np.ndarray) -> str | None:
+    """Say that a function ignores one triangle of its matrices, where the gradient by that triangle is wrong."""
+    if wrong.ndim < 2 or wrong.shape[-1] != wrong.shape[-2] or wrong.shape[-1] < 2:
+        return None
+    for part, of, name in ((np.tril, -1, "lower"), (np.triu, 1, "upper")):
+        ignored = part(np.ones(wrong.shape, bool), of)
+        if wrong[ignored].all() and not truth[ignored].any() and not np.diagonal(wrong, axis1=-2, axis2=-1).any():
+            return f"off the diagonal: the function ignores the {name} triangle, and the gradient does not"
+    return None
 
 
 def _short(indices: np.ndarray) -> str:

@@ -96,15 +96,34 @@ def _is_differentiable(value: Any) -> bool:
     return dtype is not None and bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
+def _is_setting(tree: Any, path: Sequence[Any]) -> bool:
+    """Whether a Python number is an attribute of an object, as the rate of a dropout layer is, and not a parameter."""
+    for key in path:
+        if isinstance(key, jax.tree_util.GetAttrKey):
+            if not isinstance(tree, tuple):
+                return True
+            tree = getattr(tree, key.name)
+        elif isinstance(key, jax.tree_util.SequenceKey):
+            tree = tree[key.idx]
+        elif isinstance(key, jax.tree_util.DictKey):
+            tree = tree[key.key]
+        else:
+            return False
+    return False
+
+
 def numeric_leaves(root: str, tree: Any) -> tuple[list[Leaf], list[int], list[str]]:
-    """Return the differentiable leaves, their positions among all leaves, and the names of the others."""
+    """Return the differentiable leaves, their positions among all leaves, and the names of the others.
+
+    A Python number that is an attribute of an object in the tree counts among the others.
+    """
     leaves: list[Leaf] = []
     where: list[int] = []
     others: list[str] = []
     start = 0
     for position, (path, value) in enumerate(jax.tree_util.tree_leaves_with_path(tree)):
         name = root + jax.tree_util.keystr(path)
-        if not _is_differentiable(value):
+        if not _is_differentiable(value) or (isinstance(value, float) and _is_setting(tree, path)):
             others.append(f"{name} ({getattr(value, 'dtype', type(value).__name__)})")
             continue
         dtype = getattr(value, "dtype", np.result_type(type(value)))

@@ -25,6 +25,7 @@ def check_gradients(request: pytest.FixtureRequest) -> Callable[..., GradientRep
     """`cnnjax.check_grads`, whose report is added to what pytest shows for a failing test."""
 
     def check(f: Callable[..., Any], args: Any, *rest: Any, **options: Any) -> GradientReport:
+        __tracebackhide__ = True
         try:
             report = check_grads(f, args, *rest, **options)
         except GradientError as error:

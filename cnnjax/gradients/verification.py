@@ -103,8 +103,10 @@ def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
     """Make all checks of the function ``name`` and return the report."""
     findings = _Findings(skipped=list(flat.skipped))
     precision, intended = "no dtype", ()
-    if not sum(leaf.size for leaf in flat.inputs) or not sum(leaf.size for leaf in flat.outputs):
-        findings.skipped.append(("everything", "nothing goes in or comes out that has a derivative"))
+    if reason := _nothing_to_verify(flat):
+        findings.fail("something is verified", 1, reason)
+    elif not len(flat.point) or not len(flat.value):
+        findings.skipped.append(("everything", "all arrays that go in or come out are empty"))
     else:
         run = _run_rules_eagerly(flat, request, findings)
         try:
@@ -128,6 +130,17 @@ def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
         intended=intended,
         warnings=tuple(findings.warnings),
     )
+
+
+def _nothing_to_verify(flat: FlatFunction) -> str | None:
+    """Return why a function has no derivative at all, which is not what its user believes."""
+    if not flat.inputs:
+        return "No argument is a floating or complex array."
+    if not flat.outputs:
+        return "The function returns no floating or complex array."
+    if len(flat.value) and not np.isfinite(flat.value).any():
+        return "The function is not finite at the given point."
+    return None
 
 
 def _run_rules_eagerly(flat: FlatFunction, request: Request, findings: _Findings) -> _Verification:

@@ -31,6 +31,8 @@ def test_the_command_line(capsys, tmp_path, monkeypatch):
         (["no_such_module:f"], "no_such_module"),
         (["jax.numpy:sin", "--args", "normal("], "SyntaxError"),
         (["jax.numpy:sin", "--args", "normal(2)", "--order", "0"], "`order` is 0"),
+        (["jax.numpy:arctan2", "--args", "normal(2)"], "arctan2 raises TypeError"),
+        (["jax.numpy:linalg.inv", "--args", "normal(2)"], "raises ValueError"),
     ],
 )
 def test_a_question_that_makes_no_sense(arguments, words, capsys):

@@ -105,3 +105,13 @@ def test_the_report_says_what_it_looks_like():
     a, b = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32)
     with pytest.raises(GradientError, match=r"It looks like: args\[0\]: axes transposed to \(1, 0\)"):
         check_grads(f, (a, b))
+
+
+def test_an_ignored_triangle_is_no_tie():
+    m = np.array([[2.0, 0.5, 0.3], [0.5, 1.5, 0.2], [0.3, 0.2, 1.0]])
+
+    def solve(a):
+        return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(a), np.ones(3))
+
+    with pytest.raises(GradientError, match="the function ignores the lower triangle"):
+        check_grads(solve, (m,), modes="rev")

@@ -1,5 +1,9 @@
 """The leaves of arguments and results: what they are called, and where their numbers stand."""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -50,3 +54,23 @@ def test_the_largest_finite_magnitude_is_that_of_the_own_leaf():
 def test_representable_numbers_are_those_of_each_dtype():
     leaves = [Leaf("a", (1,), np.dtype(np.float32), 0), Leaf("b", (1,), np.dtype(np.float64), 1)]
     np.testing.assert_array_equal(representable(np.array([0.1, 0.1]), leaves), [np.float32(0.1), 0.1])
+
+
+@dataclass
+class Dropout:
+    w: np.ndarray
+    rate: float
+
+
+jax.tree_util.register_dataclass(Dropout, ["w", "rate"], [])
+
+
+class Point(NamedTuple):
+    x: float
+    y: float
+
+
+def test_a_number_of_a_layer_is_a_setting_and_no_parameter():
+    leaves, _, others = numeric_leaves("args", (Dropout(np.ones(2), 0.5), {"scale": 2.0}, Point(1.0, 2.0)))
+    assert [leaf.name for leaf in leaves] == ["args[0].w", "args[1]['scale']", "args[2].x", "args[2].y"]
+    assert others == ["args[0].rate (float)"]

@@ -19,3 +19,4 @@ def test_the_fixture_makes_a_test_one_line(pytester):
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*not finite where the function is*"])
+    result.stdout.no_fnmatch_line("*report = _verified*")

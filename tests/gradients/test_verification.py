@@ -36,3 +36,22 @@ def test_a_derivative_that_has_no_derivative_itself():
 
 def test_linearize_is_a_mode():
     assert check_grads(jnp.sin, (np.ones(3),), modes="lin").ok
+
+
+@pytest.mark.parametrize(
+    ("f", "args", "reason"),
+    [
+        (jnp.log, (-np.ones(2),), "not finite at the given point"),
+        (jnp.sin, (np.array([np.nan]),), "not finite at the given point"),
+        (lambda x: None, (np.ones(2),), "returns no floating"),
+        (lambda x: "loss", (np.ones(2),), "returns no floating"),
+        (lambda i: i * 2, (np.arange(3),), "No argument is a floating"),
+    ],
+)
+def test_where_there_is_nothing_to_verify_nothing_is_right(f, args, reason):
+    with pytest.raises(GradientError, match=reason):
+        check_grads(f, args)
+
+
+def test_an_empty_array_has_a_derivative_of_no_numbers():
+    assert check_grads(jnp.sin, (np.ones((0, 3)),)).ok

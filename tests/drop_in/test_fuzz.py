@@ -110,18 +110,20 @@ class Convolution:
 @st.composite
 def convolutions(draw, dtype):
     """Any convolution with up to three axes."""
-    axes = draw(st.integers(0, 3))
+    axes = draw(st.sampled_from([1, 2, 3, 1, 2, 3, 0]))
     each = lambda values: tuple(draw(values) for _ in range(axes))  # noqa: E731
-    may_be_empty = draw(st.integers(0, 9)) == 0
+    may_be_empty, may_be_cropped, is_spread = (draw(st.integers(0, rarity)) == rarity for rarity in (9, 3, 2))
     kernel, rhs_dilation = each(st.integers(1, 4)), each(st.integers(1, 3))
-    pads = [st.integers(-3, (k - 1) * d + 3) for k, d in zip(kernel, rhs_dilation, strict=True)]
+    pads = [
+        st.integers(-3 if may_be_cropped else 0, (k - 1) * d + 3) for k, d in zip(kernel, rhs_dilation, strict=True)
+    ]
     groups, batch_groups = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (5, 1), (1, 2), (1, 3)]))
     convolution = Convolution(
         size=each(st.integers(0 if may_be_empty else 1, 9)),
         kernel=kernel,
         stride=each(st.integers(1, 3)),
         padding=tuple((draw(pad), draw(pad)) for pad in pads),
-        lhs_dilation=each(st.integers(1, 3)) if draw(st.booleans()) else (1,) * axes,
+        lhs_dilation=each(st.integers(1, 3)) if is_spread else (1,) * axes,
         rhs_dilation=rhs_dilation,
         layout=tuple("".join(draw(st.permutations(maps + "DHW"[:axes]))) for maps in ("NC", "OI", "NC")),
         groups=groups,

@@ -17,6 +17,12 @@ __all__ = ["Check", "GradientReport", "Mismatch", "TaylorTest"]
 NOT_FINITE = "not finite where the function is"
 """The note on a check that found an infinity or a NaN."""
 
+NO_MODE = "some mode exists"
+"""The check that fails where a function has no derivative."""
+
+NOTHING_VERIFIED = "something is verified"
+"""The check that fails where there is nothing to verify."""
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -187,8 +193,7 @@ class GradientReport:
 
     def __str__(self) -> str:
         """Return one screen: the verdict, what failed and how, and what was checked."""
-        verdict = "agrees with finite differences" if self.ok else "DISAGREES"
-        lines = [f"The gradient of {self.function} {verdict}.", *self._failures(), *self._table()]
+        lines = [self._verdict(), *self._failures(), *self._table()]
         if self.taylor and self.taylor.rate is not None:
             second = self.taylor.second_rate
             more = "" if second is None else f", and as t^{second:.2f} with the Hessian term subtracted (3 is right)"
@@ -204,6 +209,15 @@ class GradientReport:
             lines.append(f"  and {len(self.skipped) - 6} more not checked")
         lines.append(f"  {self.evaluations} evaluations in {self.precision}; seed {self.seed}")
         return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self.ok:
+            return f"The gradient of {self.function} agrees with finite differences."
+        first = self.failed[0]
+        if first.name == NO_MODE:
+            return f"{self.function} has no derivative of order {first.order}."
+        wrong = "was not verified" if first.name == NOTHING_VERIFIED else "DISAGREES"
+        return f"The gradient of {self.function} {wrong}."
 
     def _failures(self) -> list[str]:
         """Return the lines about what failed, and what that looks like."""

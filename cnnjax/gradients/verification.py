@@ -32,9 +32,9 @@ from cnnjax.gradients.points import (
     segments_to_check,
     symmetric_leaves,
 )
-from cnnjax.gradients.report import Check, GradientReport, TaylorTest
+from cnnjax.gradients.report import NO_MODE, NOTHING_VERIFIED, Check, GradientReport, TaylorTest
 from cnnjax.gradients.taylor import taylor_test
-from cnnjax.gradients.user_code import EvaluationError, first_line
+from cnnjax.gradients.user_code import EvaluationError, first_line, has_no_derivative
 
 __all__ = ["Request", "verify"]
 
@@ -104,7 +104,7 @@ def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
     findings = _Findings(skipped=list(flat.skipped))
     precision, intended = "no dtype", ()
     if reason := _nothing_to_verify(flat):
-        findings.fail("something is verified", 1, reason)
+        findings.fail(NOTHING_VERIFIED, 1, reason)
     elif not len(flat.point) or not len(flat.value):
         findings.skipped.append(("everything", "all arrays that go in or come out are empty"))
     else:
@@ -117,6 +117,9 @@ def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
             precision = function.strategy.name
             findings.skipped[:0] = [("another way to run it", reason) for reason in reasons]
             intended = _describe_intended(function, request.intended, reasons)
+            for mode, eager in run.eager.items():  # a mode that exists under jit alone is not one that a user has
+                if isinstance(eager, Exception) and has_no_derivative(eager):
+                    unavailable.setdefault(mode, f"without jit, {first_line(eager)}")
             _verify_stage(run, _Stage(function, flat.inputs, flat.outputs, flat.point, 1), unavailable)
     return GradientReport(
         function=name,
@@ -185,7 +188,7 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
     modes: tuple[Mode, ...] = tuple(mode for mode in request.modes if mode not in unavailable)
     findings.skipped += [(f'mode "{mode}", order {order}', reason) for mode, reason in unavailable.items()]
     if not modes:
-        findings.fail("some mode exists", order, "; ".join(unavailable.values()))
+        findings.fail(NO_MODE, order, "; ".join(unavailable.values()))
         return
     rng = np.random.default_rng([request.seed, order])
     points, skipped = points_to_check(stage.function, stage.x, stage.inputs, order, rng)

@@ -24,6 +24,22 @@ def test_no_mode_is_no_verification():
         check_grads(f, (np.ones(3),))
 
 
+def test_no_derivative_is_not_a_wrong_one():
+    with pytest.raises(GradientError, match="schur has no derivative of order 1"):
+        check_grads(jax.scipy.linalg.schur, (np.eye(2),))
+
+
+def test_a_mode_that_exists_under_jit_alone_is_missing():
+    only_reverse = ruled(jnp.sin, lambda r, y: (jnp.cos(r[0]) * y,))
+
+    def f(x):
+        traced = isinstance(getattr(x, "primal", x), jax.core.Tracer)
+        return jnp.sin(x) if traced else only_reverse(x)
+
+    report = check_grads(f, (np.ones(3),))
+    assert [what for what, why in report.skipped if "without jit" in why] == ['mode "fwd", order 1']
+
+
 def test_a_derivative_that_has_no_derivative_itself():
     def host(g, x):
         return jax.pure_callback(g, jax.ShapeDtypeStruct(x.shape, x.dtype), x)

@@ -15,21 +15,20 @@ import numpy as np
 
 from cnnjax.gradients.batching import check_arguments_one_at_a_time, check_batching
 from cnnjax.gradients.checked_function import CheckedFunction
-from cnnjax.gradients.checked_mode import Case, CheckedMode, Equality, check_equalities
+from cnnjax.gradients.checked_mode import CheckedMode, Equality, check_equalities
 from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.eager import EagerRun
 from cnnjax.gradients.flat_function import FlatFunction
 from cnnjax.gradients.jaxprs import has_symbolic_zeros, samples_gamma
 from cnnjax.gradients.leaves import find_leaf, largest
-from cnnjax.gradients.report import NOT_FINITE, Check, Mismatch
+from cnnjax.gradients.own_dtype import check_in_own_dtype
+from cnnjax.gradients.report import Check, Mismatch
 from cnnjax.gradients.user_code import EvaluationError, first_line
 
 __all__ = ["check_consistency"]
 
 _SCALES = (2.0**-10, 2.0**10, -1.0)  # powers of two: a linear rule scales without rounding
 _SPREAD = 10  # powers of two by which numbers within one cotangent are made larger or smaller
-_OWN_DTYPE_LOSS = 2.0**-14  # relative to float64; a float32 rule that goes through half precision loses 2^-11
-_NOT_FINITE = 8  # elements that are named
 
 
 def check_consistency(
@@ -109,9 +108,8 @@ def _eager(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
     ]
     usable = bool(np.isfinite(runs.value).all())
     if function.contains(samples_gamma):
-        yield f"jit equals eager, own dtype ({mode})", "gamma variates are drawn in another way in float64"
-        return
-    if function.strategy.traced:
+        yield f"jit equals eager ({mode})", "gamma variates are drawn in another way in float64"
+    elif function.strategy.traced:
         # Casts to a narrower dtype round when they are called and are left out of the compiled program.
         unit = max(function.strategy.epsilon, function.unit or 0.0)
         check = tested.check("jit equals eager", cases, unit) if usable else None
@@ -123,7 +121,7 @@ def _eager(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
                 yield f"jit equals eager, in float64 ({mode})", first_line(error)
         if check:
             yield check
-    yield from _own_dtype(tested, cases, usable)
+    yield from check_in_own_dtype(tested, cases, usable)
 
 
 def _repetition(tested: CheckedMode, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
@@ -153,28 +151,6 @@ def _value(tested: CheckedMode, value: np.ndarray) -> Check:
 
     bar = 4 * unit * largest(flat.value, flat.outputs)
     return check_equalities(f"value ({tested.mode})", [Equality(value, flat.value, bar, noise, where)])
-
-
-def _own_dtype(tested: CheckedMode, cases: Sequence[Case], usable: bool) -> Iterator[Check | tuple[str, str]]:
-    """The rule in the function's own dtype must be finite and lose no digits."""
-    name, function = f"own dtype ({tested.mode})", tested.function
-    if not usable:
-        yield name, "the function is not finite in its own dtype"
-        return
-    found, exact, *_ = cases[0]
-    bad = np.flatnonzero(~np.isfinite(found))
-    if len(bad):
-        mismatches = tuple(
-            Mismatch(f"{tested.name_result(i)} in the function's own dtype", float(found[i]), float(exact[i]), 0.0)
-            for i in bad[:_NOT_FINITE].tolist()
-        )
-        yield Check(name, "given", 1, len(found), np.inf, mismatches, note=NOT_FINITE)
-        return
-    if function.unit is None or function.has_float_loop_condition:
-        return
-    # Next to a kink the two precisions may be on different sides of it, but not at two points.
-    unit = max(function.unit, _OWN_DTYPE_LOSS / 32)
-    yield min((tested.check("own dtype", [case], unit) for case in cases), key=lambda check: check.worst)
 
 
 def _adjointness(rev: CheckedMode, fwd: CheckedMode) -> Iterator[Check]:

@@ -7,8 +7,9 @@ compare each derivative with finite differences at three points (`check_segments
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from cnnjax.gradients.checked_function import CheckedFunction, RuleRaisedError, 
 from cnnjax.gradients.comparison import Comparator
 from cnnjax.gradients.consistency import check_consistency
 from cnnjax.gradients.diagnosis import CHECK_DIAGNOSES, diagnose_comparison
-from cnnjax.gradients.differentiation import Mode
+from cnnjax.gradients.differentiation import Mode, differentiate
 from cnnjax.gradients.eager import EagerRun, run_eagerly
 from cnnjax.gradients.elements import check_every_element
 from cnnjax.gradients.finite_differences import FiniteDifferences, line_through_ties, lines_through
@@ -25,6 +26,7 @@ from cnnjax.gradients.flat_function import FlatFunction
 from cnnjax.gradients.jaxprs import STOP_GRADIENT
 from cnnjax.gradients.leaves import Leaf, representable
 from cnnjax.gradients.localization import check_segments
+from cnnjax.gradients.own_dtype import check_higher_order_in_own_dtype
 from cnnjax.gradients.points import (
     points_to_check,
     random_shift,
@@ -72,6 +74,13 @@ class _Findings:
     taylor: TaylorTest | None = None
     evaluations: int = 0
 
+    def add(self, found: Iterable[Check | tuple[str, str]]) -> None:
+        for one in found:
+            if isinstance(one, Check):
+                self.checks.append(one)
+            else:
+                self.skipped.append(one)
+
     def fail(self, name: str, order: int, note: str) -> None:
         self.checks.append(Check(name, "given", order, 0, np.inf, note=note))
 
@@ -97,6 +106,8 @@ class _Stage:
     x: np.ndarray
     order: int
     """Of the derivative that is verified here."""
+    own: Callable[[Any], Any]
+    """The function of a vector in its own dtype."""
 
 
 def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
@@ -120,7 +131,9 @@ def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
             for mode, eager in run.eager.items():  # a mode that exists under jit alone is not one that a user has
                 if isinstance(eager, Exception) and has_no_derivative(eager):
                     unavailable.setdefault(mode, f"without jit, {first_line(eager)}")
-            _verify_stage(run, _Stage(function, flat.inputs, flat.outputs, flat.point, 1), unavailable)
+            _verify_stage(
+                run, _Stage(function, flat.inputs, flat.outputs, flat.point, 1, flat.in_own_dtype), unavailable
+            )
     return GradientReport(
         function=name,
         checks=tuple(findings.checks),
@@ -209,20 +222,31 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
         if name != "sign-flipped":
             around.append(point)
         given = given or comparators[-1]
+    if order > 1 and right:
+        _check_in_own_dtype(run, stage, modes[-1], rng)
     if order == 1 and any(np.isinf(check.worst) for check in findings.checks):
         reason = "the derivative is not finite, or infinitely wrong"
         findings.skipped.append(("the consistency of the derivatives", reason))
     elif order == 1:
-        for found in check_consistency(run.flat, stage.function, modes, around, run.probes, run.eager, rng):
-            if isinstance(found, Check):
-                findings.checks.append(found)
-            else:
-                findings.skipped.append(found)
+        findings.add(check_consistency(run.flat, stage.function, modes, around, run.probes, run.eager, rng))
     if order < request.order and not right:
         findings.skipped.append((f"order {order + 1}", f"the derivative of order {order} is wrong"))
     elif order < request.order:
         for mode in modes:
             _verify_derivative(run, stage, mode, given, rng)
+
+
+def _check_in_own_dtype(run: _Verification, stage: _Stage, mode: Mode, rng: np.random.Generator) -> None:
+    """Run the derivative of a derivative in the function's own dtype."""
+    function, unit = stage.function, stage.function.unit
+    if unit is None or unit <= function.strategy.epsilon:
+        return
+    probe = run.request.probe_scale * rng.normal(size=function.probe_size(mode))
+    exact = function.derivative_program(mode).or_nan(stage.x, probe)
+    leaves = stage.inputs if mode == "rev" else stage.outputs
+    run.findings.add(
+        check_higher_order_in_own_dtype(mode, stage.own, (stage.x, probe), exact, unit, leaves, stage.order)
+    )
 
 
 def _compare_at(
@@ -279,4 +303,9 @@ def _verify_derivative(
         run.findings.taylor = taylor_test(given, float(hessian_line @ line))
     outputs = stage.inputs if mode == "rev" else stage.outputs
     point = np.concatenate([x, probe])
-    _verify_stage(run, _Stage(derivative, stage.inputs + extra, outputs, point, stage.order + 1), unavailable)
+
+    def own(z: Any) -> Any:
+        return differentiate(mode, stage.own, z[: function.n], z[function.n :])[0]
+
+    further = _Stage(derivative, stage.inputs + extra, outputs, point, stage.order + 1, own)
+    _verify_stage(run, further, unavailable)

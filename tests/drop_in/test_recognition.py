@@ -53,9 +53,14 @@ def test_the_three_directions_of_one_convolution(layout, dilation, groups):
     ("shape", "kernel", "settings", "why"),
     [
         ((2, 3), (4, 3), {"window_strides": (), "padding": ()}, "no spatial axis"),
-        ((1, 1, 5), (1, 1, 2), {"window_strides": (1,), "padding": [(-1, 0)]}, "its padding is negative"),
+        ((1, 1, 2), (1, 1, 1), {"window_strides": (4,), "padding": [(-3, 5)]}, "no product reads a pixel"),
         ((0, 1, 5), (1, 1, 2), {"window_strides": (1,), "padding": "VALID"}, "an array is empty"),
-        ((1, 1, 5), (1, 1, 2), {"window_strides": (2,), "padding": [(0, 0)], "lhs_dilation": (2,)}, "spread out"),
+        (
+            (1, 1, 5),
+            (1, 1, 2),
+            {"window_strides": (2,), "padding": [(0, 0)], "lhs_dilation": (2,), "rhs_dilation": (2,)},
+            "spread out",
+        ),
     ],
 )
 def test_what_is_left_to_jax(shape, kernel, settings, why):
@@ -64,7 +69,50 @@ def test_what_is_left_to_jax(shape, kernel, settings, why):
     assert why in found
 
 
-@pytest.mark.parametrize(("dtype", "taken"), [("float32", True), ("bfloat16", True), ("int32", False)])
+def test_the_directions_of_a_transposed_convolution():
+    """Its weight gradient reads the cotangent as the image, which is the largest of the three arrays."""
+    x, w = jnp.ones((2, 9, 8, 4)), jnp.ones((3, 2, 4, 6))
+    layout = ("NHWC", "HWIO", "NHWC")
+    up = lambda x, w: jnp.sum(lax.conv_transpose(x, w, (2, 2), "VALID", dimension_numbers=layout) ** 2)  # noqa: E731
+    calls = calls_of(jax.grad(up, argnums=(0, 1)), x, w)
+    assert sorted(call.direction for call in calls) == ["forward", "input_gradient", "weight_gradient"]
+    for call in calls:
+        spec = call.spec
+        assert (spec.x_shape, spec.w_shape, spec.y_shape) == ((2, 19, 16, 6), (3, 2, 6, 4), (2, 9, 8, 4))
+        assert spec.geometry.stride == (2, 2)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_weights_of_second_derivatives_are_small(stride):
+    """In the transposes of a weight gradient, a direction of the weights is lhs or rhs."""
+    x, w = jnp.ones((2, 9, 8, 4)), jnp.ones((3, 2, 4, 6))
+
+    def first(x, w):
+        layout = "NHWC", "HWIO", "NHWC"
+
+        def loss(x, w):
+            y = lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=layout)
+            return jnp.sum(y**3)
+
+        return sum(jnp.sum(g**2) for g in jax.grad(loss, argnums=(0, 1))(x, w))
+
+    calls = calls_of(jax.grad(first, argnums=(0, 1)), x, w)
+    assert len(calls) > 6
+    assert {call.spec.geometry.kernel for call in calls} == {(3, 2)}
+
+
+def test_pixels_that_negative_padding_removes_are_not_read():
+    convolve = lambda x, w: lax.conv_general_dilated(x, w, (2,), [(-1, -3)])  # noqa: E731
+    (found,) = calls_of(convolve, jnp.ones((1, 1, 12)), jnp.ones((1, 1, 2)))
+    assert found.unread == ((1, 3),)
+    assert found.spec.geometry.size == (8,)
+    assert found.spec.geometry.pads == ((0, 0),)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "taken"),
+    [("float32", True), ("bfloat16", True), ("int32", True), ("uint8", True), ("complex64", False), ("bool", False)],
+)
 def test_dtypes(dtype, taken):
     convolve = lambda x, w: lax.conv_general_dilated(x, w, (1,), "VALID")  # noqa: E731
     (found,) = calls_of(convolve, jnp.ones((1, 1, 5), dtype), jnp.ones((1, 1, 2), dtype))

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jax.core import ShapedArray
 
+from cnnjax._core.windows import accumulation_dtype
 from cnnjax.operator.unfused import unfused
 
 __all__ = ["add_to_maxima", "maxima", "why_gradient_is_left", "why_maxima_are_left"]
@@ -97,7 +98,9 @@ def add_to_maxima(
     Along each axis, pixel s * b + u of the padded image, 0 <= u < s, is tap s * j + u of window b - j. So for each j
     the source, shifted by j blocks of s pixels, meets all pixels at once: those that are its maxima take it.
     """
-    strides, positions = window_strides, source.shape
+    strides, positions, dtype = window_strides, source.shape, source.dtype
+    # Numbers of 16 bits are compared and added as float32, which the processor has instructions for.
+    source, operand = (a.astype(accumulation_dtype(dtype)) for a in (source, operand))
     overlap = [-(-k // s) for k, s in zip(window_dimensions, strides, strict=True)]
     blocks = [p + o - 1 for p, o in zip(positions, overlap, strict=True)]
     # The number of a tap, unique among all (s * j + u) along each axis.
@@ -136,7 +139,7 @@ def add_to_maxima(
         total = total + jnp.where(taken == tap, value, jnp.zeros_like(value))
     total = total.reshape([b * s for b, s in zip(blocks, strides, strict=True)])
     ends = [(-low, low + n - m, 0) for (low, _), n, m in zip(padding, operand.shape, total.shape, strict=True)]
-    return lax.pad(total, jnp.zeros((), total.dtype), ends)
+    return lax.pad(total.astype(dtype), jnp.zeros((), dtype), ends)
 
 
 def _taps(window: Sequence[int]) -> itertools.product[tuple[int, ...]]:

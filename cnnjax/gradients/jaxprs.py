@@ -29,6 +29,7 @@ __all__ = [
     "rounding_units",
     "rule_name",
     "rule_names",
+    "sampler_rules",
     "samples_gamma",
     "subjaxprs",
     "uses_only_builtin_rules",
@@ -52,6 +53,7 @@ WRAPPERS = {
 
 _CALLBACKS = frozenset({"pure_callback", "io_callback"})
 _CUSTOM_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", STOP_GRADIENT})
+_RANDOM = frozenset({"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"})
 _LOOPS = frozenset({"while", "scan"})
 _BUILTIN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - _CALLBACKS
 
@@ -107,6 +109,20 @@ def rule_name(eqn: Any) -> str | None:
 def rule_names(jaxpr: Any) -> Counter[str]:
     """Return how often each custom derivative rule and ``stop_gradient`` occur in a jaxpr."""
     return Counter(name for eqn in equations(jaxpr) if (name := rule_name(eqn)))
+
+
+def sampler_rules(jaxpr: Any) -> frozenset[str]:
+    """Return the names of the custom rules over a rejection sampler: a loop that draws random numbers until one fits.
+
+    With the key held, what comes out has another derivative than the quantile, which such a rule is meant to give.
+    """
+    return frozenset(
+        name
+        for eqn in equations(jaxpr)
+        if (name := rule_name(eqn))
+        for inner in subjaxprs(eqn)
+        if "while" in (found := _primitives(inner)) and not _RANDOM.isdisjoint(found)
+    )
 
 
 def has_custom_rules(jaxpr: Any) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "has_custom_rules",
     "has_float_loop_condition",
     "has_loop_under_custom_rule",
+    "has_loop_until_converged",
     "has_symbolic_zeros",
     "is_literal",
     "may_iterate",
@@ -162,6 +163,18 @@ def has_float_loop_condition(jaxpr: Any) -> bool:
         if eqn.primitive.name == "while"
         for inner in open_jaxpr(eqn.params["cond_jaxpr"])[0].eqns
         for atom in inner.invars
+    )
+
+
+def has_loop_until_converged(jaxpr: Any) -> bool:
+    """Whether some ``while_loop`` ends by floats, or by booleans, which are compared floats, and not by a count."""
+    return any(
+        not jnp.issubdtype(atom.aval.dtype, jnp.integer)
+        for eqn in equations(jaxpr)
+        if eqn.primitive.name == "while"
+        for condition in [open_jaxpr(eqn.params["cond_jaxpr"])[0]]
+        for atom in condition.invars
+        if any(atom is used for inner in condition.eqns for used in inner.invars) or atom in condition.outvars
     )
 
 

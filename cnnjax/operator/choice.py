@@ -192,7 +192,7 @@ def compute(
     # The dtypes of the operands matter, not that of the spec: `check_grads` runs a program again in a wider dtype.
     spec = replace(spec, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, spec, platform).method]
-    work = spec.dtype if method.native else spec.accumulation_dtype
+    work = spec.dtype if method.native(direction, spec) else spec.accumulation_dtype
     a, b = a.astype(work), b.astype(work)
     if is_cpu(platform) and method.spreads(direction, spec) and jnp.issubdtype(work, jnp.inexact):
         return contained(method, direction, a, b, spec).astype(dtype)

@@ -175,7 +175,7 @@ class Comparator:
         comparison = self._compare(segments, FINE_LADDER, self._measured_noise(segments))
         exact = replace(comparison, noise=self.computed(segments)[1])
         excused = (exact.ratio > 1) & (comparison.ratio <= 1)
-        for row in np.flatnonzero(excused.any(axis=1)) if self.function.strategy.traced else ():
+        for row in np.flatnonzero(excused.any(axis=1)).tolist() if self.function.strategy.traced else ():
             at_the_point_alone = excused[row] & self._wrong_at_the_point_alone(exact, segments[row], row)
             comparison.noise[row, at_the_point_alone] = exact.noise[row, at_the_point_alone]
         return comparison

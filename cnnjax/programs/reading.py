@@ -103,7 +103,7 @@ class _Reader:
     def read(self, operation: Operation) -> None:
         """Follow one operation, and draft its row if it is to have one."""
         operands = [self._value(operand) for operand in operation.operands]
-        axes = propagate(operation, [value.axes for value in operands])
+        axes = propagate(operation, _without_statistics(operation, operands))
         if all(found is None for found in axes):
             made = [_Value(uses=uses) for uses in express(operation, [value.uses for value in operands])]
         else:
@@ -207,7 +207,9 @@ class _Reader:
         draft.c_in = shared * math.prod(shapes[image][axis] for axis in product.contracted[image])
         axes = operands[image].axes
         batch = 0 if axes is None or axes.batch is None else axes.batch
-        draft.size_in = draft.size = tuple(shapes[image][axis] for axis in product.free[image] if axis != batch)
+        draft.size_in = draft.size = tuple(
+            n for axis in product.free[image] if axis != batch and ((n := shapes[image][axis]) > 1 or of_weights)
+        )
         if axes is not None:
             for i, interval in enumerate(axes.extents.intervals):
                 steps = [found for axis in product.contracted[image] if (found := interval.along(axis))]
@@ -233,8 +235,13 @@ class _Reader:
             return
         rank = len(operation.shapes_in[0].shape)
         maps = axes.maps if axes.maps is not None else (rank - 1 if rank - 1 not in spatial else 1)
-        others = tuple(axis for axis in range(rank) if axis not in (maps, axes.batch or 0))
-        kernel = tuple(operation.params["window_dimensions"][axis] for axis in others)
+        window, shape = operation.params["window_dimensions"], operation.shapes_in[0].shape
+        others = tuple(
+            axis
+            for axis in range(rank)
+            if axis not in (maps, axes.batch or 0) and (window[axis] > 1 or shape[axis] > 1)
+        )
+        kernel = tuple(window[axis] for axis in others)
         kind = f"{_WINDOWS.get(operation.name, 'Pool')}{len(others)}D"
         draft = self._add_pool(operation, kind, kernel, maps)
         draft.num_connections = math.prod(draft.shape) * math.prod(kernel)
@@ -381,8 +388,15 @@ class _Reader:
         if operation.name == "concatenate":
             uses = tuple(use for use in uses if use.leaf not in self.program.captured)
         if uses:
-            kind = "Concatenate" if operation.name == "concatenate" else "Embedding"
-            self._start(operation, kind).add(uses)
+            self._start(operation, "Concatenate" if operation.name == "concatenate" else "Embedding").add(uses)
+            self._change(operation, lambda value: replace(value, is_late=True))
+
+
+def _without_statistics(operation: Operation, operands: list[_Value]) -> list[Axes | None]:
+    """The axes of the operands; where values are normalised, only those of the values, by convention."""
+    plain = [value for value in operands if value.axes is not None and not value.is_moment and not value.is_root]
+    leaves_some = operation.name in _ARITHMETIC and bool(plain)
+    return [None if leaves_some and value not in plain else value.axes for value in operands]
 
 
 def _window(before, after) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -30,8 +31,8 @@ class ProgramRow:
     """One operation of a program.
 
     Attributes:
-        name: the named scopes around it, such as the path of a module of flax; without these, where the arguments hold
-            its weights.
+        name: the named scopes around it, such as the path of a module of flax; if they are not its own, where the
+            arguments hold its weights.
         kind: "Conv2D", "Conv2DTranspose", "Dense" (a matrix product with weights), "Product" (one of two activation
             tensors), "MaxPool2D", "GlobalAvgPool" and the like, "Norm", "Affine" (scales and shifts), "Embedding",
             "Concatenate" (with learned values).
@@ -258,9 +259,10 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
     parameters = [use for uses, _ in kept for use in uses]
     known = {use.leaf for use in parameters}
     statistics = [use for _, uses in kept for use in uses if use.leaf not in known]
+    scopes = Counter(draft.scope for draft in drafts if draft.uses)
     return ProgramSummary(
         getattr(f, "__name__", type(f).__name__),
-        tuple(_row(draft, names, sizes, spatial) for draft in drafts),
+        tuple(_row(draft, names, sizes, spatial, scopes[draft.scope] == 1) for draft in drafts),
         num_used(parameters, sizes),
         num_used(statistics, sizes),
         program.notes,
@@ -268,7 +270,11 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
 
 
 def _row(
-    draft: Draft, names: Mapping[int, str], sizes: Mapping[int, int], spatial: Mapping[int, set[int]]
+    draft: Draft,
+    names: Mapping[int, str],
+    sizes: Mapping[int, int],
+    spatial: Mapping[int, set[int]],
+    has_own_scope: bool,
 ) -> ProgramRow:
     uses, statistics = draft.split_uses()
     weights = tuple(dict.fromkeys(names[use.leaf] for use in (*uses, *statistics) if use.leaf in names))
@@ -280,8 +286,9 @@ def _row(
         whole = bool(along) and all(axis in draft.contracted for axis in along)
         kernel = tuple(draft.contracted[axis] for axis in along) if whole else ()
     maps, size = draft.volume()
+    place = next((path.rpartition("/")[0] or path for path in weights), "")
     return ProgramRow(
-        name=draft.scope or next((path.rpartition("/")[0] or path for path in weights), ""),
+        name=(draft.scope if has_own_scope else place) or draft.scope or place,
         kind=draft.kind,
         maps_in=draft.c_in,
         size_in=draft.size_in or (),

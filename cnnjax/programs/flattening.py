@@ -7,10 +7,9 @@ out once, with the number of its iterations; of a condition, the branch with the
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ class Operation:
         scope: the named scopes around it, separated by "/".
         times: how often the loops around it run it.
         within_pool: whether it is a step of a pool of cnnjax.
+        in_reverse: whether it is a part of the reverse pass of a derivative.
     """
 
     name: str
@@ -52,7 +52,8 @@ class Operation:
     shapes_out: tuple[ShapedArray, ...]
     scope: str
     times: int
-    within_pool: bool = False
+    within_pool: bool
+    in_reverse: bool
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,12 @@ def flatten(closed: Any) -> Program:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an equation stands: its named scopes, the iterations of the loops around it, and whether in a pool."""
+    """Where an equation stands, as in `Operation`."""
 
     scope: str = ""
     times: int = 1
     within_pool: bool = False
+    in_reverse: bool = False
 
 
 @dataclass
@@ -112,8 +114,9 @@ class _Writer:
         for eqn in jaxpr.eqns:
             read = [self._read(atom, known) for atom in eqn.invars]
             stack = str(eqn.source_info.name_stack)
-            inner = _Place(_join(place.scope, scope_of(stack)), place.times, place.within_pool)
-            for variable, result in zip(eqn.outvars, self._equation(eqn, read, inner, stack), strict=True):
+            scope, in_reverse = _join(place.scope, scope_of(stack)), place.in_reverse or "transpose(" in stack
+            inner = replace(place, scope=scope, in_reverse=in_reverse)
+            for variable, result in zip(eqn.outvars, self._equation(eqn, read, inner), strict=True):
                 known[variable] = result
         return [self._read(atom, known) for atom in jaxpr.outvars]
 
@@ -130,7 +133,7 @@ class _Writer:
             self.captured[variable] = aval
         return self.variable_of_constant[id(const)]
 
-    def _equation(self, eqn: Any, read: list[int | None], place: _Place, stack: str) -> list[int | None]:
+    def _equation(self, eqn: Any, read: list[int | None], place: _Place) -> list[int | None]:
         name = eqn.primitive.name
         if name == "scan":
             return self._scan(eqn, read, place)
@@ -143,7 +146,7 @@ class _Writer:
                 self.notes.append("of a condition, the branch with the most multiply-accumulates is counted")
             return self.write(jaxpr, consts, read[1:], place)
         if name in WRAPPERS:
-            return self._call(eqn, read, place, stack)
+            return self._call(eqn, read, place)
         if any(map(_num_products, subjaxprs(eqn))):
             self.notes.append(f"the products inside {name} are not counted")
         results = [next(self.variables) for _ in eqn.outvars]
@@ -172,15 +175,16 @@ class _Writer:
                 place.scope,
                 place.times,
                 place.within_pool,
+                place.in_reverse,
             )
         )
 
-    def _call(self, eqn: Any, read: list[int | None], place: _Place, stack: str) -> list[int | None]:
+    def _call(self, eqn: Any, read: list[int | None], place: _Place) -> list[int | None]:
         jaxpr, consts = open_jaxpr(eqn.params[WRAPPERS[eqn.primitive.name]])
-        pool = None if place.within_pool or "transpose(" in stack else _pool_of_cnnjax(jaxpr)
+        pool = None if place.within_pool or place.in_reverse else _pool_of_cnnjax(jaxpr)
         if pool is None:
             return self.write(jaxpr, consts, read, place)
-        first, *rest = self.write(jaxpr, consts, read, _Place(place.scope, place.times, True))
+        first, *rest = self.write(jaxpr, consts, read, replace(place, within_pool=True))
         result = next(self.variables)
         atoms = (eqn.outvars[0], *eqn.invars)
         self._append(POOL, {"kind": pool}, (first, *read), (result,), atoms, eqn.outvars[:1], place)
@@ -195,7 +199,7 @@ class _Writer:
             item = next(self.variables)
             self._append(INDEX, {"length": length}, (operand,), (item,), (atom,), (inner,), place)
             of_body.append(item)
-        results = self.write(jaxpr, consts, of_body, _Place(place.scope, place.times * length, place.within_pool))
+        results = self.write(jaxpr, consts, of_body, replace(place, times=place.times * length))
         after: list[int | None] = []
         for i, (result, atom, outer) in enumerate(zip(results, jaxpr.outvars, eqn.outvars, strict=True)):
             whole = next(self.variables)

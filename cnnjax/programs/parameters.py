@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 
 from cnnjax.programs.flattening import Operation
 
-__all__ = ["Use", "express", "num_used", "union"]
+__all__ = ["CONNECTED", "Use", "express", "num_used", "union"]
+
+CONNECTED = -1
+"""In the place of a part: the weights of connected maps."""
 
 _PARTS = frozenset({"slice", "split"})
 _PARTS_OF_ONE_ITERATION = frozenset({"dynamic_slice", "gather"})

@@ -34,6 +34,7 @@ class Convolution:
         kernel, stride, dilation, spread, before: along each spatial axis; the image is spread out by `spread`.
         c_in, c_out, groups: maps of the image and of the result, and the groups that they form.
         links: the connected maps of each group, if not all are.
+        num_weights: the weights that have an effect.
         num_products: multiply-accumulates.
     """
 
@@ -54,6 +55,7 @@ class Convolution:
     c_out: int
     groups: int
     links: Links | None
+    num_weights: int
     num_products: int
 
     @property
@@ -95,7 +97,8 @@ def _of_jax(params: Mapping[str, Any], shapes: Sequence[Shape], out: Shape) -> C
         rhs[to],
         max(params["feature_group_count"], params["batch_group_count"]),
         None,
-        out[out_batch] * math.prod(positions) * rhs[to] * rhs[of] * math.prod(kernel),
+        math.prod(rhs),
+        out[out_batch] * math.prod(positions) * math.prod(rhs),
     )
 
 
@@ -109,7 +112,7 @@ def _of_cnnjax(name: str, params: Mapping[str, Any]) -> Convolution:
     connected = spec.maps_in_group * spec.c_out
     if links is not None:
         connected = int(links.table.sum()) * connected // links.table.size
-    products = spec.n * math.prod(geometry.output) * spec.num_taps * connected
+    num_weights = spec.num_taps * connected
     before = tuple(low for low, _ in geometry.pads)
     if name == "cnnjax_forward":
         image, weights, stride, spread, c_in, c_out = 0, 1, geometry.stride, ones, spec.c_in, spec.c_out
@@ -139,7 +142,8 @@ def _of_cnnjax(name: str, params: Mapping[str, Any]) -> Convolution:
         c_out,
         spec.groups,
         links,
-        products,
+        num_weights,
+        spec.n * math.prod(geometry.output) * num_weights,
     )
 
 

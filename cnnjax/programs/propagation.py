@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cnnjax.programs.extents import Extents
 from cnnjax.programs.flattening import INDEX, REPEAT, STACK, Operation
 from cnnjax.programs.products import convolution, matrix_product
 
 __all__ = ["Axes", "is_reduction", "places", "propagate", "windows"]
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -110,9 +110,7 @@ def _moved(operation: Operation, operands: Sequence[Axes | None]) -> Axes | None
         extents = axes.extents
         for axis, extent, stride, before, spread in windows(operation):
             count = operation.shapes_out[0].shape[axis]
-            extents = extents.windowed(
-                axis, extent=extent, stride=stride, before=before, spread=spread, count=count
-            )
+            extents = extents.windowed(axis, extent=extent, stride=stride, before=before, spread=spread, count=count)
         return replace(axes, extents=extents)
     if operation.name.startswith("cum"):
         rank = len(operation.shapes_in[0].shape)
@@ -202,8 +200,11 @@ def _concatenate(operation: Operation, operands: Sequence[Axes | None]) -> Axes 
     for aval in operation.shapes_in:
         starts.append(starts[-1] + aval.shape[axis])
     count = operation.shapes_out[0].shape[axis]
-    known = [(aval.shape[axis], start, axes) for aval, start, axes in zip(
-        operation.shapes_in, starts, operands, strict=False) if axes is not None]
+    known = [
+        (aval.shape[axis], start, axes)
+        for aval, start, axes in zip(operation.shapes_in, starts, operands, strict=False)
+        if axes is not None
+    ]
     if any(axes.extents.input_axis(axis) is not None for _, _, axes in known):
         known = [max(known, key=lambda entry: entry[0])]
     joined: Axes | None = None

@@ -31,8 +31,8 @@ class ProgramRow:
     """One operation of a program.
 
     Attributes:
-        name: the named scopes around it, such as the path of a module of flax; if they are not its own, where the
-            arguments hold its weights.
+        name: the named scopes around it, such as the path of a module of flax; if they are not its own, the first of
+            `weights`.
         kind: "Conv2D", "Conv2DTranspose", "Dense" (a matrix product with weights), "Product" (one of two activation
             tensors), "MaxPool2D", "GlobalAvgPool" and the like, "Norm", "Affine" (scales and shifts), "Embedding",
             "Concatenate" (with learned values).
@@ -251,7 +251,8 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
     arguments = {str(path[:2]): number for number, path in enumerate(paths.values())}
     roles = inputs(program, {variable: arguments[str(path[:2])] for variable, path in paths.items()})
     of_arguments = {variable: shape.shape for variable, shape in zip(program.arguments, shapes, strict=True)}
-    drafts, spatial = read(program, roles, of_arguments)
+    state = read(program, roles, of_arguments)
+    drafts = state.drafts
     names = {variable: _name(path) for variable, path in paths.items()}
     sizes = {variable: shape.size for variable, shape in zip(program.arguments, shapes, strict=True)}
     sizes |= {variable: aval.size for variable, aval in program.captured.items()}
@@ -262,7 +263,7 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
     scopes = Counter(draft.scope for draft in drafts if draft.uses)
     return ProgramSummary(
         getattr(f, "__name__", type(f).__name__),
-        tuple(_row(draft, names, sizes, spatial, scopes[draft.scope] == 1) for draft in drafts),
+        tuple(_row(draft, names, sizes, state.spatial, scopes[draft.scope] == 1) for draft in drafts),
         num_used(parameters, sizes),
         num_used(statistics, sizes),
         program.notes,
@@ -286,7 +287,7 @@ def _row(
         whole = bool(along) and all(axis in draft.contracted for axis in along)
         kernel = tuple(draft.contracted[axis] for axis in along) if whole else ()
     maps, size = draft.volume()
-    place = next((path.rpartition("/")[0] or path for path in weights), "")
+    place = weights[0] if weights else ""
     return ProgramRow(
         name=(draft.scope if has_own_scope else place) or draft.scope or place,
         kind=draft.kind,

@@ -67,7 +67,7 @@ class _Evidence:
         self.others += [a, b]
         if len(a) == len(b) == 1:
             if a != b:
-                self.undecided.append((*a, *b))
+                self.undecided.append((next(iter(a)), next(iter(b))))
         elif len(b) == 1 and a - b:
             self.weights |= b
         elif len(a) == 1 and b - a and operation.name == "dot_general":

@@ -9,6 +9,7 @@ Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep lea
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -224,4 +225,4 @@ def _regrouped(
 
 def _compose(steps: Sequence[Steps]) -> bool:
     """Whether the axes are one long axis cut into pieces."""
-    return all(outer.jump == inner.jump * inner.count for outer, inner in zip(steps, steps[1:], strict=False))
+    return all(outer.jump == inner.jump * inner.count for outer, inner in itertools.pairwise(steps))

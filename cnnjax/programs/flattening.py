@@ -116,8 +116,7 @@ class _Writer:
             stack = str(eqn.source_info.name_stack)
             scope, in_reverse = _join(place.scope, scope_of(stack)), place.in_reverse or "transpose(" in stack
             inner = replace(place, scope=scope, in_reverse=in_reverse)
-            for variable, result in zip(eqn.outvars, self._equation(eqn, read, inner), strict=True):
-                known[variable] = result
+            known.update(zip(eqn.outvars, self._equation(eqn, read, inner), strict=True))
         return [self._read(atom, known) for atom in jaxpr.outvars]
 
     def _read(self, atom: Any, known: Mapping[Any, int | None]) -> int | None:

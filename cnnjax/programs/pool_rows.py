@@ -68,8 +68,8 @@ def pool_row_of_cnnjax(state: State, operation: Operation) -> None:
         for value in parameters:
             draft.uses += value.uses
     state.passes_over(image.axes, spatial)
-    state.change(operation, lambda value: replace(value, axes=replace(pooled.axes or image.axes, maps=maps, batch=0)))
-    draft.axes = state.value(operation.results[0]).axes
+    axes = draft.axes = replace(pooled.axes, maps=maps, batch=0)
+    state.change(operation, lambda value: replace(value, axes=axes))
 
 
 def _window(before: Interval, after: Interval) -> int:
@@ -97,7 +97,7 @@ def _feeds_normalisation(state: State, operation: Operation) -> bool:
     for variable in reached:
         for reader in state.readers.get(variable, ()):
             others = [operand for operand in reader.operands if operand != variable]
-            if reader.name in _OF_MOMENTS or (reader.name == "sub" and any(state.depends(other) for other in others)):
+            if reader.name in _OF_MOMENTS or (reader.name == "sub" and not state.dependent.isdisjoint(others)):
                 return True
             if reader.name in MOVES or (reader.name in ("mul", "div") and all(other is None for other in others)):
                 reached += [result for result in reader.results if result not in reached]

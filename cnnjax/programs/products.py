@@ -73,7 +73,7 @@ def _of_jax(params: Mapping[str, Any], shapes: Sequence[Shape], out: Shape) -> C
     numbers = params["dimension_numbers"]
     lhs, rhs = shapes
     batch, maps, *spatial = numbers.lhs_spec
-    to, of, *taps = numbers.rhs_spec
+    to, _, *taps = numbers.rhs_spec
     out_batch, out_maps, *out_spatial = numbers.out_spec
     kernel = tuple(rhs[axis] for axis in taps)
     spread = tuple(params["lhs_dilation"])

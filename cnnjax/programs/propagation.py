@@ -147,7 +147,7 @@ def _reshape(operation: Operation, operands: Sequence[Axes | None]) -> Axes | No
         return None
     old, new = operation.shapes_in[0].shape, operation.shapes_out[0].shape
     extents = axes.extents.reshaped(old, new)
-    kept = {i: j for i, j in _unchanged(old, new)}
+    kept = dict(_unchanged(old, new))
     return axes.renumbered(kept, extents)
 
 

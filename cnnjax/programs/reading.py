@@ -32,7 +32,7 @@ def read(program: Program, inputs: frozenset[int], shapes: Mapping[int, tuple[in
         inputs: the variables of the arrays that are the input.
         shapes: the shape of each argument.
     """
-    state = State(program)
+    state = State(program, inputs)
     for variable, shape in shapes.items():
         if variable in inputs:
             state.values[variable] = Value(Axes(of_input(variable, shape)))

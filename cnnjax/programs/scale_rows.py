@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnjax.programs.drafts import Draft
 from cnnjax.programs.flattening import Operation
-from cnnjax.programs.parameters import union
+from cnnjax.programs.parameters import Use, union
 from cnnjax.programs.state import State, Value
 
 __all__ = ["arithmetic_row", "distance_row", "table_row"]
@@ -27,15 +28,19 @@ def arithmetic_row(state: State, operation: Operation) -> None:
         return
     if operation.name == "sub" and data is first:
         uses = [replace(use, negated=not use.negated) for use in uses]
-    product = data.product
-    if product is not None and not product.has_bias and operation.name in ("add", "add_any"):
-        if sum(use.count for use in uses) == product.c_out and not any(use.root for use in uses):
-            product.uses += uses
-            product.has_bias = True
-            product.num_connections += math.prod(product.shape)
-            return
+    if operation.name in ("add", "add_any") and data.product is not None and _is_bias(uses, data.product):
+        data.product.uses += uses
+        data.product.has_bias = True
+        data.product.num_connections += math.prod(data.product.shape)
+        return
     draft = _continued(data.affine, state, operation, "Norm" if data.is_root else "Affine")
     draft.add(uses)
+
+
+def _is_bias(uses: Sequence[Use], product: Draft) -> bool:
+    """Whether parameters that are added to a convolution or matrix product are one number for each of its maps."""
+    has_roots = any(use.root for use in uses)
+    return not product.has_bias and not has_roots and sum(use.count for use in uses) == product.c_out
 
 
 def _continued(draft: Draft | None, state: State, operation: Operation, kind: str) -> Draft:

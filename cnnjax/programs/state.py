@@ -56,24 +56,32 @@ class State:
 
     Attributes:
         program: the program.
+        inputs: the variables of the arrays that are the input.
         values: what is known about each variable.
         drafts: the rows, in the order of execution.
         spatial: for each input, its axes along which windows pass.
         made_by: the operation that makes a variable.
         readers: the operations that read a variable.
+        dependent: the variables that depend on the input, those not reached yet included.
     """
 
     program: Program
+    inputs: frozenset[int]
     values: dict[int, Value] = field(default_factory=dict[int, Value])
     drafts: list[Draft] = field(default_factory=list[Draft])
     spatial: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     made_by: dict[int, Operation] = field(default_factory=dict[int, Operation])
     readers: dict[int, list[Operation]] = field(default_factory=dict[int, list[Operation]])
 
+    dependent: set[int | None] = field(default_factory=set[int | None])
+
     def __post_init__(self) -> None:
         """Index the operations by what they make and read."""
+        self.dependent |= self.inputs
         for operation in self.program.operations:
             self.made_by.update(dict.fromkeys(operation.results, operation))
+            if not self.dependent.isdisjoint(operation.operands):
+                self.dependent |= {*operation.results}
             for operand in operation.operands:
                 if operand is not None:
                     self.readers.setdefault(operand, []).append(operation)
@@ -81,15 +89,6 @@ class State:
     def value(self, variable: int | None) -> Value:
         """What is known about an operand; a number is nothing special."""
         return _NUMBER if variable is None else self.values.get(variable, _NUMBER)
-
-    def depends(self, variable: int | None) -> bool:
-        """Whether a variable depends on the input, even if it has not been reached yet."""
-        if variable is None:
-            return False
-        if variable in self.values:
-            return self.values[variable].axes is not None
-        maker = self.made_by.get(variable)
-        return maker is not None and any(map(self.depends, maker.operands))
 
     def operands(self, operation: Operation) -> list[Value]:
         """What is known about the operands of an operation."""

@@ -2,165 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import jax
-import numpy as np
 
 from cnnjax._core.messages import describe, type_error
-from cnnjax.connections import ConnectionTable, grouped
 from cnnjax.layers import Network
-from cnnjax.layers.summary import Summary, format_size, format_table
+from cnnjax.layers.summary import Summary
 from cnnjax.layers.summary import summary as network_summary
-from cnnjax.operator.spec import Links
 from cnnjax.programs.arguments import inputs
 from cnnjax.programs.drafts import Draft
 from cnnjax.programs.flattening import flatten
 from cnnjax.programs.parameters import num_used
+from cnnjax.programs.program_summary import ProgramRow, ProgramSummary
 from cnnjax.programs.reading import read
+from cnnjax.programs.state import State
 
-__all__ = ["ProgramRow", "ProgramSummary", "summary"]
+__all__ = ["summary"]
 
-
-@dataclass(frozen=True)
-class ProgramRow:
-    """One operation of a program.
-
-    Attributes:
-        name: the named scopes around it, such as the path of a module of flax; if they are not its own, the first of
-            `weights`.
-        kind: "Conv2D", "Conv2DTranspose", "Dense" (a matrix product with weights), "Product" (one of two activation
-            tensors), "MaxPool2D", "GlobalAvgPool" and the like, "Norm", "Affine" (scales and shifts), "Embedding",
-            "Concatenate" (with learned values).
-        maps_in: maps of its input; 0 where its results do not sum over maps.
-        size_in: the size of its input maps along each spatial axis.
-        maps: maps of its output.
-        size: the size of its output maps.
-        kernel: the size of its kernel or window; empty for others.
-        groups: the groups of maps that are not connected with each other.
-        num_parameters: elements of the arguments that it uses as parameters.
-        num_statistics: elements that it uses as running means and variances.
-        num_connections: connections of all units.
-        num_macs: multiply-accumulates, products with padding included.
-        times: how often the loops around it run it, which the counts include.
-        receptive_field: the pixels of the input that one unit reads, along each axis over which windows pass.
-        jump: the distance between the receptive fields of neighbouring units.
-        weights: where the arguments hold its parameters.
-        links: the links of each group, if not all maps of it are connected.
-    """
-
-    name: str
-    kind: str
-    maps_in: int
-    size_in: tuple[int, ...]
-    maps: int
-    size: tuple[int, ...]
-    kernel: tuple[int, ...]
-    groups: int
-    num_parameters: int
-    num_statistics: int
-    num_connections: int
-    num_macs: int
-    times: int
-    receptive_field: tuple[int, ...]
-    jump: tuple[int | float, ...]
-    weights: tuple[str, ...]
-    links: Links | None = field(default=None, repr=False)
-
-    @property
-    def reads(self) -> str:
-        """How many of the input maps an output map reads, in words: "all", "one", "1/32", "by table"."""
-        if not self.maps_in:
-            return ""
-        if self.links is not None:
-            return "by table"
-        if self.groups == 1:
-            return "all"
-        return "one" if self.groups == self.maps_in else f"1/{self.groups}"
-
-    def connection_table(self) -> ConnectionTable:
-        """Return which input map feeds which output map, as a matrix (maps_in, maps).
-
-        Raises:
-            ArgumentTypeError: for an operation that reads no maps, such as an embedding.
-        """
-        if not self.maps_in:
-            raise type_error(
-                "connection_table",
-                "row",
-                got=f"of kind {self.kind}",
-                expected="a convolution, a matrix product or a pool",
-                fix="look at row.reads first, which is empty for other kinds",
-            )
-        if self.links is None:
-            return grouped(self.maps_in, self.maps, self.groups)
-        return _block_diagonal(self.links, self.maps_in, self.maps, self.groups)
-
-
-@dataclass(frozen=True, repr=False)
-class ProgramSummary:
-    """One row for each operation of a program that has weights, connections or windows; prints as a table.
-
-    Attributes:
-        name: the name of the function.
-        rows: in the order of execution.
-        num_parameters: different elements of the arguments, and of captured arrays, that are used as parameters. What
-            several rows use counts once.
-        num_statistics: the same of running means and variances.
-        notes: what the counts leave out, or count once.
-    """
-
-    name: str
-    rows: tuple[ProgramRow, ...]
-    num_parameters: int
-    num_statistics: int
-    notes: tuple[str, ...]
-
-    @property
-    def num_connections(self) -> int:
-        """Connections of all operations."""
-        return sum(row.num_connections for row in self.rows)
-
-    @property
-    def num_macs(self) -> int:
-        """Multiply-accumulates of all operations."""
-        return sum(row.num_macs for row in self.rows)
-
-    def share(self, row: ProgramRow) -> float:
-        """The multiply-accumulates of a row as a fraction of all."""
-        return row.num_macs / max(self.num_macs, 1)
-
-    def __repr__(self) -> str:
-        """Return the table, one line for each operation."""
-        head = (
-            "layer", "kind", "input", "output", "kernel", "reads",
-            "parameters", "connections", "mult-adds", "share", "field", "jump",
-        )  # fmt: skip
-        cells = [
-            (
-                row.name + (f" (x{row.times})" if row.times > 1 else ""),
-                row.kind,
-                _volume(row.maps_in, row.size_in) if row.maps_in else "",
-                _volume(row.maps, row.size),
-                format_size(row.kernel),
-                row.reads,
-                f"{row.num_parameters:,}",
-                f"{row.num_connections:,}",
-                f"{row.num_macs:,}",
-                f"{self.share(row):.1%}",
-                format_size(row.receptive_field),
-                format_size(row.jump[:1] if len({*row.jump}) == 1 else row.jump),
-            )
-            for row in self.rows
-        ]
-        totals = (self.num_parameters, self.num_connections, self.num_macs)
-        cells.append(("total", "", "", "", "", "", *(f"{total:,}" for total in totals), "", "", ""))
-        table = format_table(self.name, head, cells, numeric_from=6)
-        return "\n".join([table, *(f"note: {note}" for note in self.notes)])
+_Path: TypeAlias = tuple[Any, ...]
 
 
 @overload
@@ -226,17 +91,7 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
         )
     if isinstance(f, Network) or not callable(f):
         return network_summary(f)
-    leaves, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
-    traced = [i for i, (_, leaf) in enumerate(leaves) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
-
-    def arrays_of(*values: Any) -> list[Any]:
-        given = dict(zip(traced, values, strict=True))
-        whole = [given.get(i, leaf) for i, (_, leaf) in enumerate(leaves)]
-        own_args, own_kwargs = jax.tree_util.tree_unflatten(tree, whole)
-        return [leaf for leaf in jax.tree.leaves(f(*own_args, **own_kwargs)) if hasattr(leaf, "dtype")]
-
-    shapes = [jax.ShapeDtypeStruct(leaves[i][1].shape, leaves[i][1].dtype) for i in traced]
-    closed = jax.make_jaxpr(arrays_of)(*shapes)
+    closed, paths = _trace(f, args, kwargs)
     if not closed.out_avals:
         raise type_error(
             "summary",
@@ -246,27 +101,66 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
             fix="pass for example cnnjax.models.lenet5(), or a function that returns arrays, and its arguments",
         )
     program = flatten(closed)
-    variables = dict(zip(program.arguments, traced, strict=True))
-    paths = {variable: leaves[i][0] for variable, i in variables.items()}
-    arguments = {str(path[:2]): number for number, path in enumerate(paths.values())}
-    roles = inputs(program, {variable: arguments[str(path[:2])] for variable, path in paths.items()})
-    of_arguments = {variable: shape.shape for variable, shape in zip(program.arguments, shapes, strict=True)}
-    state = read(program, roles, of_arguments)
-    drafts = state.drafts
-    names = {variable: _name(path) for variable, path in paths.items()}
-    sizes = {variable: shape.size for variable, shape in zip(program.arguments, shapes, strict=True)}
-    sizes |= {variable: aval.size for variable, aval in program.captured.items()}
-    kept = [draft.split_uses() for draft in drafts]
+    shapes = dict(zip(program.arguments, (aval.shape for aval in closed.in_avals), strict=True))
+    numbers = {path[:2]: number for number, path in enumerate(paths)}
+    argument_of = {variable: numbers[path[:2]] for variable, path in zip(program.arguments, paths, strict=True)}
+    state = read(program, inputs(program, argument_of), shapes)
+    own_names = _parameter_names(f)
+    names = {variable: _name(path, own_names) for variable, path in zip(program.arguments, paths, strict=True)}
+    return _summarise(getattr(f, "__name__", type(f).__name__), state, names, shapes)
+
+
+def _trace(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, list[_Path]]:
+    """The jaxpr of a call, and where each of the arrays that it takes is in (args, kwargs)."""
+    leaves, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
+    is_array = [hasattr(leaf, "shape") and hasattr(leaf, "dtype") for _, leaf in leaves]
+
+    def arrays_of(*arrays: Any) -> list[Any]:
+        given = iter(arrays)
+        whole = [next(given) if traced else leaf for traced, (_, leaf) in zip(is_array, leaves, strict=True)]
+        own_args, own_kwargs = jax.tree_util.tree_unflatten(tree, whole)
+        return [leaf for leaf in jax.tree.leaves(f(*own_args, **own_kwargs)) if hasattr(leaf, "dtype")]
+
+    traced = [entry for entry, is_traced in zip(leaves, is_array, strict=True) if is_traced]
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for _, leaf in traced]
+    return jax.make_jaxpr(arrays_of)(*shapes), [path for path, _ in traced]
+
+
+def _parameter_names(f: Callable[..., Any]) -> list[str]:
+    """The names of the arguments of a function; of one without a signature, none."""
+    try:
+        return [*inspect.signature(f).parameters]
+    except (TypeError, ValueError):
+        return []
+
+
+def _name(path: _Path, parameters: Sequence[str]) -> str:
+    """Where the arguments hold an array: the path within its argument, or the argument's name if it is the array."""
+    inner = path[2:] or path[1:2]
+    if len(path) == 2 and isinstance(path[1], jax.tree_util.SequenceKey) and path[1].idx < len(parameters):
+        return parameters[path[1].idx]
+    if isinstance(inner[-1], jax.tree_util.GetAttrKey) and inner[-1].name == "value":  # a variable of flax.nnx
+        inner = inner[:-1] or inner
+    return jax.tree_util.keystr(inner, simple=True, separator="/")
+
+
+def _summarise(
+    name: str, state: State, names: Mapping[int, str], shapes: Mapping[int, tuple[int, ...]]
+) -> ProgramSummary:
+    """The drafts as rows, with totals in which every parameter counts once."""
+    sizes = {variable: math.prod(shape) for variable, shape in shapes.items()}
+    sizes |= {variable: math.prod(aval.shape) for variable, aval in state.program.captured.items()}
+    kept = [draft.split_uses() for draft in state.drafts]
     parameters = [use for uses, _ in kept for use in uses]
     known = {use.leaf for use in parameters}
     statistics = [use for _, uses in kept for use in uses if use.leaf not in known]
-    scopes = Counter(draft.scope for draft in drafts if draft.uses)
+    scopes = Counter(draft.scope for draft in state.drafts if draft.uses)
     return ProgramSummary(
-        getattr(f, "__name__", type(f).__name__),
-        tuple(_row(draft, names, sizes, state.spatial, scopes[draft.scope] == 1) for draft in drafts),
+        name,
+        tuple(_row(draft, names, sizes, state.spatial, scopes[draft.scope] <= 1) for draft in state.drafts),
         num_used(parameters, sizes),
         num_used(statistics, sizes),
-        program.notes,
+        state.program.notes,
     )
 
 
@@ -309,23 +203,5 @@ def _row(
     )
 
 
-def _name(path: tuple[Any, ...]) -> str:
-    """Where the arguments hold an array: the path within its argument, or the argument if it is the array."""
-    return jax.tree_util.keystr(path[2:] or path[1:2], simple=True, separator="/")
-
-
 def _number(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)
-
-
-def _volume(maps: int, size: tuple[int, ...]) -> str:
-    return f"{maps}" + (f" @ {format_size(size)}" if size else "")
-
-
-def _block_diagonal(links: Links, maps_in: int, maps: int, groups: int) -> ConnectionTable:
-    """The table of all groups; that of one is repeated as often as under vmap, where a batch becomes more maps."""
-    shape = groups, maps_in // groups, maps // groups
-    blocks = np.tile(links.table, [n // m for n, m in zip(shape, links.shape, strict=True)])
-    matrix = np.zeros((groups, shape[1], groups, shape[2]), bool)
-    matrix[np.arange(groups), :, np.arange(groups)] = blocks
-    return ConnectionTable(matrix.reshape(maps_in, maps))

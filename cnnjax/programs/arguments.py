@@ -1,6 +1,6 @@
 """Which arguments of a program are its input, and which its parameters.
 
-Parameters are what convolutions and matrix products multiply values of the input by. The array that the function
+Parameters are what convolutions and matrix products multiply values of the input by. The arrays that the function
 captures are parameters too.
 """
 
@@ -27,6 +27,8 @@ def inputs(program: Program, argument_of: Mapping[int, int]) -> frozenset[int]:
     on more, the one is weights. If each depends on one argument, the weights are the one that is captured, or is
     weights elsewhere, or is a tree of arrays; or, of two single arrays, the second. What no product shows is input if
     it is a single array.
+
+    What is computed from an argument and captured arrays, such as masked weights, depends on the argument.
 
     Args:
         program: the program.
@@ -61,7 +63,7 @@ class _Evidence:
 
     def look_at(self, operation: Operation, read: list[frozenset[int]]) -> None:
         """Note what a product shows."""
-        a, b = read
+        a, b = (depends - {_CAPTURED} or depends for depends in read)
         if operation.name == "cnnjax_input_gradient":
             a, b = b, a
         self.others += [a, b]

@@ -56,18 +56,12 @@ class Draft:
                 self.kind = "Norm"
 
     def volume(self) -> tuple[int, tuple[int, ...]]:
-        """The maps of the result and their size.
-
-        If nothing else says so, maps are along the only axis that is as long as a parameter, or along the last axis.
-        """
+        """The maps of the result, by default along its last axis, and their size."""
         if self.size is not None:
             return self.c_out, self.size
         maps = None if self.axes is None else self.axes.maps
         batch = None if self.axes is None else self.axes.batch
-        if maps is None:
-            counts = {use.count for use in self.uses}
-            as_long = [axis for axis, n in enumerate(self.shape) if n in counts]
-            maps = as_long[0] if len(as_long) == 1 else len(self.shape) - 1
+        maps = len(self.shape) - 1 if maps is None else maps
         batch = 0 if batch is None and maps > 0 else batch
         size = tuple(n for axis, n in enumerate(self.shape) if axis not in (maps, batch))
         return (self.shape[maps] if self.shape else 1), size

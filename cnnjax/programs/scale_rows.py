@@ -33,8 +33,21 @@ def arithmetic_row(state: State, operation: Operation) -> None:
         data.product.has_bias = True
         data.product.num_connections += math.prod(data.product.shape)
         return
+    maps = _axes_of(state, operation, 1 if data is first else 0)
+    if data.axes.maps is None and len(maps) == 1:
+        state.change(operation, lambda value: replace(value, axes=value.axes and replace(value.axes, maps=maps[0])))
     draft = _continued(data.affine, state, operation, "Norm" if data.is_root else "Affine")
     draft.add(uses)
+
+
+def _axes_of(state: State, operation: Operation, operand: int) -> list[int]:
+    """The axes along which an operand changes that is broadcast to the result."""
+    shape = operation.shapes_in[operand].shape
+    maker = state.maker(operation.operands[operand])
+    if maker is not None and maker.name == "broadcast_in_dim":
+        before = maker.shapes_in[0].shape
+        return [place for axis, place in enumerate(maker.params["broadcast_dimensions"]) if before[axis] > 1]
+    return [axis for axis, n in enumerate(shape) if n > 1]
 
 
 def _is_bias(uses: Sequence[Use], product: Draft) -> bool:

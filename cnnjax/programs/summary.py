@@ -138,7 +138,7 @@ def _name(path: _Path, parameters: Sequence[str]) -> str:
     """Where the arguments hold an array: the path within its argument, or the argument's name if it is the array."""
     inner = path[2:] or path[1:2]
     if len(path) == 2 and isinstance(path[1], jax.tree_util.SequenceKey) and path[1].idx < len(parameters):
-        return parameters[path[1].idx]
+        return parameters[int(path[1].idx)]
     if isinstance(inner[-1], jax.tree_util.GetAttrKey) and inner[-1].name == "value":  # a variable of flax.nnx
         inner = inner[:-1] or inner
     return jax.tree_util.keystr(inner, simple=True, separator="/")

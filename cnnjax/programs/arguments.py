@@ -6,8 +6,12 @@ captures are parameters too.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+from jax.core import ShapedArray
 
 from cnnjax.programs.flattening import Operation, Program
 from cnnjax.programs.products import PRODUCTS
@@ -25,10 +29,11 @@ def inputs(program: Program, argument_of: Mapping[int, int]) -> frozenset[int]:
 
     A product of two operands shows the role of an argument. If one of them depends on one argument only and the other
     on more, the one is weights. If each depends on one argument, the weights are the one that is captured, or is
-    weights elsewhere, or is a tree of arrays; or, of two single arrays, the second. What no product shows is input if
-    it is a single array.
+    weights elsewhere, or is a tree of arrays; or, of two single arrays, the second. What is computed from an argument
+    and captured arrays, such as masked weights, depends on the argument.
 
-    What is computed from an argument and captured arrays, such as masked weights, depends on the argument.
+    A single array that no product shows is input if it may belong to the examples: if it is not floating-point, has no
+    axes, or is as long as another input; or if no product shows any input.
 
     Args:
         program: the program.
@@ -45,14 +50,21 @@ def inputs(program: Program, argument_of: Mapping[int, int]) -> frozenset[int]:
             found.look_at(operation, read)
         for result in operation.results:
             dependence[result] = frozenset[int]().union(*read)
-    arguments = [*argument_of.values()]
-    single = {argument for argument in arguments if arguments.count(argument) == 1}
+    arrays = Counter(argument_of.values())
+    single = {argument for argument, count in arrays.items() if count == 1}
     data, weights = found.decide(single)
-    return frozenset(
+    shown = {variable for variable, argument in argument_of.items() if argument in data}
+    lengths = {program.arguments[variable].shape[:1] for variable in shown} | {()}
+    others = {variable for variable, argument in argument_of.items() if argument in single - data - weights}
+    return frozenset(shown) | {
         variable
-        for variable, argument in argument_of.items()
-        if argument not in weights and (argument in data or argument in single)
-    )
+        for variable in others
+        if not shown or (aval := program.arguments[variable]).shape[:1] in lengths or not _is_floating(aval)
+    }
+
+
+def _is_floating(aval: ShapedArray) -> bool:
+    return jnp.issubdtype(aval.dtype, jnp.inexact)
 
 
 @dataclass
@@ -79,13 +91,14 @@ class _Evidence:
         """The arguments that are the input, and those that are weights."""
         data: set[int] = set()
         for a, b in self.undecided:
-            known = [argument in self.weights for argument in (a, b)]
-            if known[0] == known[1]:
-                known = [argument not in single for argument in (a, b)]
-            is_a = known[0] and not known[1]
-            self.weights.add(a if is_a else b)
-            data.add(b if is_a else a)
+            is_weights = [argument in self.weights and argument not in data for argument in (a, b)]
+            if is_weights[0] == is_weights[1]:
+                is_weights = [argument == _CAPTURED or argument not in single for argument in (a, b)]
+            first, second = (b, a) if is_weights[0] and not is_weights[1] else (a, b)
+            data.add(first)
+            self.weights.add(second)
+        self.weights -= data
         for depends in self.others:
             rest = depends - self.weights
             data |= rest if len(rest) == 1 else set()
-        return data - self.weights, self.weights
+        return data, self.weights

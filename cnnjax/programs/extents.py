@@ -97,6 +97,10 @@ class Extents:
         found = (i for i, interval in enumerate(self.intervals) if interval.along(axis) is not None)
         return next(found, None)
 
+    def with_interval(self, axis: int, interval: Interval) -> Extents:
+        """Another interval along one axis of the input."""
+        return replace(self, intervals=(*self.intervals[:axis], interval, *self.intervals[axis + 1 :]))
+
     def renumbered(self, places: Mapping[int, int]) -> Extents:
         """Axes moved to other places; what has none is read as a whole."""
         return self._each(lambda interval: interval.renumbered(places))

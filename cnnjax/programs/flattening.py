@@ -62,14 +62,14 @@ class Program:
 
     Attributes:
         operations: in the order of execution.
-        arguments: the variables of the arguments' arrays.
-        captured: the variables of the arrays that the function captures, and their abstract values.
+        arguments: the variables of the arguments' arrays, and their abstract values.
+        captured: the same of the arrays that the function captures.
         results: the variables of what the function returns; None for a number.
         notes: what the counts leave out, or count once.
     """
 
     operations: tuple[Operation, ...]
-    arguments: tuple[int, ...]
+    arguments: Mapping[int, ShapedArray]
     captured: Mapping[int, ShapedArray]
     results: tuple[int | None, ...]
     notes: tuple[str, ...]
@@ -79,8 +79,8 @@ def flatten(closed: Any) -> Program:
     """Write out a closed jaxpr."""
     writer = _Writer()
     jaxpr, consts = open_jaxpr(closed)
-    arguments = tuple(next(writer.variables) for _ in jaxpr.invars)
-    results = writer.write(jaxpr, consts, arguments, _Place())
+    arguments = {next(writer.variables): atom.aval for atom in jaxpr.invars}
+    results = writer.write(jaxpr, consts, [*arguments], _Place())
     notes = tuple(dict.fromkeys(writer.notes))
     return Program(tuple(writer.operations), arguments, writer.captured, tuple(results), notes)
 

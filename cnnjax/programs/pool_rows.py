@@ -14,6 +14,7 @@ __all__ = ["pool_row", "pool_row_of_cnnjax", "reduction_row"]
 
 _WINDOWS = {"reduce_window_max": "MaxPool", "reduce_window_min": "MinPool", "reduce_window_sum": "AvgPool"}
 _WHOLE = {"reduce_max": "GlobalMaxPool", "reduce_sum": "GlobalAvgPool"}
+_WITH_NUMBERS = frozenset({"add", "sub", "mul", "div", "max"})
 _OF_MOMENTS = frozenset({"square", "integer_pow", *ROOTS})
 
 
@@ -99,6 +100,6 @@ def _feeds_normalisation(state: State, operation: Operation) -> bool:
             others = [operand for operand in reader.operands if operand != variable]
             if reader.name in _OF_MOMENTS or (reader.name == "sub" and not state.dependent.isdisjoint(others)):
                 return True
-            if reader.name in MOVES or (reader.name in ("mul", "div") and all(other is None for other in others)):
+            if reader.name in MOVES or (reader.name in _WITH_NUMBERS and all(other is None for other in others)):
                 reached += [result for result in reader.results if result not in reached]
     return False

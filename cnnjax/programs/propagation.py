@@ -195,24 +195,21 @@ def _dynamic_slice(operation: Operation, operands: Sequence[Axes | None]) -> Axe
 
 def _concatenate(operation: Operation, operands: Sequence[Axes | None]) -> Axes | None:
     """Along the axis of joining, the longest operand counts: the others are pixels around it."""
-    axis = operation.params["dimension"]
-    starts = [0]
-    for aval in operation.shapes_in:
-        starts.append(starts[-1] + aval.shape[axis])
-    count = operation.shapes_out[0].shape[axis]
-    known = [
-        (aval.shape[axis], start, axes)
-        for aval, start, axes in zip(operation.shapes_in, starts, operands, strict=False)
-        if axes is not None
-    ]
-    if any(axes.extents.input_axis(axis) is not None for _, _, axes in known):
-        known = [max(known, key=lambda entry: entry[0])]
+    axis, count = operation.params["dimension"], operation.shapes_out[0].shape[operation.params["dimension"]]
+    start, longest = 0, 0
     joined: Axes | None = None
-    for _, start, axes in known:
-        extents = axes.extents.windowed(axis, extent=1, stride=1, before=start, count=count)
-        here = replace(axes, extents=extents)
-        joined = here if joined is None else joined.joined(here)
-    return joined
+    main: Extents | None = None
+    for axes, aval in zip(operands, operation.shapes_in, strict=True):
+        if axes is not None:
+            extents = axes.extents.windowed(axis, extent=1, stride=1, before=start, count=count)
+            here = replace(axes, extents=extents)
+            joined = here if joined is None else joined.joined(here)
+            if aval.shape[axis] > longest:
+                longest, main = aval.shape[axis], extents
+        start += aval.shape[axis]
+    if joined is None or main is None or (along := main.input_axis(axis)) is None:
+        return joined
+    return replace(joined, extents=joined.extents.with_interval(along, main.intervals[along]))
 
 
 def _convolution(operation: Operation, operands: Sequence[Axes | None]) -> Axes | None:

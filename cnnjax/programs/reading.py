@@ -7,7 +7,7 @@ the parameters that it is made of.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax.numpy as jnp
 
@@ -24,20 +24,19 @@ from cnnjax.programs.state import ARITHMETIC, MOVES, ROOTS, State, Value
 __all__ = ["read"]
 
 
-def read(program: Program, inputs: frozenset[int], shapes: Mapping[int, tuple[int, ...]]) -> State:
+def read(program: Program, inputs: frozenset[int]) -> State:
     """Return what is known about a program, with the drafts in the order of execution.
 
     Args:
         program: the program.
         inputs: the variables of the arrays that are the input.
-        shapes: the shape of each argument.
     """
     state = State(program, inputs)
-    for variable, shape in shapes.items():
+    for variable, aval in program.arguments.items():
         if variable in inputs:
-            state.values[variable] = Value(Axes(of_input(variable, shape)))
+            state.values[variable] = Value(Axes(of_input(variable, aval.shape)))
         else:
-            state.values[variable] = Value(uses=(Use(variable, math.prod(shape)),))
+            state.values[variable] = Value(uses=(Use(variable, math.prod(aval.shape)),))
     for variable, aval in program.captured.items():
         if jnp.issubdtype(aval.dtype, jnp.inexact):
             state.values[variable] = Value(uses=(Use(variable, math.prod(aval.shape)),))

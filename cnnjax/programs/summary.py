@@ -48,7 +48,7 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
 
     - Its input is what convolutions and matrix products multiply weights by; parameters are followed from there back
       to the arguments, or to the arrays that the function captures, through reshapes, transposes, casts, slices and
-      arithmetic. With one matrix product of two arrays, the second is the weights.
+      arithmetic. Where nothing tells two arrays apart, the second operand is the weights.
     - Loops count with their number of iterations, and receptive fields in them are those of the first. The body of a
       `while_loop` counts once, and of a condition the branch with most multiply-accumulates; `notes` then says so.
     - Additions and scalings are not multiply-accumulates. Running means and variances of a normalisation are not
@@ -101,13 +101,12 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
             fix="pass for example cnnjax.models.lenet5(), or a function that returns arrays, and its arguments",
         )
     program = flatten(closed)
-    shapes = dict(zip(program.arguments, (aval.shape for aval in closed.in_avals), strict=True))
     numbers = {path[:2]: number for number, path in enumerate(paths)}
     argument_of = {variable: numbers[path[:2]] for variable, path in zip(program.arguments, paths, strict=True)}
-    state = read(program, inputs(program, argument_of), shapes)
+    state = read(program, inputs(program, argument_of))
     own_names = _parameter_names(f)
     names = {variable: _name(path, own_names) for variable, path in zip(program.arguments, paths, strict=True)}
-    return _summarise(getattr(f, "__name__", type(f).__name__), state, names, shapes)
+    return _summarise(getattr(f, "__name__", type(f).__name__), state, names)
 
 
 def _trace(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, list[_Path]]:
@@ -144,12 +143,10 @@ def _name(path: _Path, parameters: Sequence[str]) -> str:
     return jax.tree_util.keystr(inner, simple=True, separator="/")
 
 
-def _summarise(
-    name: str, state: State, names: Mapping[int, str], shapes: Mapping[int, tuple[int, ...]]
-) -> ProgramSummary:
+def _summarise(name: str, state: State, names: Mapping[int, str]) -> ProgramSummary:
     """The drafts as rows, with totals in which every parameter counts once."""
-    sizes = {variable: math.prod(shape) for variable, shape in shapes.items()}
-    sizes |= {variable: math.prod(aval.shape) for variable, aval in state.program.captured.items()}
+    arrays = {**state.program.arguments, **state.program.captured}
+    sizes = {variable: math.prod(aval.shape) for variable, aval in arrays.items()}
     kept = [draft.split_uses() for draft in state.drafts]
     parameters = [use for uses, _ in kept for use in uses]
     known = {use.leaf for use in parameters}

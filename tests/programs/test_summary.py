@@ -183,7 +183,9 @@ def test_flax_nnx_with_a_table_that_is_used_twice(as_users_have_it):
 def strided(params, x):
     x = lax.conv_general_dilated(x, params["a"], (2, 1), "VALID", dimension_numbers=NHWC, rhs_dilation=(1, 2))
     x = lax.conv_general_dilated(x, params["b"], (1, 1), "VALID", dimension_numbers=NHWC, feature_group_count=2)
-    return lax.conv_general_dilated(x, params["c"], (4, 6), "VALID", dimension_numbers=NHWC).reshape(2, -1) @ params["d"]
+    return (
+        lax.conv_general_dilated(x, params["c"], (4, 6), "VALID", dimension_numbers=NHWC).reshape(2, -1) @ params["d"]
+    )
 
 
 STRIDED = {"a": (5, 3, 3, 8), "b": (3, 3, 4, 6), "c": (3, 2, 6, 8), "d": (224, 10)}
@@ -329,10 +331,14 @@ def test_a_table_of_connections():
 
 
 def test_a_network_with_arguments_is_refused():
-    with pytest.raises(ArgumentTypeError, match=r"summary: `f` is a cnnjax Network, with arguments; expected a Network"):
+    with pytest.raises(
+        ArgumentTypeError, match=r"summary: `f` is a cnnjax Network, with arguments; expected a Network"
+    ):
         cnnjax.summary(cnnjax.models.lenet5(), jnp.ones((1, 32, 32, 1)))
 
 
 def test_a_function_that_returns_no_array_is_refused():
-    with pytest.raises(ArgumentTypeError, match=r"summary: `network` is an object of type function; expected a cnnjax Network\. Fix"):
+    with pytest.raises(
+        ArgumentTypeError, match=r"summary: `network` is an object of type function; expected a cnnjax Network\. Fix"
+    ):
         cnnjax.summary(lambda x: None, jnp.ones(3))

@@ -92,6 +92,11 @@ class Extents:
     def _each(self, change: Callable[[Interval], Interval]) -> Extents:
         return replace(self, intervals=tuple(map(change, self.intervals)))
 
+    @property
+    def num_steps(self) -> int:
+        """How many axes of the array move along the input."""
+        return sum(len(interval.steps) for interval in self.intervals)
+
     def input_axis(self, axis: int) -> int | None:
         """The axis of the input along which an axis of the array moves."""
         found = (i for i, interval in enumerate(self.intervals) if interval.along(axis) is not None)

@@ -24,7 +24,7 @@ INDEX, STACK, REPEAT, POOL = "scan: index", "scan: stack", "scan: carry", "cnnja
 """Operations that stand for parts of a loop (one item of a scanned array, the items stacked, a carry after all
 iterations), and for the result of a pool of cnnjax, whose steps precede it."""
 
-_POOLING = {"maximum": "MaxPool", "mean": "AvgPool", "norm": "LpPool", "subsampling": "Subsample"}
+_POOLING = {"maximum": "MaxPool", "mean": "AvgPool", "subsampling": "Subsample"}
 _POOLING_FOLDER = Path(__file__).parents[1] / "pooling"
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from cnnjax.programs.drafts import Draft
 from cnnjax.programs.extents import Interval
 from cnnjax.programs.flattening import Operation
-from cnnjax.programs.state import MOVES, ROOTS, State
+from cnnjax.programs.state import ARITHMETIC, MOVES, ROOTS, State
 
 __all__ = ["pool_row", "pool_row_of_cnnjax", "reduction_row"]
 
 _WINDOWS = {"reduce_window_max": "MaxPool", "reduce_window_min": "MinPool", "reduce_window_sum": "AvgPool"}
 _WHOLE = {"reduce_max": "GlobalMaxPool", "reduce_sum": "GlobalAvgPool"}
-_WITH_NUMBERS = frozenset({"add", "sub", "mul", "div", "max"})
+_WITH_NUMBERS = frozenset({*ARITHMETIC, "max", "select_n"})
 _OF_MOMENTS = frozenset({"square", "integer_pow", *ROOTS})
 
 
@@ -98,8 +98,10 @@ def _feeds_normalisation(state: State, operation: Operation) -> bool:
     for variable in reached:
         for reader in state.readers.get(variable, ()):
             others = [operand for operand in reader.operands if operand != variable]
-            if reader.name in _OF_MOMENTS or (reader.name == "sub" and not state.dependent.isdisjoint(others)):
+            depends = not state.dependent.isdisjoint(others)
+            if reader.name in _OF_MOMENTS or (reader.name == "sub" and depends):
                 return True
-            if reader.name in MOVES or (reader.name in _WITH_NUMBERS and all(other is None for other in others)):
+            is_plain = not depends and not any(state.value(other).uses for other in others)
+            if reader.name in MOVES or (reader.name in _WITH_NUMBERS and is_plain):
                 reached += [result for result in reader.results if result not in reached]
     return False

@@ -76,11 +76,15 @@ def _follow(operation: Operation, operands: list[Value], axes: Axes | None) -> V
 
 
 def _without_statistics(operation: Operation, operands: list[Value]) -> list[Axes | None]:
-    """The axes of the operands; where values are normalised, only those of the values, by convention."""
-    data = [value for value in operands if value.axes is not None]
-    if operation.name not in ARITHMETIC or all(value.is_moment for value in data):
-        return [value.axes for value in operands]
-    return [None if value.is_moment else value.axes for value in operands]
+    """The axes of the operands; where values are normalised, only those of the values, by convention.
+
+    A statistic is a mean over axes along which the values move.
+    """
+    steps = [0 if value.axes is None else value.axes.extents.num_steps for value in operands]
+    drops = [
+        operation.name in ARITHMETIC and v.is_moment and n < max(steps) for v, n in zip(operands, steps, strict=True)
+    ]
+    return [None if drop else value.axes for drop, value in zip(drops, operands, strict=True)]
 
 
 def _sum_row(state: State, operation: Operation) -> None:

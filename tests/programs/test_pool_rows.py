@@ -24,7 +24,6 @@ def convolved(f):
         (lambda x: lax.reduce_window(x, jnp.inf, lax.min, (1, 3, 2, 1), (1, 2, 2, 1), "VALID"), "MinPool2D"),
         (lambda x: cnnjax.max_pool2d(x, (3, 2), stride=2), "MaxPool2D"),
         (lambda x: cnnjax.avg_pool2d(x, (3, 2), stride=2), "AvgPool2D"),
-        (lambda x: cnnjax.lp_pool2d(x, (3, 2), p=2, stride=2), "LpPool2D"),
     ],
 )
 @pytest.mark.parametrize("first", [False, True])
@@ -41,10 +40,10 @@ def test_windows(pool, kind, first):
 
 
 def test_sub_sampling_has_a_weight_and_a_bias_for_each_map():
-    f = lambda x, w, b: cnnjax.subsample2d(x, w, b)  # noqa: E731
-    (row,) = drafts(lambda x, p: f(x, p[0], p[1]), jnp.ones((1, 8, 8, 4)), jnp.ones((2, 4)))
-    assert (row.kind, row.num_connections, row.num_macs) == ("Subsample2D", 64 * 5, 64)
-    assert sum(use.count for use in row.uses) == 8
+    f = lambda x, k, w, b: cnnjax.subsample2d(cnnjax.conv2d(x, k), w, b)  # noqa: E731
+    _, row = drafts(f, jnp.ones((1, 10, 10, 4)), KERNEL, jnp.ones(6), jnp.ones(6))
+    assert (row.kind, row.num_connections, row.num_macs) == ("Subsample2D", 96 * 5, 96)
+    assert sum(use.count for use in row.uses) == 12
 
 
 @pytest.mark.parametrize(

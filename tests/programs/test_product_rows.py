@@ -33,20 +33,20 @@ def test_a_dense_layer_at_every_position():
 
 
 def test_weights_on_the_left():
-    f = lambda v, x, w: w @ jnp.tanh(v @ x)  # noqa: E731
-    first, second = drafts(f, jnp.ones((5, 4)), jnp.ones(4), jnp.ones((3, 5)))
+    v, w = jnp.ones((5, 4)), jnp.ones((3, 5))
+    first, second = drafts(lambda x: w @ jnp.tanh(v @ x), jnp.ones(4))
     assert (first.c_in, first.c_out, second.c_in, second.c_out) == (4, 5, 5, 3)
 
 
 def test_a_product_of_two_activation_tensors_has_no_parameters():
-    f = lambda x, w: jnp.einsum("ntd,nsd->nts", x @ w, x)  # noqa: E731
-    _, row = drafts(f, jnp.ones((2, 5, 4)), jnp.ones((4, 4)))
+    f = lambda x, v, w: jnp.einsum("ntd,nsd->nts", x @ v, x @ w)  # noqa: E731
+    *_, row = drafts(f, jnp.ones((2, 5, 4)), jnp.ones((4, 4)), jnp.ones((4, 4)))
     assert (row.kind, row.uses, row.num_macs) == ("Product", [], 2 * 5 * 5 * 4)
 
 
 def test_batched_weights_are_groups():
-    f = lambda x, w: jnp.einsum("nge,geo->ngo", jnp.tanh(x), w)  # noqa: E731
-    (row,) = drafts(f, jnp.ones((2, 3, 4)), jnp.ones((3, 4, 5)))
+    f = lambda x, v, w: jnp.einsum("nge,geo->ngo", jnp.tanh(x @ v), w)  # noqa: E731
+    _, row = drafts(f, jnp.ones((2, 3, 4)), jnp.ones((4, 4)), jnp.ones((3, 4, 5)))
     assert (row.groups, row.c_in, row.c_out, row.num_macs) == (3, 12, 15, 120)
 
 

@@ -26,7 +26,8 @@ def test_a_number_for_each_map_that_is_added_is_a_bias():
 
 
 def test_a_second_one_and_one_of_another_size_are_none():
-    rows = drafts(lambda x, w, b, p: x @ w + b[None] + p, X, W, V, jnp.ones((2, 4)))
+    every = jnp.ones((2, 4))
+    rows = drafts(lambda x, w, b: x @ w + b[None] + every, X, W, V)
     assert [counts(row) for row in rows] == [[24, 0], [8, 0]]
     assert kinds(rows) == ["Dense", "Affine"]
     rows = drafts(lambda x, w, b: jnp.tanh(x @ w) + b[None], X, W, V)
@@ -87,13 +88,14 @@ def test_a_running_average_is_no_parameter():
 
 
 def test_rows_that_are_looked_up_and_values_put_beside_others():
-    def f(tokens, table, first, w):
-        return jnp.concatenate([first[None, None], table[tokens]], axis=1)[:, 0] @ w
+    table = jnp.ones((9, 5))
 
-    # By itself each argument is a single array: the tokens are the input, as nothing multiplies them.
-    rows = drafts(lambda tokens: f(tokens, jnp.ones((9, 5)), jnp.ones(5), W), jnp.zeros((1, 3), jnp.int32))
-    assert kinds(rows) == ["Embedding", "Dense"]
-    assert counts(rows[0]) == [45, 0]
+    def f(tokens, w, first):
+        return jnp.concatenate([first[None, None], table[tokens] @ w], axis=1)
+
+    rows = drafts(f, jnp.zeros((1, 3), jnp.int32), W, V)
+    assert kinds(rows) == ["Embedding", "Dense", "Concatenate"]
+    assert [counts(row) for row in rows] == [[45, 0], [20, 0], [4, 0]]
 
 
 def test_squared_distances_to_codes():
@@ -102,5 +104,6 @@ def test_squared_distances_to_codes():
     rows = drafts(y, X, W, jnp.ones((3, 4)))
     assert kinds(rows) == ["Dense", "RBF"]
     assert (rows[1].num_macs, rows[1].c_in, rows[1].c_out, counts(rows[1])) == (2 * 12, 4, 3, [12, 0])
-    rows = drafts(lambda x, w: y(x, w, jnp.ones((3, 4))), X, W)
+    codes = jnp.ones((3, 4))
+    rows = drafts(lambda x, w: y(x, w, codes), X, W)
     assert (rows[1].kind, counts(rows[1])) == ("RBF", [0, 0])

@@ -71,13 +71,19 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
         >>> cnnjax.summary(cnnjax.models.lenet5()).rows[2].receptive_field
         (14, 14)
         >>> def network(params, x):
-        ...     with jax.named_scope("c1"):
-        ...         x = jax.nn.relu(cnnjax.conv2d(x, params["w1"], params["b1"], stride=2))
-        ...     with jax.named_scope("out"):
-        ...         return x.mean((1, 2)) @ params["w2"]
-        >>> shapes = {"w1": (5, 5, 3, 64), "b1": (64,), "w2": (64, 10)}
+        ...     x = jax.nn.relu(cnnjax.conv2d(x, params["conv"], stride=2))
+        ...     return x.mean((1, 2)) @ params["dense"]
+        >>> shapes = {"conv": (5, 5, 3, 8), "dense": (8, 10)}
         >>> params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-        >>> cnnjax.summary(network, params, jax.ShapeDtypeStruct((1, 227, 227, 3), jnp.float32))
+        >>> cnnjax.summary(network, params, jax.ShapeDtypeStruct((1, 33, 33, 3), jnp.float32))
+        network
+        layer  kind           input      output     kernel  reads  parameters  connections  mult-adds  share  field  jump
+        -----------------------------------------------------------------------------------------------------------------
+        conv   Conv2D         3 @ 33x33  8 @ 15x15  5x5     all           600      135,000    135,000  99.9%    5x5     2
+               GlobalAvgPool  8 @ 15x15  8          15x15   one             0        1,800          0   0.0%  33x33     2
+        dense  Dense          8          10                 all            80           80         80   0.1%  33x33     2
+        -----------------------------------------------------------------------------------------------------------------
+        total                                                             680      136,880    135,080
 
     Source: counts as in LeCun et al. 1998, section II.B; receptive fields as in Dumoulin and Visin 2016.
     """

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax.errors import GradientError
@@ -117,7 +118,7 @@ def _verified(f: Callable[..., Any], args: tuple[Any, ...], request: Request) ->
 
 def _require_values(args: Sequence[Any]) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(args):
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             got, fix = "a tracer", "call check_grads outside of jax.jit, jax.grad and jax.vmap"
         elif isinstance(leaf, jax.ShapeDtypeStruct):
             got, fix = "a shape without numbers", "pass an array of that shape"

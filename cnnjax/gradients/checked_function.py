@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from cnnjax.gradients import jaxprs
@@ -37,7 +38,8 @@ class CheckedFunction:
         x: (n,) a point in its domain.
         strategy: how to run it.
         unit: the rounding unit of the narrowest float in its own dtype; None where the function has no trace.
-        intended: the rules that are meant to differ from the derivative of their function.
+        intended: the rules that are meant to differ from the derivative of their function, as declared or because they
+            belong to a rejection sampler.
     """
 
     def __init__(
@@ -165,6 +167,9 @@ def choose_strategy(
         try:
             call = flat.in_float64 if strategy.widened else flat.in_own_dtype
             function = CheckedFunction(call, flat.point, strategy, unit, intended)
+            if function.strategy.traced and (samplers := jaxprs.sampler_rules(function.program.jaxpr) - intended):
+                call = _with_constants_evaluated(call)
+                function = CheckedFunction(call, flat.point, strategy, unit, intended | samplers)
             value = function.program(flat.point)
             unavailable = function.unavailable(modes)
         except RuleRaisedError as error:
@@ -178,6 +183,16 @@ def choose_strategy(
                 return function, unavailable, tuple(reasons)
             reasons.append(f"{strategy.name}: it gives another value there, by more than round-off")
     raise broken or RuleRaisedError("; ".join(reasons))
+
+
+def _with_constants_evaluated(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function whose random keys are no part of its trace: the rules of samplers refer to them."""
+
+    def evaluated(vector: Any) -> Any:
+        with jax.ensure_compile_time_eval():
+            return call(vector)
+
+    return evaluated
 
 
 def _coarsest_unit(flat: FlatFunction) -> float | None:

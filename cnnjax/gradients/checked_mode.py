@@ -13,6 +13,7 @@ from cnnjax.gradients.comparison import UNCONVERGED
 from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.eager import EagerRun, differentiate_eagerly
 from cnnjax.gradients.flat_function import FlatFunction
+from cnnjax.gradients.jaxprs import has_loop_until_converged
 from cnnjax.gradients.leaves import Leaf, find_leaf, largest
 from cnnjax.gradients.programs import Program
 from cnnjax.gradients.report import Check, Mismatch
@@ -98,11 +99,20 @@ class CheckedMode:
         with self.function.strategy.context():
             return differentiate_eagerly(self.flat, self.mode, x, self.probe, widen=True)[0]
 
+    @cached_property
+    def _is_iterative(self) -> bool:
+        """Whether the function or its rule has a loop that stops when it is close enough.
+
+        Batched, such a loop runs until the last sample is.
+        """
+        traced, loop = self.function.strategy.traced, self.function.has_float_loop_condition
+        return traced and (loop or has_loop_until_converged(self.program.jaxpr))
+
     def check(self, name: str, cases: Sequence[Case], unit: float | None = None) -> Check:
         """Compare what should be equal up to the derivative's round-off, in units of ``unit``."""
         epsilon = self.function.strategy.epsilon
         unit = unit or epsilon
-        if self.function.has_float_loop_condition and self.function.strategy.traced:
+        if self._is_iterative:
             unit = max(unit, UNCONVERGED / 32)
         underflow = np.finfo(np.float64 if unit < 1e-10 else np.float32).tiny
 

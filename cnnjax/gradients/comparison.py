@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from cnnjax.gradients.checked_function import CheckedFunction
 from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.finite_differences import FiniteDifferences, Segment
 from cnnjax.gradients.leaves import Leaf, find_leaf
+from cnnjax.gradients.programs import Program
 from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SIGNIFICANT, NumericalDerivative
 from cnnjax.gradients.round_off import AMPLIFICATION, noise_by_perturbation
+from cnnjax.gradients.strategies import STRATEGIES
 
 __all__ = ["UNCONVERGED", "Comparator", "Comparison"]
 
@@ -172,7 +175,7 @@ class Comparator:
         comparison = self._compare(segments, FINE_LADDER, self._measured_noise(segments))
         exact = replace(comparison, noise=self.computed(segments)[1])
         excused = (exact.ratio > 1) & (comparison.ratio <= 1)
-        for row in np.flatnonzero(excused.any(axis=1)) if self.function.strategy.traced else ():
+        for row in np.flatnonzero(excused.any(axis=1)).tolist() if self.function.strategy.traced else ():
             at_the_point_alone = excused[row] & self._wrong_at_the_point_alone(exact, segments[row], row)
             comparison.noise[row, at_the_point_alone] = exact.noise[row, at_the_point_alone]
         return comparison
@@ -224,8 +227,21 @@ class Comparator:
         """Return the gradient of the weighted sum of the outputs that the mode computes."""
         if self.mode == "rev":
             return self.gradient
-        program, ones = self.function.derivative_program(self.mode), np.eye(len(self.differences.x))
-        return np.array([program(self.differences.x, one) @ self.weights for one in ones])
+        derivative, x = self.function.derivative_program(self.mode), self.differences.x
+
+        def element(position: int) -> np.ndarray:
+            tangent = np.zeros_like(x)
+            tangent[position] = 1.0
+            return tangent
+
+        if not self.function.strategy.traced:
+            return np.array([derivative(x, element(i)) @ self.weights for i in range(len(x))])
+
+        def along(tangent: Any) -> Any:
+            return (derivative.without_rules(x, tangent) @ self.weights)[None]
+
+        # A row for each element, but only as many at a time as `Program.at_points` holds.
+        return Program(along, (len(x),), STRATEGIES[0]).at_points(x, len(x), element)[:, 0]
 
     def builtin_agrees_with_differences(self, segments: Sequence[Segment]) -> bool:
         """Whether JAX's own rules, where the function has others that can be left out, give what differences give."""

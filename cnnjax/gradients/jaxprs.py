@@ -22,6 +22,7 @@ __all__ = [
     "has_custom_rules",
     "has_float_loop_condition",
     "has_loop_under_custom_rule",
+    "has_loop_until_converged",
     "has_symbolic_zeros",
     "is_literal",
     "may_iterate",
@@ -29,6 +30,7 @@ __all__ = [
     "rounding_units",
     "rule_name",
     "rule_names",
+    "sampler_rules",
     "samples_gamma",
     "subjaxprs",
     "uses_only_builtin_rules",
@@ -52,6 +54,7 @@ WRAPPERS = {
 
 _CALLBACKS = frozenset({"pure_callback", "io_callback"})
 _CUSTOM_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", STOP_GRADIENT})
+_RANDOM = frozenset({"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"})
 _LOOPS = frozenset({"while", "scan"})
 _BUILTIN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - _CALLBACKS
 
@@ -109,6 +112,20 @@ def rule_names(jaxpr: Any) -> Counter[str]:
     return Counter(name for eqn in equations(jaxpr) if (name := rule_name(eqn)))
 
 
+def sampler_rules(jaxpr: Any) -> frozenset[str]:
+    """Return the names of the custom rules over a rejection sampler: a loop that draws random numbers until one fits.
+
+    With the key held, what comes out has another derivative than the quantile, which such a rule is meant to give.
+    """
+    return frozenset(
+        name
+        for eqn in equations(jaxpr)
+        if (name := rule_name(eqn))
+        for inner in subjaxprs(eqn)
+        if "while" in (found := _primitives(inner)) and not _RANDOM.isdisjoint(found)
+    )
+
+
 def has_custom_rules(jaxpr: Any) -> bool:
     """Whether a jaxpr contains a custom derivative or batching rule or a stopped gradient."""
     return bool(_CUSTOM_RULES & _primitives(jaxpr))
@@ -146,6 +163,18 @@ def has_float_loop_condition(jaxpr: Any) -> bool:
         if eqn.primitive.name == "while"
         for inner in open_jaxpr(eqn.params["cond_jaxpr"])[0].eqns
         for atom in inner.invars
+    )
+
+
+def has_loop_until_converged(jaxpr: Any) -> bool:
+    """Whether some ``while_loop`` ends by floats, or by booleans, which are compared floats, and not by a count."""
+    return any(
+        not jnp.issubdtype(atom.aval.dtype, jnp.integer)
+        for eqn in equations(jaxpr)
+        if eqn.primitive.name == "while"
+        for condition in [open_jaxpr(eqn.params["cond_jaxpr"])[0]]
+        for atom in condition.invars
+        if any(atom is used for inner in condition.eqns for used in inner.invars) or atom in condition.outvars
     )
 
 

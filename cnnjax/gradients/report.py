@@ -112,7 +112,7 @@ class GradientReport:
     taylor: TaylorTest | None = None
     """How the error of a finite difference depends on the step, and at what rates Taylor's remainders shrink."""
     intended: tuple[str, ...] = ()
-    """The rules that were declared to differ from the derivative of their function, and taken as given."""
+    """The rules that were taken as given, because they were declared or belong to a rejection sampler."""
     warnings: tuple[str, ...] = ()
     """What may be wrong, or may be the fault of the check."""
 
@@ -202,7 +202,7 @@ class GradientReport:
         if unresolved:
             lines.append(f"  {unresolved} differences were too uncertain to judge by (see docs/guides/gradients.md)")
         if self.intended:
-            lines.append(f"  taken as given, as declared: {', '.join(self.intended)}")
+            lines.append(f"  taken as given: {', '.join(self.intended)}")
         lines += [f"  warning: {text}" for text in self.warnings]
         lines += [f"  not checked: {what}: {why}" for what, why in self.skipped[:6]]
         if len(self.skipped) > 6:

@@ -186,7 +186,8 @@ def _describe_intended(function: CheckedFunction, names: frozenset[str], reasons
     if problem:
         expected = "rules in a function that can be traced"
         raise value_error("check_grads", "intended", got="for " + problem[0], expected=expected, fix=problem[1])
-    return tuple(f"{name} ({function.rules[name]} times)" for name in sorted(names))
+    samplers = [f"{name} (a rejection sampler: its rule is that of the quantile)" for name in function.intended - names]
+    return (*(f"{name} ({function.rules[name]} times)" for name in sorted(names)), *sorted(samplers))
 
 
 def _diagnose_checks(checks: Sequence[Check]) -> tuple[str, ...]:

@@ -5,7 +5,10 @@ and runs at the speed of PyTorch, which calls the same library. It is used only 
 
 - jaxlib is a release that the tests of this module have run with, because the configuration is not a stable interface;
 - the processor has AVX2, and a small convolution, run once in each process, gives the right numbers;
-- the arrays are float32 and not empty, and oneDNN has an implementation made for the processor ("brgemm" or "jit").
+- the arrays are float32 and not empty, and oneDNN has an implementation made for the processor ("brgemm" or "jit");
+  bfloat16 only on a processor that multiplies it natively (AVX512-BF16), which then has the same implementations: in
+  383 drawn convolutions oneDNN chose no other. float16 is never passed: on a processor without AVX512-FP16 its kernels
+  end the process.
   Its fallback, "gemm", nests one parallel loop in another, and XLA's thread pool then hangs or corrupts memory. This
   was observed for depthwise convolutions with a dilation, or with a number of maps that is not a multiple of the vector
   width, and for "__onednn$matmul", which is therefore not used at all. With ONEDNN_VERBOSE=1 in the environment oneDNN
@@ -37,7 +40,7 @@ from jax.typing import DTypeLike
 from cnnjax._core.shapes import Geometry
 from cnnjax.operator._jax import may_be_stored
 
-__all__ = ["convolve", "refuses"]
+__all__ = ["convolve", "multiplies_bfloat16", "refuses"]
 
 # The releases of jaxlib that the tests have run with: from the first up to, but not including, the second.
 _TESTED = ((0, 10, 2), (0, 13, 0))
@@ -66,14 +69,25 @@ def unavailable() -> str | None:
     release = metadata.version("jaxlib")
     if not _TESTED[0] <= tuple(map(int, re.findall(r"\d+", release)[:3])) < _TESTED[1]:
         return f"jaxlib {release} is not among the releases that this was tested with"
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists() or " avx2 " not in cpuinfo.read_text():
+    if not _has("avx2"):
         return "the processor has no AVX2"
-    return None if _gives_the_right_numbers() else "oneDNN's convolution is missing from this jaxlib, or differs"
+    missing = "oneDNN's convolution is missing from this jaxlib, or differs"
+    return None if _gives_the_right_numbers(jnp.float32) else missing
 
 
-def _gives_the_right_numbers() -> bool:
-    """Whether a small convolution by the library equals NumPy's."""
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether this process can use oneDNN for bfloat16 arrays, whose products are summed in float32."""
+    return unavailable() is None and _has("avx512_bf16") and _gives_the_right_numbers(jnp.bfloat16)
+
+
+def _has(flag: str) -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and flag in cpuinfo.read_text().split()
+
+
+def _gives_the_right_numbers(dtype: DTypeLike) -> bool:
+    """Whether a small convolution by the library equals NumPy's, whose sums are exact, to the bit."""
     geometry = Geometry((4, 5), (2, 3), (1, 2), (1, 1), ((1, 0), (0, 1)))
     x = np.arange(40, dtype=np.float32).reshape(1, 4, 5, 2)
     w = np.arange(36, dtype=np.float32).reshape(2, 3, 2, 3)
@@ -82,8 +96,8 @@ def _gives_the_right_numbers() -> bool:
     expected = np.einsum("npqchw,hwco->npqo", patches, w)
     try:
         with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            y = jax.jit(lambda x, w: convolve(x, w, geometry, 1))(x, w)
-        return np.array_equal(np.asarray(y), expected)
+            y = jax.jit(lambda x, w: convolve(x, w, geometry, 1))(x.astype(dtype), w.astype(dtype))
+        return np.array_equal(np.asarray(y), expected.astype(dtype))
     except RuntimeError:  # this build has no such custom call, or JAX was started without a CPU backend
         return False
 

@@ -41,6 +41,8 @@ _FEW_WEIGHTS, _SHORT_ROW = 32, 4
 _WIDE_ROW = 1024
 # Up to this number of multiplications, a product of tiles beats oneDNN.
 _FEW_PRODUCTS_OF_TILES = 2**25
+# From these numbers of multiplications on, native products of bfloat16 beat float32's in one product, and of tiles.
+_MANY_PRODUCTS, _MANY_PRODUCTS_OF_TILES = 2**24, 2**26
 # Up to these numbers of multiplications and taps, a product of patches beats a call of oneDNN.
 _TINY, _FEW_TAPS = 2**19, 9
 
@@ -73,6 +75,8 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     if not spec.is_static:
         return Choice("lax", "other methods need sizes that are integers")
     of_weights = direction == "weight_gradient"
+    if may_call_onednn and _gains_by_bfloat16(direction, spec):
+        return Choice("onednn", "oneDNN's kernel multiplies bfloat16 as the processor does")
     # The weight gradient of a 1 x 1 kernel sums over all positions: in parts it is twice as fast as in one product.
     if spec.groups == 1 and (is_whole(spec) or (is_pointwise(spec) and not of_weights)):
         return Choice("matmul", "it is a single matrix product")
@@ -149,6 +153,15 @@ def _why_small(direction: Direction, spec: ConvSpec) -> str | None:
     return None
 
 
+def _gains_by_bfloat16(direction: Direction, spec: ConvSpec) -> bool:
+    """Whether there is so much to multiply that native products in 16 bits win over any method in float32."""
+    onednn = BY_NAME["onednn"]
+    if not onednn.native(direction, spec) or onednn.refuses(spec) is not None:
+        return False
+    least = _MANY_PRODUCTS if is_pointwise(spec) else _MANY_PRODUCTS_OF_TILES
+    return spec.num_products >= least and spec.c_in > _FEWEST_INPUTS and not is_whole(spec)
+
+
 def _has_many_weights(spec: ConvSpec) -> bool:
     """Whether a depthwise weight gradient is faster by patches than row by row: many taps, or rows of few pixels."""
     if len(spec.geometry.kernel) == 1:
@@ -192,7 +205,7 @@ def compute(
     # The dtypes of the operands matter, not that of the spec: `check_grads` runs a program again in a wider dtype.
     spec = replace(spec, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, spec, platform).method]
-    work = spec.dtype if method.native else spec.accumulation_dtype
+    work = spec.dtype if method.native(direction, spec) else spec.accumulation_dtype
     a, b = a.astype(work), b.astype(work)
     if is_cpu(platform) and method.spreads(direction, spec) and jnp.issubdtype(work, jnp.inexact):
         return contained(method, direction, a, b, spec).astype(dtype)

@@ -78,12 +78,18 @@ def spreads_nothing(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
     return ()
 
 
+def sums_in_its_own_dtype(direction: Direction, spec: ConvSpec) -> bool:
+    """No 16-bit arrays are taken: their products would be summed in 16 bits."""
+    return False
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to compute the three directions of a convolution.
 
-    `refuses(spec)` returns why a convolution is not served, or None if it is. A `native` method takes 16-bit arrays as
-    they are and accumulates in float32 itself; the others are given arrays in the dtype in which products are summed.
+    `refuses(spec)` returns why a convolution is not served, or None if it is. In the directions of a spec that are
+    `native(direction, spec)`, a method takes 16-bit arrays as they are and accumulates in float32 itself; otherwise it
+    is given arrays in the dtype in which products are summed.
     `elementwise` are the directions that compile to one elementwise loop, which XLA would fuse with its surroundings.
     `spreads(direction, spec)` are the operands, 0 and 1, that the forward pass or the input gradient also multiplies by
     zeros that are not in the other operand: a NaN there would reach results that do not read it (`containment`).
@@ -95,7 +101,7 @@ class Method:
     input_gradient: Compute
     weight_gradient: Compute
     refuses: Callable[[ConvSpec], str | None]
-    native: bool = False
+    native: Callable[[Direction, ConvSpec], bool] = sums_in_its_own_dtype
     elementwise: tuple[Direction, ...] = ()
     spreads: Callable[[Direction, ConvSpec], tuple[int, ...]] = spreads_nothing
     slow_in_branch: bool = False

@@ -25,6 +25,7 @@ RESULTS = {  # for each dtype, those that may be preferred for the result
     "float64": [None],
     "complex64": [None],
     "int32": [None, "int64"],
+    "uint8": [None, "uint32"],
 }
 PRECISIONS = [None, "highest", lax.Precision.HIGH, ("default", "highest")]
 # The axes of x, w and y: group, image, input map and output map, and the letters of the spatial ones.
@@ -138,16 +139,21 @@ def convolutions(draw, dtype):
     return convolution
 
 
+def is_integer(dtype):
+    return np.dtype(dtype).kind in "iu"
+
+
 def numbers(rng, shape, dtype):
-    if np.dtype(dtype).kind == "i":
-        return rng.integers(-9, 9, shape, dtype)
+    if is_integer(dtype):  # sums that overflow are the same in any order
+        return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
     values = rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if dtype == "complex64" else 0)
     return values.astype(jnp.dtype(dtype))
 
 
 def wide(array):
     """The same numbers in float64, complex128 or int64."""
-    return np.asarray(array).astype({"i": "int64", "c": "complex128"}.get(np.dtype(array.dtype).kind, "float64"))
+    dtypes = {"i": "int64", "u": "int64", "c": "complex128"}
+    return np.asarray(array).astype(dtypes.get(np.dtype(array.dtype).kind, "float64"))
 
 
 def rounding(convolution, name, arrays, expected, dtype):
@@ -155,7 +161,7 @@ def rounding(convolution, name, arrays, expected, dtype):
 
     Half precision is summed in float32, and the result is rounded once more.
     """
-    if np.dtype(dtype).kind == "i":
+    if is_integer(dtype):
         return np.zeros(expected.shape)
     ones = {other: np.ones(array.shape, np.int64) for other, array in arrays.items()}
     total = convolution.sums(name, {other: np.abs(array) for other, array in arrays.items()})
@@ -178,7 +184,7 @@ def test_values_and_gradients_are_those_of_float64(data):
     arrays = {name: numbers(rng, convolution.shape(name), dtypes[name]) for name in AXES}
 
     def directions(x, w, y):
-        if dtype == "int32":
+        if is_integer(dtype):
             return {"y": convolution(x, w)}
         result, pull = jax.vjp(convolution, x, w)
         return dict(zip("yxw", (result, *pull(y)), strict=True))
@@ -188,6 +194,8 @@ def test_values_and_gradients_are_those_of_float64(data):
     arrays = {name: wide(array) for name, array in arrays.items()}
     for name, array in found.items():
         expected = convolution.sums(name, arrays)
+        if is_integer(array.dtype):
+            expected = wide(expected.astype(array.dtype))
         error = convolution.laid_out(name, rounding(convolution, name, arrays, expected, dtypes[name]))
         expected = convolution.laid_out(name, expected)
         assert (array.dtype, array.shape) == (dtypes[name], expected.shape)

@@ -1,6 +1,9 @@
 """With drop_in, programs are compiled to other code that computes the same, and without it to JAX's own again."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +46,87 @@ def depthwise(x, w):
     return lax.conv_general_dilated(
         x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=x.shape[-1]
     )
+
+
+# --- Every way in which a program is compiled: in one process with several devices, because their number is fixed.
+
+PROGRAMS = """
+import jax, jax.numpy as jnp, numpy as np
+from jax import export, lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from cnnjax import drop_in
+
+x = jnp.asarray(np.random.default_rng(0).standard_normal((8, 12, 12, 8)), "float32")
+w = jnp.asarray(np.random.default_rng(1).standard_normal((3, 3, 1, 16)), "float32")
+
+def loss(x, w):
+    layout = "NHWC", "HWIO", "NHWC"
+    y = lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=8)
+    return jnp.sum(jnp.sin(lax.reduce_window(y, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")))
+
+step = jax.value_and_grad(loss, (0, 1))
+meshes = {kind: jax.make_mesh((4,), ("d",), axis_types=(kind,)) for kind in (AxisType.Auto, AxisType.Explicit)}
+
+def on_mesh(kind, axes):
+    with jax.set_mesh(meshes[kind]):
+        on = lambda a, axes: jax.device_put(a, NamedSharding(meshes[kind], axes))
+        return jax.jit(step)(on(x, axes), on(w, P()))
+
+def on_each_device(x, w):
+    value, (of_x, of_w) = step(x, lax.pcast(w, ("d",), to="varying"))
+    return lax.psum(value, "d"), (of_x, lax.psum(of_w, "d"))
+
+def in_scan(x, w):
+    def body(total, image):
+        value, (of_x, of_w) = step(image[None], w)
+        return total + of_w, (value, of_x[0])
+    of_w, (values, of_x) = lax.scan(body, jnp.zeros_like(w), x)
+    return values.sum(), (of_x, of_w)
+
+def unjitted():
+    with jax.disable_jit():
+        return step(x, w)
+
+split = P("d"), P()
+auto = meshes[AxisType.Auto]
+mapped = jax.shard_map(on_each_device, mesh=auto, in_specs=split, out_specs=(P(), split))
+batch = jax.ShapeDtypeStruct((*export.symbolic_shape("n"), *x.shape[1:]), x.dtype)
+one_of_two = lambda x, w: lax.cond(x[0, 0, 0, 0] > 9, lambda: step(2 * x, w), lambda: step(x, w))
+ways = {
+    "batch on a mesh": lambda: on_mesh(AxisType.Auto, P("d")),
+    "rows on a mesh": lambda: on_mesh(AxisType.Auto, P(None, "d")),
+    "maps on a mesh": lambda: on_mesh(AxisType.Auto, P(None, None, None, "d")),
+    "batch on an explicit mesh": lambda: on_mesh(AxisType.Explicit, P("d")),
+    "shard_map": lambda: jax.jit(mapped)(x, w),
+    "remat": lambda: jax.jit(jax.value_and_grad(jax.checkpoint(loss), (0, 1)))(x, w),
+    "scan": lambda: jax.jit(in_scan)(x, w),
+    "cond": lambda: jax.jit(one_of_two)(x, w),
+    "eager": lambda: step(x, w),
+    "disable_jit": unjitted,
+    "export": lambda: export.export(jax.jit(step))(x, w).call(x, w),
+    "symbolic batch": lambda: export.export(jax.jit(step))(batch, w).call(x, w),
+}
+expected = jax.tree.leaves(step(x, w))
+for name, way in ways.items():
+    with drop_in.enabled():
+        found = jax.tree.leaves(way())
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(a), b, rtol=2e-4, atol=2e-4, err_msg=name)
+rows = [row.call for row in drop_in.report().rows]
+print(sorted({(call.platform, call.operation) for call in rows if call.taken_over}))
+print(sorted({call.reason for call in rows if "n," in call.result}))
+"""
+
+
+def test_every_way_in_which_a_program_is_compiled():
+    devices = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", PROGRAMS], env=devices, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    taken, left = done.stdout.splitlines()
+    pools = ["max_pool", "max_pool_gradient"]  # taken over on one device alone
+    on_meshes = [("any cpu", direction) for direction in ("forward", "weight_gradient")]
+    assert taken == str(on_meshes + [("cpu", operation) for operation in ("forward", *pools, "weight_gradient")])
+    assert left == str(["a size is symbolic", "the program is exported, or partitioned over several devices"])
 
 
 X, W = jnp.ones((1, 6, 6, 32), "float32"), jnp.ones((3, 3, 1, 32), "float32")

@@ -1,5 +1,7 @@
 """A computed derivative is compared with the bar that both sides deserve."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnjax.gradients import check_grads
+from cnnjax.gradients.checked_function import CheckedFunction
+from cnnjax.gradients.comparison import Comparator
+from cnnjax.gradients.finite_differences import FiniteDifferences
+from cnnjax.gradients.leaves import Leaf
+from cnnjax.gradients.strategies import STRATEGIES
 
 
 @settings(max_examples=3)
@@ -102,3 +109,15 @@ def test_a_function_that_jumps_when_it_is_perturbed_is_judged_by_its_differences
     x = np.array([0.3, 0.7])
     assert check_grads(f, (x,)).ok
     assert wrong_elements(ruled(f, lambda r, y: (0.0 * y,)), x)
+
+
+def test_a_gradient_from_tangents_takes_the_memory_of_a_few():
+    n = 4096
+    function = CheckedFunction(lambda x: (x * x).sum()[None], np.arange(1.0, n + 1), STRATEGIES[0])
+    leaf = Leaf("x", (n,), np.dtype(np.float64), 0)
+    differences = FiniteDifferences(function.program, function.x, np.ones((2, n)))
+    comparator = Comparator(function, differences, "fwd", np.ones(1), [leaf], [leaf], (0.0, 0.0))
+    tracemalloc.start()
+    np.testing.assert_allclose(comparator.computed_gradient(), 2 * function.x)
+    assert tracemalloc.get_traced_memory()[1] < n * n * 8 / 4
+    tracemalloc.stop()

@@ -15,6 +15,7 @@ from cnnjax.gradients.jaxprs import (
     has_custom_rules,
     has_float_loop_condition,
     has_loop_under_custom_rule,
+    has_loop_until_converged,
     has_symbolic_zeros,
     rounding_units,
     rule_names,
@@ -102,3 +103,15 @@ def test_rules_are_counted_by_their_name():
 def test_questions(question, yes, no):
     jaxprs = [jax.make_jaxpr(jax.jit(f))(np.float32(1.5)) for f in (yes, no)]
     assert [question(jaxpr) for jaxpr in jaxprs] == [True, False]
+
+
+def test_a_loop_until_converged_is_not_one_that_counts():
+    def until_small(x):
+        return jax.lax.while_loop(lambda s: ~s[1], lambda s: (s[0] / 2, (s[0] < 1e-3).all()), (x, False))[0]
+
+    def counted(x):
+        return jax.lax.fori_loop(0, jnp.int32(x.sum() * 0 + 3), lambda i, s: s / 2, x)
+
+    x = np.ones(2, np.float32)
+    assert has_loop_until_converged(jax.make_jaxpr(until_small)(x))
+    assert not has_loop_until_converged(jax.make_jaxpr(counted)(x))

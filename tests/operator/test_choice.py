@@ -75,6 +75,26 @@ def test_the_library_is_chosen_where_sums_are_kept_in_float32(dtype):
     assert (chosen["forward"][0] == "onednn") is (dtype == "bfloat16" and not unavailable())
 
 
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize(
+    ("x", "w", "stride", "methods"),
+    [
+        ((8, 56, 56, 64), (1, 1, 64, 256), 1, ["onednn", "onednn", "gathered"]),
+        ((8, 28, 28, 256), (2, 2, 256, 512), 2, ["onednn", "onednn", "gathered"]),
+        ((1, 14, 14, 64), (1, 1, 64, 256), 1, ["matmul", "matmul", "gathered"]),
+        ((8, 5, 5, 512), (5, 5, 512, 512), 1, ["matmul", "matmul", "matmul"]),
+    ],
+)
+def test_many_products_of_bfloat16_are_left_to_the_processor_that_has_them(monkeypatch, x, w, stride, methods, native):
+    monkeypatch.setattr("cnnjax.operator._onednn.multiplies_bfloat16", lambda: native)
+    chosen = explain(x, w, stride=stride, platform="cpu", dtype="bfloat16").chosen
+    if native and not unavailable():
+        assert [chosen[direction].method for direction in DIRECTIONS] == methods
+    else:
+        assert chosen["input_gradient"].method == "matmul"
+    assert "onednn" not in {method for method, _ in explain(x, w, stride=stride, platform="any cpu").chosen.values()}
+
+
 @pytest.mark.parametrize(("x", "w", "settings"), [choice[:3] for choice in CHOICES])
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
 def test_accelerators_have_the_convolution_of_their_vendor(x, w, settings, platform):

@@ -25,5 +25,5 @@ def test_a_method_gives_its_directions_by_name():
     method = Method("definition", convolve, by_x, by_w, serves_all)
     assert [method.direction(direction) for direction in DIRECTIONS] == [convolve, by_x, by_w]
     assert method.refuses(SPEC) is None
-    assert not method.native
+    assert not any(method.native(direction, SPEC) for direction in DIRECTIONS)
     assert method.elementwise == ()

@@ -52,7 +52,7 @@ def test_what_it_does_not_serve_it_refuses(spec, words):
         ("sys.platform", "darwin", "x86-64 Linux alone"),
         ("platform.machine", lambda: "aarch64", "x86-64 Linux alone"),
         ("metadata.version", lambda _: "0.99.0", "not among the releases"),
-        ("_gives_the_right_numbers", lambda: False, "missing from this jaxlib, or differs"),
+        ("_gives_the_right_numbers", lambda dtype: False, "missing from this jaxlib, or differs"),
     ],
 )
 @here
@@ -98,21 +98,24 @@ def test_where_programs_may_be_stored_it_is_not_tried_out(monkeypatch):
     assert METHOD.refuses(ConvSpec(GEOMETRY, 2, 8, 8)) is None
 
 
+SPECS = {
+    "ordinary": ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 24),
+    "grouped": ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=4),
+    "depthwise": ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=32),
+    "strided": ConvSpec(conv_geometry("test", (20, 20), (3, 3), stride=2), 4, 16, 32),
+}
+
+
 @functools.cache
-def directions():
-    """Every direction of an ordinary, a grouped, a depthwise and a strided convolution, in one program."""
-    specs = [
-        ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 24),
-        ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=4),
-        ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=32),
-        ConvSpec(conv_geometry("test", (20, 20), (3, 3), stride=2), 4, 16, 32),
-    ]
-    arrays = [[jnp.asarray(normal(s, str(s), "float32")) for s in (c.x_shape, c.w_shape, c.y_shape)] for c in specs]
+def directions(dtype, names=tuple(SPECS)):
+    """The two directions of these convolutions in one program, and its arguments."""
+    specs = [SPECS[name] for name in names]
+    arrays = [[jnp.asarray(normal(s, str(s), dtype)) for s in (c.x_shape, c.w_shape, c.y_shape)] for c in specs]
 
     @jax.jit
     def all_of_them(arrays):
         return [
-            (primitives.forward(x, w, spec, jnp.float32), primitives.input_gradient(w, y, spec, jnp.float32))
+            (primitives.forward(x, w, spec, dtype), primitives.input_gradient(w, y, spec, dtype))
             for (x, w, y), spec in zip(arrays, specs, strict=True)
         ]
 
@@ -120,11 +123,39 @@ def directions():
 
 
 @here
-def test_calls_side_by_side_give_the_same_bits_a_hundred_times():
-    all_of_them, arrays = directions()
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_calls_side_by_side_give_the_same_bits_a_hundred_times(dtype):
+    all_of_them, arrays = directions(dtype)
     first = jax.tree.map(np.asarray, all_of_them(arrays))
     for _ in range(100):
         jax.tree.map(np.testing.assert_array_equal, all_of_them(arrays), first)
+
+
+OPERANDS = r"__onednn\$convolution.*: \(tensor<[\dx]+x(\w+)>"
+in_bfloat16 = pytest.mark.skipif(not _onednn.multiplies_bfloat16(), reason="the processor does not multiply bfloat16")
+
+
+@in_bfloat16
+def test_bfloat16_is_passed_as_it_is_and_rounded_once():
+    for name in SPECS:
+        step, arrays = directions("bfloat16", (name,))
+        passed = set(re.findall(OPERANDS, step.lower(arrays).as_text()))
+        assert passed == {"f32" if name == "grouped" else "bf16"}
+    all_of_them, arrays = directions("bfloat16")
+    exact = directions("float64")[0]([[a.astype("float64") for a in of] for of in arrays])
+    for a, b in zip(jax.tree.leaves(all_of_them(arrays)), jax.tree.leaves(exact), strict=True):
+        assert a.dtype == jnp.bfloat16
+        # Half a unit in the last place, and the error of a sum in float32.
+        np.testing.assert_allclose(a.astype("float64"), b, rtol=2**-8, atol=1e-4)
+
+
+@in_bfloat16
+def test_a_processor_without_bfloat16_computes_in_float32(monkeypatch):
+    monkeypatch.setattr(_onednn, "multiplies_bfloat16", lambda: False)
+    spec = ConvSpec(GEOMETRY, 2, 16, 16, method="onednn", dtype=np.dtype(jnp.bfloat16))
+    forward = jax.jit(functools.partial(primitives.forward, spec=spec, dtype=jnp.bfloat16))
+    x, w = (jnp.ones(shape, jnp.bfloat16) for shape in (spec.x_shape, spec.w_shape))
+    assert re.findall(OPERANDS, forward.lower(x, w).as_text()) == ["f32"]
 
 
 @here
@@ -139,6 +170,7 @@ def test_within_a_loop_it_is_the_same_as_outside():
 
 PICKED = """
 import itertools, jax, jax.numpy as jnp, numpy as np
+from dataclasses import replace
 from cnnjax._core.shapes import Geometry
 from cnnjax.operator.spec import ConvSpec
 from cnnjax.operator.methods import BY_NAME
@@ -157,9 +189,11 @@ for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped
     if min(p - e for p, e in zip(geometry.padded, geometry.extent)) < 0 or method.refuses(spec):
         continue
     served += 1
-    x, w, y = (jnp.asarray(random.normal(size=s), jnp.float32) for s in (spec.x_shape, spec.w_shape, spec.y_shape))
+    arrays = [jnp.asarray(random.normal(size=s), jnp.float32) for s in (spec.x_shape, spec.w_shape, spec.y_shape)]
     both = jax.jit(lambda x, w, y: (method.forward(x, w, spec), method.input_gradient(w, y, spec)))
-    jax.block_until_ready(both(x, w, y))
+    jax.block_until_ready(both(*arrays))
+    if method.native("forward", replace(spec, dtype=np.dtype(jnp.bfloat16))):
+        jax.block_until_ready(both(*(a.astype(jnp.bfloat16) for a in arrays)))
 print("served", served)
 """
 
@@ -172,4 +206,4 @@ def test_the_library_never_falls_back_to_what_hangs():
     assert "served" in done.stdout, done.stderr[-2000:]
     picked = re.findall(r"exec,cpu,convolution,([^,]+),", done.stdout)
     assert len(picked) > 20
-    assert all(re.match(r"brg|brdgmm_dw|jit_dw|jit:", name) for name in picked), set(picked)
+    assert all(re.match(r"brg|brdgmm_dw|jit_dw|jit_bf16|jit:", name) for name in picked), set(picked)

@@ -7,8 +7,9 @@ the stride folded into the maps::
 
     x[a + s m] = sum over taps t with t d - before = a (mod s) of  w[t] y[m - (t d - before - a) / s]
 
-Cost: the multiply-accumulates of the definition. The weight gradient is that of `gathered`. It serves float32 on x86-64
-Linux (`operator/_onednn.py` says where, and why only there), with padding narrower than the kernel.
+Cost: the multiply-accumulates of the definition. The weight gradient is that of `gathered`. It serves float32, and 16
+bits in float32 or, on processors that multiply bfloat16, as they are; on x86-64 Linux (`operator/_onednn.py` says
+where, and why only there), with padding narrower than the kernel.
 
 Source: oneDNN, "Convolution"; the phases are the polyphase decomposition of Vaidyanathan 1993, section 4.3.
 """
@@ -128,4 +129,13 @@ def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
     return ()
 
 
-METHOD = Method("onednn", _convolve, _input_gradient, gathered.weight_gradient, _refuses, spreads=_spreads)
+def _is_native(direction: Direction, spec: ConvSpec) -> bool:
+    # Of several groups with more than a map each, the library has no kernel for bfloat16 made for the processor.
+    one_or_each = spec.groups == 1 or spec.groups == spec.c_in == spec.c_out
+    in_sixteen_bits = direction != "weight_gradient" and spec.dtype == jnp.bfloat16
+    return in_sixteen_bits and one_or_each and _onednn.multiplies_bfloat16()
+
+
+METHOD = Method(
+    "onednn", _convolve, _input_gradient, gathered.weight_gradient, _refuses, native=_is_native, spreads=_spreads
+)

@@ -68,7 +68,7 @@ METHOD = Method(
     transposed_in_x(_convolve),
     transposed_in_w(_convolve),
     serves_all,
-    native=True,
+    native=lambda direction, spec: True,
     spreads=_spreads,
     slow_in_branch=True,
 )

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax.gradients.jaxprs import is_literal, open_jaxpr
+from cnnjax._core.jaxprs import is_literal, open_jaxpr
 
 __all__ = ["Evaluate", "cond", "interpret", "run_equations", "scan", "strong"]
 

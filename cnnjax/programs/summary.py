@@ -75,15 +75,15 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
         ...     return x.mean((1, 2)) @ params["dense"]
         >>> shapes = {"conv": (5, 5, 3, 8), "dense": (8, 10)}
         >>> params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-        >>> cnnjax.summary(network, params, jax.ShapeDtypeStruct((1, 33, 33, 3), jnp.float32))
+        >>> cnnjax.summary(network, params, jax.ShapeDtypeStruct((1, 9, 9, 3), jnp.float32))
         network
-        layer  kind           input      output     kernel  reads  parameters  connections  mult-adds  share  field  jump
-        -----------------------------------------------------------------------------------------------------------------
-        conv   Conv2D         3 @ 33x33  8 @ 15x15  5x5     all           600      135,000    135,000  99.9%    5x5     2
-               GlobalAvgPool  8 @ 15x15  8          15x15   one             0        1,800          0   0.0%  33x33     2
-        dense  Dense          8          10                 all            80           80         80   0.1%  33x33     2
-        -----------------------------------------------------------------------------------------------------------------
-        total                                                             680      136,880    135,080
+        layer  kind           input    output   kernel  reads  parameters  connections  mult-adds  share  field  jump
+        -------------------------------------------------------------------------------------------------------------
+        conv   Conv2D         3 @ 9x9  8 @ 3x3  5x5     all           600        5,400      5,400  98.5%    5x5     2
+               GlobalAvgPool  8 @ 3x3  8        3x3     one             0           72          0   0.0%    9x9     2
+        dense  Dense          8        10               all            80           80         80   1.5%    9x9     2
+        -------------------------------------------------------------------------------------------------------------
+        total                                                         680        5,552      5,480
 
     Source: counts as in LeCun et al. 1998, section II.B; receptive fields as in Dumoulin and Visin 2016.
     """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
-__all__ = ["WRAPPERS", "is_literal", "open_jaxpr", "subjaxprs"]
+__all__ = ["WRAPPERS", "is_literal", "open_jaxpr", "subjaxprs", "unpack_scan"]
 
 WRAPPERS = {
     "jit": "jaxpr",
@@ -38,3 +38,12 @@ def subjaxprs(eqn: Any) -> list[Any]:
     """Return the jaxprs among the parameters of an equation."""
     values = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns"))
     return [value for value in values if hasattr(value, "eqns")]
+
+
+def unpack_scan(params: Mapping[str, Any], values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return the constants, the carry and the sequences among the inputs of a scan."""
+    if "ft_in" in params:  # jax 0.12
+        consts, carry, xs = map(list, params["ft_in"].update(values).unpack())
+        return consts, carry, xs
+    first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+    return values[:first], values[first:last], values[last:]

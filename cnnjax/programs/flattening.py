@@ -15,7 +15,7 @@ from typing import Any
 
 from jax.core import ShapedArray
 
-from cnnjax._core.jaxprs import WRAPPERS, is_literal, open_jaxpr, subjaxprs
+from cnnjax._core.jaxprs import WRAPPERS, is_literal, open_jaxpr, subjaxprs, unpack_scan
 from cnnjax.programs.products import PRODUCTS, num_products
 
 __all__ = ["INDEX", "POOL", "REPEAT", "STACK", "Operation", "Program", "flatten"]
@@ -24,6 +24,7 @@ INDEX, STACK, REPEAT, POOL = "scan: index", "scan: stack", "scan: carry", "cnnja
 """Operations that stand for parts of a loop (one item of a scanned array, the items stacked, a carry after all
 iterations), and for the result of a pool of cnnjax, whose steps precede it."""
 
+_UNKNOWN = frozenset({"ffi_call", "io_callback", "pure_callback", "ragged_dot_general"})
 _POOLING = {"maximum": "MaxPool", "mean": "AvgPool", "subsampling": "Subsample"}
 _POOLING_FOLDER = Path(__file__).parents[1] / "pooling"
 
@@ -148,6 +149,8 @@ class _Writer:
             return self._call(eqn, read, place)
         if any(map(_num_products, subjaxprs(eqn))):
             self.notes.append(f"the products inside {name} are not counted")
+        if name in _UNKNOWN:
+            self.notes.append(f"what {name} computes is not known, and not counted")
         results = [next(self.variables) for _ in eqn.outvars]
         self._append(name, eqn.params, read, results, eqn.invars, eqn.outvars, place)
         return [*results]
@@ -191,8 +194,9 @@ class _Writer:
 
     def _scan(self, eqn: Any, read: list[int | None], place: _Place) -> list[int | None]:
         params, (jaxpr, consts) = eqn.params, open_jaxpr(eqn.params["jaxpr"])
-        length, first = params["length"], params["num_consts"]
-        last = first + params["num_carry"]
+        length = params["length"]
+        consts_in, carry, _ = map(len, unpack_scan(params, [*eqn.invars]))
+        last = consts_in + carry
         of_body = [*read[:last]]
         for operand, atom, inner in zip(read[last:], eqn.invars[last:], jaxpr.invars[last:], strict=True):
             item = next(self.variables)
@@ -202,8 +206,8 @@ class _Writer:
         after: list[int | None] = []
         for i, (result, atom, outer) in enumerate(zip(results, jaxpr.outvars, eqn.outvars, strict=True)):
             whole = next(self.variables)
-            if i < params["num_carry"]:
-                operands, atoms = (read[first + i], result), (eqn.invars[first + i], atom)
+            if i < carry:
+                operands, atoms = (read[consts_in + i], result), (eqn.invars[consts_in + i], atom)
                 self._append(REPEAT, {"length": length}, operands, (whole,), atoms, (outer,), place)
             else:
                 self._append(STACK, {"length": length}, (result,), (whole,), (atom,), (outer,), place)

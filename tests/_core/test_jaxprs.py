@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from cnnjax._core.jaxprs import WRAPPERS, is_literal, open_jaxpr, subjaxprs
+from cnnjax._core.jaxprs import WRAPPERS, is_literal, open_jaxpr, subjaxprs, unpack_scan
 
 
 def with_jvp(f):
@@ -42,3 +42,12 @@ def test_the_jaxprs_of_all_branches_are_found():
 def test_numbers_are_literals():
     eqn = only_equation(lambda x: x * 2.0, 1.0)
     assert [is_literal(atom) for atom in eqn.invars] == [False, True]
+
+
+def test_the_inputs_of_a_scan_are_constants_carry_and_sequences():
+    def f(constant, carry, sequence):
+        return lax.scan(lambda carry, x: (carry + constant * x, carry), carry, sequence)
+
+    eqn = only_equation(f, 1.0, 2.0, jnp.ones(3))
+    assert [len(part) for part in unpack_scan(eqn.params, [*eqn.invars])] == [1, 1, 1]
+    assert unpack_scan(eqn.params, ["a", "b", "c"]) == (["a"], ["b"], ["c"])

@@ -88,6 +88,11 @@ def test_what_is_not_written_out_is_noted():
     assert flat(f, X).notes == ("the products inside shard_map are not counted",)
 
 
+def test_a_callback_is_noted():
+    f = lambda x: jax.pure_callback(lambda x: x, x, x)  # noqa: E731
+    assert flat(f, X).notes == ("what pure_callback computes is not known, and not counted",)
+
+
 def test_a_pool_of_cnnjax_ends_with_an_operation_that_says_what_it_is():
     program = flat(lambda x: cnnjax.avg_pool2d(cnnjax.max_pool2d(x, 3, stride=2)), jnp.ones((1, 9, 9, 2)))
     *_, last = program.operations

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from programs.programs import flat
+from read_programs import flat
 
 import cnnjax
 from cnnjax.programs.arguments import inputs

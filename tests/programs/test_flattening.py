@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
-from programs.programs import flat
+from read_programs import flat
 
 import cnnjax
 from cnnjax.programs.flattening import INDEX, POOL, REPEAT, STACK, scope_of

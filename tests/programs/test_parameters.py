@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax import lax
-from programs.programs import flat
+from read_programs import flat
 
 from cnnjax.programs.parameters import Use, express, num_used, union
 

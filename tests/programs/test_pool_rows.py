@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
-from programs.programs import drafts
+from read_programs import drafts
 
 import cnnjax
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax import lax
-from programs.programs import drafts
+from read_programs import drafts
 
 import cnnjax
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from programs.programs import flat
+from read_programs import flat
 
 from cnnjax.programs.extents import of_input
 from cnnjax.programs.propagation import Axes, propagate

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from programs.programs import drafts
+from read_programs import drafts
 
 import cnnjax
 

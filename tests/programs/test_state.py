@@ -1,7 +1,7 @@
 """What is known about variables while a program is read."""
 
 import jax.numpy as jnp
-from programs.programs import flat
+from read_programs import flat
 
 from cnnjax.programs.extents import of_input
 from cnnjax.programs.propagation import Axes

@@ -1,6 +1,8 @@
 """The summary of a function: equal to the networks' own, to published counts, and to XLA's."""
 
+import importlib
 import os
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -61,11 +63,16 @@ def test_one_image_without_a_batch_axis_counts_the_same():
     assert table.num_connections == cnnjax.summary(network).num_connections
 
 
-def test_flax_resnet50(as_users_have_it):
+@pytest.fixture
+def flax_networks(as_users_have_it, monkeypatch):
+    """The networks in flax of the benchmark."""
     pytest.importorskip("flax")
-    from benchmarks.networks.flax_networks import ResNet
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    return importlib.import_module("benchmarks.networks.flax_networks")
 
-    network = ResNet((3, 4, 6, 3), bottleneck=True)
+
+def test_flax_resnet50(flax_networks):
+    network = flax_networks.ResNet((3, 4, 6, 3), bottleneck=True)
     variables = jax.eval_shape(lambda key: network.init(key, jnp.zeros(IMAGE.shape), train=False), jax.random.key(0))
     table = cnnjax.summary(network.apply, variables, IMAGE, train=False)
     assert totals(table) == RESNET50
@@ -80,6 +87,15 @@ def test_flax_resnet50(as_users_have_it):
     training = cnnjax.summary(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]), variables, IMAGE)
     assert (training.num_parameters, training.num_macs) == (table.num_parameters, table.num_macs)
     assert [row.kind for row in training.rows] == [row.kind for row in table.rows]
+
+
+def test_flax_mobilenet_v2(flax_networks):
+    network = flax_networks.MobileNetV2()
+    variables = jax.eval_shape(lambda key: network.init(key, jnp.zeros(IMAGE.shape), train=False), jax.random.key(0))
+    table = cnnjax.summary(network.apply, variables, IMAGE, train=False)
+    assert (table.num_parameters, table.num_macs) == (3_504_872, 300_774_272)  # as torchvision's
+    assert [row.reads for row in table.rows if row.kind == "Conv2D"].count("one") == 17
+    assert table.rows[-3].receptive_field == (491, 491)
 
 
 def test_haiku_resnet50(as_users_have_it):

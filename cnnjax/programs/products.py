@@ -1,7 +1,7 @@
 """The primitives that are sums of products: what they multiply, by the parameters of their equations.
 
-A multiply-accumulate is one product of a weight and a value, products with padding included; the zeros that spread out
-the image of a transposed convolution are no values.
+A multiply-accumulate is one product of a weight and a value, products with padding included. Products with the zeros
+that a transposed convolution inserts between pixels are not counted.
 """
 
 from __future__ import annotations

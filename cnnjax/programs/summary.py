@@ -44,14 +44,15 @@ def summary(f: Network | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Su
     the strides.
 
     A function is traced with the shapes of its arguments, and its jaxpr is read. Nothing is executed and no array is
-    made, so its size does not matter. The counts are those of the call: pass one image to count for one image.
+    allocated, so the program may be of any size. The counts are those of the call: pass one image to count for one.
 
-    - Its input is what convolutions and matrix products multiply weights by; parameters are followed from there back
-      to the arguments, or to the arrays that the function captures, through reshapes, transposes, casts, slices and
+    - The input is what the weights of convolutions and matrix products are applied to. Weights are traced back to the
+      arguments, or to the arrays that the function captures, through reshapes, transposes, casts, slices and
       arithmetic. Where nothing tells two arrays apart, the second operand is the weights.
-    - Loops count with their number of iterations, and receptive fields in them are those of the first. The body of a
-      `while_loop` counts once, and of a condition the branch with most multiply-accumulates; `notes` then says so.
-    - Additions and scalings are not multiply-accumulates. Running means and variances of a normalisation are not
+    - The body of a loop counts once for each iteration; the receptive fields in it are those of the first iteration.
+      The body of a `while_loop` counts once, and of a `cond` the branch with the most multiply-accumulates; `notes`
+      then says so.
+    - Additions and scalings are not multiply-accumulates. The running mean and variance of a normalisation are not
       parameters; they are counted as `num_statistics`.
 
     Args:

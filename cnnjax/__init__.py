@@ -28,6 +28,7 @@ _MODULES = (
     "models",
     "operator",
     "pooling",
+    "programs",
     "reference",
     "training",
 )
@@ -48,10 +49,10 @@ _HOMES = {
     "errors": ("CnnjaxError", "GradientError"),
     "gradients": ("GradientReport", "check_grads"),
     "layers": ("Input", "Network"),
-    "layers.summary": ("summary",),
     "operator": ("METHODS", "Tuned"),
     "operator.explanation": ("explain",),
     "operator.tuning": ("tune", "tuned"),
+    "programs.summary": ("summary",),
     "pooling": (
         "avg_pool1d",
         "avg_pool2d",

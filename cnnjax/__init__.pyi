@@ -13,6 +13,7 @@ from cnnjax import losses as losses
 from cnnjax import models as models
 from cnnjax import operator as operator
 from cnnjax import pooling as pooling
+from cnnjax import programs as programs
 from cnnjax import reference as reference
 from cnnjax import training as training
 from cnnjax._version import __version__ as __version__
@@ -34,7 +35,6 @@ from cnnjax.gradients import GradientReport as GradientReport
 from cnnjax.gradients import check_grads as check_grads
 from cnnjax.layers import Input as Input
 from cnnjax.layers import Network as Network
-from cnnjax.layers.summary import summary as summary
 from cnnjax.operator import METHODS as METHODS
 from cnnjax.operator import Tuned as Tuned
 from cnnjax.operator.explanation import explain as explain
@@ -50,3 +50,4 @@ from cnnjax.pooling import max_pool1d as max_pool1d
 from cnnjax.pooling import max_pool2d as max_pool2d
 from cnnjax.pooling import max_pool3d as max_pool3d
 from cnnjax.pooling import subsample2d as subsample2d
+from cnnjax.programs.summary import summary as summary

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cnnjax._core.jaxprs import open_jaxpr
 from cnnjax.gradients.comparison import Comparator
 from cnnjax.gradients.finite_differences import Segment
 from cnnjax.gradients.float64 import evaluate_equation, widen
 from cnnjax.gradients.interpreter import run_equations
-from cnnjax.gradients.jaxprs import open_jaxpr
 from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.localization import check_segments
 from cnnjax.gradients.programs import Program

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cnnjax._core.jaxprs import WRAPPERS, subjaxprs
 from cnnjax.gradients.gamma import gamma_variates
 from cnnjax.gradients.interpreter import Evaluate, cond, interpret, scan, strong
-from cnnjax.gradients.jaxprs import STOP_GRADIENT, WRAPPERS, subjaxprs
+from cnnjax.gradients.jaxprs import STOP_GRADIENT
 from cnnjax.gradients.leaves import float64_dtype
 
 __all__ = ["Rounding", "evaluate", "evaluate_equation", "widen"]

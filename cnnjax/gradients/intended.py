@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cnnjax._core.jaxprs import WRAPPERS, subjaxprs
 from cnnjax.gradients.float64 import evaluate, evaluate_equation, widen
 from cnnjax.gradients.interpreter import cond, interpret, scan
-from cnnjax.gradients.jaxprs import STOP_GRADIENT, WRAPPERS, rule_name, rule_names, subjaxprs
+from cnnjax.gradients.jaxprs import STOP_GRADIENT, rule_name, rule_names
 
 __all__ = ["evaluate_linearized", "rule_name_of"]
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnjax.gradients.jaxprs import is_literal, open_jaxpr
+from cnnjax._core.jaxprs import is_literal, open_jaxpr, unpack_scan
 
 __all__ = ["Evaluate", "cond", "interpret", "run_equations", "scan", "strong"]
 
@@ -71,18 +71,9 @@ def strong(values: Any) -> Any:
     return jax.tree.map(convert, values)
 
 
-def _unpack_scan(params: dict[str, Any], values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return the constants, the carry and the sequences among the inputs of a scan."""
-    if "ft_in" in params:  # jax 0.12
-        consts, carry, xs = map(list, params["ft_in"].update(values).unpack())
-        return consts, carry, xs
-    first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
-    return values[:first], values[first:last], values[last:]
-
-
 def scan(params: dict[str, Any], values: list[Any], evaluate: Evaluate) -> list[Any]:
     """Run a scan whose body is evaluated by ``evaluate``."""
-    consts, carry, xs = _unpack_scan(params, values)
+    consts, carry, xs = unpack_scan(params, values)
     n_carry = len(carry)
 
     def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:

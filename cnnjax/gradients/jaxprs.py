@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive, primitives
 
+from cnnjax._core.jaxprs import WRAPPERS, open_jaxpr, subjaxprs
 from cnnjax.gradients.leaves import float64_dtype
 
 __all__ = [
     "STOP_GRADIENT",
-    "WRAPPERS",
     "calls_the_host",
     "computes_in_float64",
     "equations",
@@ -24,55 +23,22 @@ __all__ = [
     "has_loop_under_custom_rule",
     "has_loop_until_converged",
     "has_symbolic_zeros",
-    "is_literal",
     "may_iterate",
-    "open_jaxpr",
     "rounding_units",
     "rule_name",
     "rule_names",
     "sampler_rules",
     "samples_gamma",
-    "subjaxprs",
     "uses_only_builtin_rules",
 ]
 
 STOP_GRADIENT = "stop_gradient"
-
-WRAPPERS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vmap_call": "call",
-    "linear_call": "callee",
-}
-"""The primitives that only wrap a jaxpr, and the parameter that holds it."""
 
 _CALLBACKS = frozenset({"pure_callback", "io_callback"})
 _CUSTOM_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", STOP_GRADIENT})
 _RANDOM = frozenset({"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"})
 _LOOPS = frozenset({"while", "scan"})
 _BUILTIN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - _CALLBACKS
-
-
-def open_jaxpr(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
-    """Return the open jaxpr and its constants; jax before 0.12 keeps the two in separate objects."""
-    return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
-
-
-def is_literal(atom: Any) -> bool:
-    """Whether an operand of an equation is a constant rather than a variable."""
-    return hasattr(atom, "val")
-
-
-def subjaxprs(eqn: Any) -> list[Any]:
-    """Return the jaxprs among the parameters of an equation."""
-    values = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns"))
-    return [value for value in values if hasattr(value, "eqns")]
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:

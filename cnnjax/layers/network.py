@@ -201,7 +201,8 @@ class Network:
         x, batched = self.check_inputs(params, images)
         volumes = {"input": x}
         for name, layer in self.layers:
-            volumes[name] = x = layer.apply(params.get(name, {}), x)
+            with jax.named_scope(name):
+                volumes[name] = x = layer.apply(params.get(name, {}), x)
         return volumes if batched else {name: volume[0] for name, volume in volumes.items()}
 
     def classify(self, params: Mapping[str, Params], images: ArrayLike) -> jax.Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cnnjax._core.messages import describe, type_error
@@ -95,10 +95,7 @@ class Summary:
             cells.append((row.name, row.kind, volume, format_size(row.kernel), *numbers, *fields))
         totals = (self.num_parameters, self.num_connections, self.num_macs)
         cells.append(("total", "", "", "", *(f"{total:,}" for total in totals), "", ""))
-        widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = [_line(row, widths) for row in (head, *cells)]
-        return "\n".join([self.name, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return format_table(self.name, head, cells, numeric_from=4)
 
 
 def summary(network: Network) -> Summary:
@@ -163,15 +160,20 @@ def summary(network: Network) -> Summary:
     return Summary(network.name, network.input.shape, tuple(rows))
 
 
-def format_size(size: Iterable[int]) -> str:
+def format_size(size: Iterable[float]) -> str:
     """Return a size as text, such as "28x28"."""
     return "x".join(map(str, size))
 
 
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    numeric_from = 4
-    aligned = [
-        cell.rjust(width) if i >= numeric_from else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+def format_table(title: str, head: Sequence[str], cells: Sequence[Sequence[str]], numeric_from: int) -> str:
+    """Return a table as text, its last row set apart; columns from `numeric_from` on are aligned on the right."""
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i >= numeric_from else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *cells)
     ]
-    return "  ".join(aligned).rstrip()
+    return "\n".join([title, lines[0], rule, *lines[1:-1], rule, lines[-1]])

@@ -86,13 +86,14 @@ class Summary:
         cells: list[tuple[str, ...]] = [("input", "", f"{maps} @ {height}x{width}", "", "", "", "", "", "")]
         for row in self.rows:
             counts = (row.num_parameters, row.num_connections, row.num_macs)
-            volume = f"{row.maps}" + (f" @ {format_size(row.size)}" if row.size else "")
             numbers = tuple(f"{count:,}" for count in counts)
             fields = (
                 format_size(row.receptive_field),
                 str(row.jump[0]) if row.jump[0] == row.jump[1] else format_size(row.jump),
             )
-            cells.append((row.name, row.kind, volume, format_size(row.kernel), *numbers, *fields))
+            cells.append(
+                (row.name, row.kind, format_volume(row.maps, row.size), format_size(row.kernel), *numbers, *fields)
+            )
         totals = (self.num_parameters, self.num_connections, self.num_macs)
         cells.append(("total", "", "", "", *(f"{total:,}" for total in totals), "", ""))
         return format_table(self.name, head, cells, numeric_from=4)
@@ -163,6 +164,11 @@ def summary(network: Network) -> Summary:
 def format_size(size: Iterable[float]) -> str:
     """Return a size as text, such as "28x28"."""
     return "x".join(map(str, size))
+
+
+def format_volume(maps: int, size: Sequence[int]) -> str:
+    """Return maps and their size as text, such as "6 @ 28x28"; units without a size as their number."""
+    return f"{maps}" + (f" @ {format_size(size)}" if size else "")
 
 
 def format_table(title: str, head: Sequence[str], cells: Sequence[Sequence[str]], numeric_from: int) -> str:

@@ -5,14 +5,14 @@ and runs at the speed of PyTorch, which calls the same library. It is used only 
 
 - jaxlib is a release that the tests of this module have run with, because the configuration is not a stable interface;
 - the processor has AVX2, and a small convolution, run once in each process, gives the right numbers;
-- the arrays are float32 and not empty, and oneDNN has an implementation made for the processor ("brgemm" or "jit");
-  bfloat16 only on a processor that multiplies it natively (AVX512-BF16), which then has the same implementations: in
-  383 drawn convolutions oneDNN chose no other. float16 is never passed: on a processor without AVX512-FP16 its kernels
-  end the process.
+- the arrays are float32 and not empty, and oneDNN has an implementation made for the processor ("brgemm" or "jit").
   Its fallback, "gemm", nests one parallel loop in another, and XLA's thread pool then hangs or corrupts memory. This
   was observed for depthwise convolutions with a dilation, or with a number of maps that is not a multiple of the vector
   width, and for "__onednn$matmul", which is therefore not used at all. With ONEDNN_VERBOSE=1 in the environment oneDNN
   prints which implementation it uses.
+- bfloat16 arrays, on a processor that multiplies them natively (AVX512-BF16), have one group or one map in each. Then
+  oneDNN chose the same implementations in all of some 850 drawn convolutions; with several groups of several maps it
+  fell back to "gemm" or "ref". float16 is never passed: without AVX512-FP16 its kernels end the process.
 
 The custom call is opaque to XLA's partitioner and not portable, so exported programs and programs for several devices
 do not use it (`choice`). Neither do programs that JAX may write to disk, because XLA cannot serialize the call. It is a

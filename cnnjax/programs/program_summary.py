@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnjax._core.messages import type_error
 from cnnjax.connections import ConnectionTable, grouped
-from cnnjax.layers.summary import format_size, format_table
+from cnnjax.layers.summary import format_size, format_table, format_volume
 from cnnjax.operator.spec import Links
 
 __all__ = ["ProgramRow", "ProgramSummary"]
@@ -132,8 +132,8 @@ class ProgramSummary:
             (
                 row.name + (f" (x{row.times})" if row.times > 1 else ""),
                 row.kind,
-                _volume(row.maps_in, row.size_in) if row.maps_in else "",
-                _volume(row.maps, row.size),
+                format_volume(row.maps_in, row.size_in) if row.maps_in else "",
+                format_volume(row.maps, row.size),
                 format_size(row.kernel),
                 row.reads,
                 f"{row.num_parameters:,}",
@@ -149,10 +149,6 @@ class ProgramSummary:
         cells.append(("total", "", "", "", "", "", *(f"{total:,}" for total in totals), "", "", ""))
         table = format_table(self.name, head, cells, numeric_from=6)
         return "\n".join([table, *(f"note: {note}" for note in self.notes)])
-
-
-def _volume(maps: int, size: tuple[int, ...]) -> str:
-    return f"{maps}" + (f" @ {format_size(size)}" if size else "")
 
 
 def _block_diagonal(links: Links, maps_in: int, maps: int, groups: int) -> ConnectionTable:

@@ -4,20 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from wrapped import with_jvp, with_vjp
 
 from cnnjax._core.jaxprs import WRAPPERS, is_literal, open_jaxpr, subjaxprs, unpack_scan
-
-
-def with_jvp(f):
-    ruled = jax.custom_jvp(f)
-    ruled.defjvp(lambda primals, tangents: jax.jvp(f, primals, tangents))
-    return ruled
-
-
-def with_vjp(f):
-    ruled = jax.custom_vjp(f)
-    ruled.defvjp(lambda *args: (f(*args), args), lambda args, cotangent: args)
-    return ruled
 
 
 def only_equation(f, *args):

@@ -5,23 +5,12 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 from read_programs import flat
+from wrapped import with_jvp, with_vjp
 
 import cnnjax
 from cnnjax.programs.flattening import INDEX, POOL, REPEAT, STACK, scope_of
 
 X, W = jnp.ones((2, 3)), jnp.ones((3, 3))
-
-
-def with_jvp(f):
-    ruled = jax.custom_jvp(f)
-    ruled.defjvp(lambda primals, tangents: jax.jvp(f, primals, tangents))
-    return ruled
-
-
-def with_vjp(f):
-    ruled = jax.custom_vjp(f)
-    ruled.defvjp(lambda *args: (f(*args), args), lambda args, cotangent: args)
-    return ruled
 
 
 def names(program):

@@ -130,6 +130,16 @@ class CheckedFunction:
 
         return Program(call, (self.n,), STRATEGIES[0] if self.strategy.traced else self.strategy)
 
+    def weighted_derivative(self, mode: Mode, weights: np.ndarray) -> Program:
+        """Return the program (x, tangent) -> [sum of weights * derivative along the tangent]."""
+        derivative, used = self.derivative_program(mode), np.flatnonzero(weights)
+
+        def call(x: Any, tangent: Any) -> Any:
+            run = derivative.without_rules if self.strategy.traced else derivative.call
+            return (run(x, tangent)[used] * weights[used]).sum()[None]
+
+        return Program(call, (self.n, self.n), STRATEGIES[0] if self.strategy.traced else self.strategy)
+
     @functools.cached_property
     def rules(self) -> Counter[str]:
         """How often each custom derivative rule and ``stop_gradient`` occur in the function."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from cnnjax.gradients.checked_function import CheckedFunction
 from cnnjax.gradients.differentiation import Mode
+from cnnjax.gradients.element_sweep import ElementSweep
 from cnnjax.gradients.finite_differences import FiniteDifferences, Segment
 from cnnjax.gradients.leaves import Leaf, find_leaf
-from cnnjax.gradients.programs import Program
 from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SIGNIFICANT, NumericalDerivative
 from cnnjax.gradients.round_off import AMPLIFICATION, noise_by_perturbation
-from cnnjax.gradients.strategies import STRATEGIES
 
 __all__ = ["UNCONVERGED", "Comparator", "Comparison"]
 
@@ -227,21 +225,11 @@ class Comparator:
         """Return the gradient of the weighted sum of the outputs that the mode computes."""
         if self.mode == "rev":
             return self.gradient
-        derivative, x = self.function.derivative_program(self.mode), self.differences.x
-
-        def element(position: int) -> np.ndarray:
-            tangent = np.zeros_like(x)
-            tangent[position] = 1.0
-            return tangent
-
-        if not self.function.strategy.traced:
-            return np.array([derivative(x, element(i)) @ self.weights for i in range(len(x))])
-
-        def along(tangent: Any) -> Any:
-            return (derivative.without_rules(x, tangent) @ self.weights)[None]
-
-        # A row for each element, but only as many at a time as `Program.at_points` holds.
-        return Program(along, (len(x),), STRATEGIES[0]).at_points(x, len(x), element)[:, 0]
+        x = self.differences.x
+        sweep = ElementSweep(
+            self.function.weighted_derivative(self.mode, self.weights), [x, np.zeros_like(x)], self.inputs
+        )
+        return sweep(np.arange(len(x), dtype=np.int32), np.ones(len(x)))
 
     def builtin_agrees_with_differences(self, segments: Sequence[Segment]) -> bool:
         """Whether JAX's own rules, where the function has others that can be left out, give what differences give."""

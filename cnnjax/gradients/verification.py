@@ -262,8 +262,9 @@ def _compare_at(
     segments = [*segments_to_check(inputs, rng, 2 if given else 0, symmetric), *segments_of_ties(lines)]
     comparators: list[Comparator] = []
     failed: list[Comparator] = []
+    passed: list[Comparator] = []
+    weights = request.probe_scale * rng.normal(size=function.m) / differences.output_scale
     for mode in modes:
-        weights = request.probe_scale * rng.normal(size=function.m) / differences.output_scale
         comparator = Comparator(function, differences, mode, weights, inputs, stage.outputs, request.tolerances)
         comparators.append(comparator)
         check = check_segments(comparator, segments, name, stage.order, symmetric)
@@ -271,13 +272,13 @@ def _compare_at(
             findings.warnings.append(f"{check.name}, order {stage.order}, at the sign-flipped point: {_OUTSIDE}")
             continue
         findings.checks.append(check)
-        if given and request.exhaustive and check.ok:
-            check = check_every_element(comparator, stage.order)
-            findings.checks.append(check)
         if given and stage.order == 1:
             findings.taylor = taylor_test(comparator)
-        if not check.ok:
-            failed.append(comparator)
+        (passed if check.ok else failed).append(comparator)
+    if given and request.exhaustive and passed:
+        for comparator, check in zip(passed, check_every_element(passed, stage.order), strict=True):
+            findings.checks.append(check)
+            failed += [] if check.ok else [comparator]
     if failed and not findings.diagnosis:  # a gradient says more than a tangent
         findings.diagnosis = diagnose_comparison(min(failed, key=lambda comparator: comparator.mode != "rev"))
     findings.evaluations += differences.evaluations

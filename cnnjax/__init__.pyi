@@ -5,6 +5,7 @@ from cnnjax import conv as conv
 from cnnjax import datasets as datasets
 from cnnjax import drop_in as drop_in
 from cnnjax import errors as errors
+from cnnjax import exploring as exploring
 from cnnjax import figures as figures
 from cnnjax import gradients as gradients
 from cnnjax import init as init
@@ -31,6 +32,7 @@ from cnnjax.conv import local_conv2d as local_conv2d
 from cnnjax.conv import separable_conv2d as separable_conv2d
 from cnnjax.errors import CnnjaxError as CnnjaxError
 from cnnjax.errors import GradientError as GradientError
+from cnnjax.exploring import explore as explore
 from cnnjax.gradients import GradientReport as GradientReport
 from cnnjax.gradients import check_grads as check_grads
 from cnnjax.layers import Input as Input

@@ -11,8 +11,6 @@ of `network.volumes`. Run time: five minutes of CPU time; --quick, one network f
 from __future__ import annotations
 
 import argparse
-import base64
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import lenet5
 import numpy as np
 from command_line import positive
@@ -27,12 +26,11 @@ from connection_schemes_networks import Replicated2D
 from record import configuration, environment, make_folder, save_json, without_folders
 
 import cnnjax
-from cnnjax import activations, connections, training
+from cnnjax import activations, connections, exploring, training
 from cnnjax.datasets import ImageData
-from cnnjax.layers import RBF, Conv2D, Counts, Dense, Layer, Network, Params, Shape, Subsample2D
+from cnnjax.layers import Counts, Layer, Network, Params
 
 QUESTION = (__doc__ or "").partition("\n")[0]
-PARTS = Path(__file__).with_name("explore")
 
 
 @dataclass(frozen=True)
@@ -174,70 +172,86 @@ def provenance(data: ImageData, options: argparse.Namespace) -> str:
 
 
 def build(trained: Sequence[Trained], digits: Sequence[tuple[int, np.ndarray]], note: str) -> str:
-    """Join the parts of the page with the networks and the digits into one HTML document.
+    """Return the page with the networks and the digits, as one HTML document.
 
     Args:
         trained: the networks, one per connection scheme.
         digits: a label and a uint8 image (28, 28) for each digit offered.
         note: where the weights come from, a sentence for the foot of the page.
     """
-    content = {
-        "input": vars(trained[0].scheme.network.input),
-        "activation": {"amplitude": activations.AMPLITUDE, "slope": activations.SLOPE},
-        "digits": [{"label": int(label), "pixels": encode(pixels)} for label, pixels in digits],
-        "schemes": [describe_scheme(each) for each in trained],
-        "note": note,
-    }
-    # A "</" in the data would end the script that holds them.
-    data = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
-    parts = {f"/* {path.name} */": path.read_text(encoding="utf-8") for path in PARTS.iterdir()}
-    parts["{/* data */}"] = data
-    page = parts["/* page.html */"]
-    for place, part in parts.items():
-        page = page.replace(place, part)
-    return page
+    page = exploring.Page(
+        title="How one number in a convolutional network is computed",
+        introduction="LeNet-5 (1998) reads handwritten digits. It turns a picture into small images, called "
+        "<dfn>feature maps</dfn> or channels, those into smaller maps, and so on, until ten numbers are left, one for "
+        "each digit. Every number on this page is computed in your browser. Choose any of them to see how it is "
+        "computed.",
+        variants=tuple(variant(each) for each in trained),
+        pictures=tuple(
+            exploring.Picture(pixels[..., None], f"handwritten {label}", int(label)) for label, pixels in digits
+        ),
+        classes=tuple("0123456789"),
+        views=tuple(replace(view, **VIEWS.get(view.name, {})) for view in exploring.views(trained[0].scheme.network)),
+        start=START,
+        value_range=activations.AMPLITUDE,
+        first_picture=3,
+        drawing=True,
+        words=WORDS,
+        note=note,
+    )
+    return page.html()
 
 
-def describe_scheme(trained: Trained) -> dict[str, Any]:
-    """A scheme and its network in the form that the page reads."""
-    scheme = trained.scheme
-    shapes = scheme.network.input_shapes()
-    layers = [
-        {"name": name, **describe_layer(layer, trained.params.get(name, {}), shapes[name])}
-        for name, layer in scheme.network.layers
-    ]
-    return {
-        "name": scheme.name,
-        "title": scheme.title,
-        "sentence": scheme.sentence,
-        "counts": vars(c3_counts(scheme)),
-        "testError": trained.test_error,
-        "layers": layers,
-    }
+# On the 3, this value sums contributions of both signs and is not saturated.
+START = exploring.Place("c3", map=6, row=2, column=4)
+
+WORDS = exploring.Words(
+    choose_picture="Choose a picture, or draw one",
+    pictures="Ten digits from the test set",
+    variants="How are S2 and C3 connected?",
+    answer="The network reads <strong>{first}</strong>.",
+    runner_up="Its output is at distance {value} from a printed {first}; next is {second}, at {other}.",
+    unit="the output for digit {class}",
+    code="printed {class}",
+)
+
+# What the page says about the volumes of LeNet-5 that is not said about those of any network.
+VIEWS: dict[str, dict[str, Any]] = {
+    "input": {
+        "text": "32 × 32 numbers: −0.1 where nothing is drawn, up to 1.175 for ink.",
+        "story": "The picture is a grid of 32 × 32 numbers. Light means ink (up to 1.175), grey means nothing drawn "
+        "(−0.1).",
+    },
+    "c1": {
+        "story": "C1 looks for small patterns. Each of its six maps slides one 5 × 5 grid of weights, its kernel, over "
+        "the picture. Where the picture resembles the kernel the map is light, where it resembles the negative of the "
+        "kernel, dark.",
+    },
+    "s2": {
+        "story": "S2 halves the height and width of each map: four neighbours become one value. Exact positions now "
+        "matter less.",
+    },
+    "f6": {
+        "text": "84 values. Each reads all of C5. Drawn as 7 × 12 they should look like a printed digit.",
+        "grid": (12, 7),
+    },
+    "output": {"text": "How far F6 is from each printed digit. The smallest distance wins."},
+}
 
 
-def describe_layer(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]:
-    """A layer with an input of the given shape, in the form that the page reads; arrays keep their layout."""
-    arrays = {name: encode(np.asarray(value, "<f4")) for name, value in params.items()}
-    match layer:
-        case Replicated2D():
-            arrays["w"] = encode(np.repeat(np.asarray(params["w"], "<f4"), shape[-1], axis=2))
-            return {"kind": "conv", "reads": layer.table(shape).rows, "kernel": layer.kernel, **arrays}
-        case Conv2D():
-            return {"kind": "conv", "reads": layer.table(shape).rows, "kernel": layer.kernel, **arrays}
-        case Subsample2D():
-            return {"kind": "subsample", "window": layer.window, **arrays}
-        case Dense():
-            return {"kind": "dense", "units": layer.units, **arrays}
-        case RBF():
-            return {"kind": "rbf", "codes": encode(np.asarray(layer.codes, "<f4"))}
-        case _:
-            raise SystemExit(f"The page does not know how to compute {layer}.")
-
-
-def encode(values: np.ndarray) -> str:
-    """The bytes of an array in base64."""
-    return base64.b64encode(values.tobytes()).decode()
+def variant(trained: Trained) -> exploring.Variant:
+    """A scheme for the page, which computes a replicated kernel as the equal slices of a full convolution."""
+    scheme, counts = trained.scheme, c3_counts(trained.scheme)
+    network, params = scheme.network, trained.params
+    if scheme.name == "replicated":
+        network = next(each.network for each in schemes() if each.name == "full")
+        c3 = params["c3"]
+        params = {**params, "c3": {**c3, "w": jnp.repeat(c3["w"], 6, axis=2)}}
+    sentence = (
+        f"{scheme.sentence} C3 has {counts.num_weights:,} weights + {counts.num_biases} biases = "
+        f"{counts.num_parameters:,} parameters and {counts.num_connections:,} connections. The network trained with it "
+        f"has a test error of {trained.test_error:.1f}\xa0%."
+    )
+    return exploring.Variant(network, params, scheme.name, scheme.title, sentence)
 
 
 def c3_counts(scheme: Scheme) -> Counts:

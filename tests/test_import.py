@@ -103,6 +103,7 @@ LAYERS = {
     "models": {"connections", "init", "layers"},
     "programs": {"_core", "connections", "layers", "operator"},
     "figures": {"_core", "connections", "errors", "layers"},
+    "exploring": {"_core", "activations", "layers", "pooling"},
     "datasets": {"_core", "errors"},
     "gradients": {"_core", "errors"},
     "check": {"gradients"},

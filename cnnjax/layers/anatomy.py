@@ -225,20 +225,25 @@ def receptive_field(
 
 def _pixels_read(positions: slice, geometry: Geometry, axis: int) -> slice:
     """Return the range of input pixels, along one axis, that the kernel reads at a range of positions."""
-    size, stride = geometry.size[axis], geometry.stride[axis]
     if positions.start == positions.stop:
         return positions
-    first_taps = np.arange(positions.start, positions.stop)[:, None] * stride - geometry.pads[axis][0]
+    pixels = pixels_read(np.arange(positions.start, positions.stop), geometry, axis)
+    pixels = pixels[pixels >= 0]
+    return slice(int(pixels.min()), int(pixels.max()) + 1) if pixels.size else slice(0, 0)
+
+
+def pixels_read(positions: np.ndarray, geometry: Geometry, axis: int) -> np.ndarray:
+    """Return the input pixel that each tap reads at each position along one axis; -1 for a zero of the padding."""
+    size = geometry.size[axis]
+    first_taps = positions[:, None] * geometry.stride[axis] - geometry.pads[axis][0]
     pixels = first_taps + np.arange(geometry.kernel[axis]) * geometry.dilation[axis]
     if geometry.boundary == "wrap":
-        pixels = pixels % size
-    elif geometry.boundary == "edge":
-        pixels = np.clip(pixels, 0, size - 1)
-    elif geometry.boundary == "reflect":
-        pixels = size - 1 - abs(size - 1 - abs(pixels))
-    else:
-        pixels = pixels[(pixels >= 0) & (pixels < size)]
-    return slice(int(pixels.min()), int(pixels.max()) + 1) if pixels.size else slice(0, 0)
+        return pixels % size
+    if geometry.boundary == "edge":
+        return np.clip(pixels, 0, size - 1)
+    if geometry.boundary == "reflect":
+        return size - 1 - abs(size - 1 - abs(pixels))
+    return np.where((pixels >= 0) & (pixels < size), pixels, -1)
 
 
 def _check_name(caller: str, argument: str, name: str, names: Sequence[str]) -> None:

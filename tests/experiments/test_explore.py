@@ -1,9 +1,8 @@
 """The interactive page, in a real browser: what it shows is what cnnjax computes."""
 
-import hashlib
 import json
 import re
-import shutil
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,9 +14,6 @@ import cnnjax
 from cnnjax import reference
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SWITCHES = ("no-sandbox", "disable-gpu", "disable-background-networking", "no-first-run")
-SWITCHES += ("disable-component-update", "disable-sync")
 ROUNDED = 0.00051  # numbers are shown with three decimals
 
 
@@ -67,41 +63,9 @@ def document(explore, trained, digits, tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
-    )
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{switch}" for switch in SWITCHES])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def opened(browser, document):
-    """Open the page in a window; it may ask for nothing, and say nothing on the console."""
-    contexts, complaints = [], []
-
-    def open_page(width=1280, height=900, **settings):
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, reduced_motion="reduce", offline=True, **settings
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url == document.as_uri() or complaints.append(request.url))
-        page.goto(document.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+def opened(open_page, document):
+    return partial(open_page, document)
 
 
 def volumes_of(trained, pixels):
@@ -123,7 +87,7 @@ def volumes_on(page):
 
 
 def pixels_on(page):
-    return np.array(page.evaluate("Array.from(chosen.pixels)"), "uint8").reshape(28, 28)
+    return np.array(page.evaluate("Array.from(chosen.picture.pixels)"), "uint8").reshape(28, 28)
 
 
 def numbers(text):
@@ -141,7 +105,7 @@ def text(page, selector):
 
 
 def choose_scheme(page, name):
-    page.locator(f"#schemes input[value={name}]").check()
+    page.locator(f"#variants input[value={name}]").check()
 
 
 def choose(page, layer, unit, row, column, size):
@@ -157,11 +121,6 @@ def test_one_file_of_less_than_five_megabytes_that_may_fetch_nothing(document):
     assert "default-src 'none'" in content
     assert not re.search(r"""(src|href)=["'](?!#)|@import|url\(""", content.replace("d3.min.js", ""))
     assert "/* page.js */" not in content
-
-
-def test_d3_is_the_published_file():
-    parts = EXPERIMENTS / "explore"
-    assert hashlib.sha256((parts / "d3.min.js").read_bytes()).hexdigest() in (parts / "README.md").read_text()
 
 
 def test_every_volume_is_that_of_cnnjax(opened, trained, digits):
@@ -282,7 +241,7 @@ def test_the_arithmetic_of_every_other_layer(opened, trained, digits):
         assert number(text(page, "[data-step=bias] .text")) == pytest.approx(bias, abs=ROUNDED)
         assert 1.7159 * np.tanh(2 / 3 * preactivation) == pytest.approx(value, abs=2 * ROUNDED)
         if layer in ("s2", "s4"):
-            assert number(text(page, "#parts [data-kind=subsample] .sum")) + bias == pytest.approx(
+            assert number(text(page, "#parts [data-kind=pool] .sum")) + bias == pytest.approx(
                 preactivation, abs=2 * ROUNDED
             )
         elif layer == "f6":
@@ -356,7 +315,7 @@ def test_everything_is_reached_by_keyboard(opened, trained, digits):
             break
         assert outline != "none", f"{stop} shows no focus"
         stops.append(stop)
-    expected = {"skip", "theme", "digits", "pad", "schemes", "input", "c1", "s2", "c3", "s4", "c5", "f6", "output"}
+    expected = {"skip", "theme", "pictures", "pad", "variants", "input", "c1", "s2", "c3", "s4", "c5", "f6", "output"}
     assert expected | {"tour-start", "chosen", "slide"} <= set(stops)
     assert stops.count("c3") == 1  # sixteen maps, one tab stop
 
@@ -446,8 +405,3 @@ def test_a_replicated_kernel_is_a_kernel_on_the_sum_of_the_maps(explore):
 def test_a_file_in_the_place_of_the_folder_is_named(explore):
     with pytest.raises(SystemExit, match="is not a folder"):
         explore.main(["--out", __file__])
-
-
-def test_a_layer_that_the_page_cannot_compute_is_named(explore):
-    with pytest.raises(SystemExit, match="does not know how to compute MaxPool2D"):
-        explore.describe_layer(cnnjax.layers.MaxPool2D(2), {}, (4, 4, 1))

@@ -20,16 +20,36 @@ function inkOn({ r, g, b }) {
 /** The largest magnitude in some lists of numbers; 1 where all are zero. */
 const largest = (...lists) => d3.max(lists, (list) => d3.max(list, Math.abs)) || 1;
 
-/** Paint numbers on a canvas, one pixel each, row by row. */
+/** A size as text: "5 × 5". */
+const times = (size) => size.join(" × ");
+
+/** Paint numbers on a canvas, one pixel each, row by row; nothing where there is no number. */
 function paint(canvas, height, width, valueOf, limit) {
+  paintColours(canvas, height, width, (i) => {
+    const value = valueOf(i);
+    if (value === undefined) return [0, 0, 0, 0];
+    const { r, g, b } = colourOf(value, limit);
+    return [r, g, b, 255];
+  });
+}
+
+function paintColours(canvas, height, width, colourAt) {
   Object.assign(canvas, { height, width });
+  canvas.style.aspectRatio = `${width} / ${height}`;
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
-  for (let i = 0; i < height * width; i++) {
-    const { r, g, b } = colourOf(valueOf(i), limit);
-    image.data.set([r, g, b, 255], 4 * i);
-  }
+  for (let i = 0; i < height * width; i++) image.data.set(colourAt(i), 4 * i);
   context.putImageData(image, 0, 0);
+}
+
+/** Paint the whole of a first volume: three maps as red, green and blue, otherwise its first map. */
+function paintPicture(canvas, volume, limit) {
+  if (volume.maps !== 3) return paintMap(canvas, volume, 0, limit);
+  const level = (i, map) => {
+    const [least, most] = volume.ranges[map];
+    return (255 * (volume.values[3 * i + map] - least)) / (most - least || 1);
+  };
+  return paintColours(canvas, volume.height, volume.width, (i) => [level(i, 0), level(i, 1), level(i, 2), 255]);
 }
 
 function paintMap(canvas, volume, map, limit) {

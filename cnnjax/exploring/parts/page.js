@@ -2,78 +2,74 @@
 // The page: the pictures, the volumes, and how the value at the chosen place is computed.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const networks = data.schemes.map((scheme) => decodeNetwork(scheme, data.input, data.activation));
-const RANGE = data.activation.amplitude; // of every volume but the last: the lightest colour, and its negative the darkest
+const ACTIVATIONS = activationFunctions(data.scaledTanh);
+const networks = data.variants.map((variant) => decodeNetwork(variant, data.input, ACTIVATIONS));
+const pictures = data.pictures.map(({ pixels, values, ...picture }) => ({
+  ...picture,
+  ...(pixels ? { pixels: decodeBytes(pixels) } : { values: decodeFloats(values) }),
+}));
+const VIEWS = data.views.map((view) => ({
+  ...view,
+  grid: view.grid && { height: view.grid[0], width: view.grid[1] },
+}));
+const VIEW = new Map(VIEWS.map((view) => [view.name, view]));
 
-const LAYERS = [
-  {
-    name: "input",
-    title: "Picture",
-    columns: 1,
-    text: "32 × 32 numbers: −0.1 where nothing is drawn, up to 1.175 for ink.",
-  },
-  {
-    name: "c1",
-    title: "C1",
-    columns: 6,
-    text: "6 maps of 28 × 28. Each slides its own 5 × 5 kernel over the picture.",
-  },
-  { name: "s2", title: "S2", columns: 6, text: "6 maps of 14 × 14. Each 2 × 2 block of a C1 map becomes one value." },
-  { name: "c3", title: "C3", columns: 8, text: "16 maps of 10 × 10. Each combines the S2 maps that it reads." },
-  { name: "s4", title: "S4", columns: 16, text: "16 maps of 5 × 5. Each 2 × 2 block of a C3 map becomes one value." },
-  { name: "c5", title: "C5", grid: { height: 4, width: 30 }, text: "120 values. Each reads all of S4." },
-  {
-    name: "f6",
-    title: "F6",
-    grid: { height: 12, width: 7 },
-    text: "84 values. Each reads all of C5. Drawn as 7 × 12 they should look like a printed digit.",
-  },
-  {
-    name: "output",
-    title: "Output",
-    columns: 10,
-    text: "How far F6 is from each printed digit. The smallest distance wins.",
-  },
-];
-const LAYER = new Map(LAYERS.map((layer) => [layer.name, layer]));
-
-// What is shown first: on the 3, this value sums contributions of both signs and is not saturated.
-const START = { layer: "c3", map: 6, row: 2, column: 4 };
-const chosen = { scheme: 0, digit: 3, pixels: decodeBytes(data.digits[3].pixels) };
-let volumes; // of the chosen picture, in the network of the chosen scheme
+const chosen = { variant: 0, picture: pictures[data.firstPicture] };
+let volumes = forward(networks[0], chosen.picture); // of the chosen picture, in the network of the chosen variant
+const isOnePixel = ({ height, width }) => height * width === 1;
+const LAST = VIEWS.at(-1);
+const SCORES = !LAST.grid && isOnePixel(volumes.get(LAST.name)) ? LAST.name : null; // the layer that is drawn as bars
+const START = data.start ?? placeToStart(); // what is shown first
 let pinned = START;
 let pointed = null; // where the mouse is, as long as it is on a map
 let sliding = null; // the timer that moves the kernel over the map
 let tourStep = null;
 
-const network = () => networks[chosen.scheme];
+/** The largest value of the first convolution that adds up several maps, or of any; of the last layer if there is none. */
+function placeToStart() {
+  const layers = networks[0].layers;
+  const adds = ({ kind, reads }) => kind === "conv" && d3.some(reads, (maps) => maps.length > 1);
+  const { name } = layers.slice(1).find(adds) ?? layers.find(adds) ?? layers.find(({ kind }) => kind === "conv") ?? layers.at(-1);
+  const volume = volumes.get(name);
+  const index = d3.maxIndex(volume.values, Math.abs);
+  const pixel = Math.floor(index / volume.maps);
+  const at = { row: Math.floor(pixel / volume.width), column: pixel % volume.width };
+  return { layer: name, map: index % volume.maps, ...at };
+}
+
+const network = () => networks[chosen.variant];
 const place = () => pointed ?? pinned;
 const find = (selector) => document.querySelector(selector);
+const fill = (text, words) => text.replace(/\{(\w+)\}/g, (_, word) => words[word]);
+/** The limit of the colours of a volume. */
+const limitOf = (name) => data.range ?? largest(volumes.get(name).values);
+
 /** A place in words, without the pixel: "C3 map 7". */
 function nameOf({ layer, map }) {
-  if (layer === "input") return "the picture";
-  if (layer === "output") return `the output for digit ${map}`;
-  return `${LAYER.get(layer).title} ${LAYER.get(layer).grid ? "value" : "map"} ${map}`;
+  const { title, map_names: names } = VIEW.get(layer);
+  if (layer === "input") return names?.length === 1 ? `the ${names[0]}` : `the picture’s ${names?.[map] ?? ""} map`;
+  if (layer === SCORES) return fill(data.words.unit, { class: data.classes[map] });
+  return `${title} ${isOnePixel(volumes.get(layer)) ? "value" : "map"} ${map}`;
 }
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const listed = (items) => (items.length > 1 ? `${items.slice(0, -1).join(", ")} and ${items.at(-1)}` : `${items[0]}`);
 
 // --- what the user does
 
-function choosePicture(pixels, digit) {
-  Object.assign(chosen, { pixels, digit });
+function choosePicture(picture) {
+  chosen.picture = picture;
   compute();
 }
 
-function chooseScheme(index) {
-  chosen.scheme = index;
+function chooseVariant(index) {
+  chosen.variant = index;
   compute();
 }
 
 function compute() {
-  volumes = forward(network(), chosen.pixels);
+  volumes = forward(network(), chosen.picture);
   showPicture();
-  showScheme();
+  find("#variant-text").textContent = data.variants[chosen.variant].sentence;
   showVolumes();
   showPlace();
 }
@@ -117,67 +113,86 @@ function slide() {
 // --- 1: the picture
 
 function buildPicture() {
+  find("#picture-heading span:last-child").textContent = data.words.choose_picture;
   const buttons = d3
-    .select("#digits")
+    .select("#pictures")
+    .attr("aria-label", data.words.pictures)
     .selectAll("button")
-    .data(data.digits)
+    .data(pictures)
     .join("button")
     .attr("type", "button")
-    .attr("tabindex", (_, i) => (i === chosen.digit ? 0 : -1))
-    .attr("aria-label", ({ label }) => `Handwritten ${label}`)
-    .on("click", (_, digit) => choosePicture(decodeBytes(digit.pixels), data.digits.indexOf(digit)));
-  buttons.append("canvas").each(function ({ pixels }) {
-    paintMap(this, prepare(data.input, decodeBytes(pixels)), 0, RANGE);
+    .attr("tabindex", (picture) => (picture === chosen.picture ? 0 : -1))
+    .attr("aria-label", ({ name }) => capital(name))
+    .attr("title", ({ name }) => name)
+    .on("click", (_, picture) => choosePicture(picture));
+  buttons.append("canvas").each(function (picture) {
+    const volume = prepare(data.input, picture);
+    paintPicture(this, volume, data.range ?? largest(volume.values));
   });
-  steerToolbar(find("#digits"));
-  const pad = drawingPad(find("#pad"), (pixels) => choosePicture(pixels, null));
-  find("#undo").addEventListener("click", pad.undo);
-  find("#clear").addEventListener("click", pad.clear);
-  const repaint = () => pad.repaint();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  steerToolbar(find("#pictures"));
+  if (data.drawing) buildPad();
   d3.selectAll("#theme input").on("change", ({ target }) => {
     document.documentElement.dataset.theme = target.value;
-    repaint();
+    find("#pad").dispatchEvent(new Event("focus")); // repaints it
   });
 }
 
+function buildPad() {
+  find(".pad").hidden = false;
+  const drawn = (pixels) => ({ height: GRID, width: GRID, maps: 1, label: null, pixels });
+  const pad = drawingPad(find("#pad"), (pixels) => choosePicture(drawn(pixels)));
+  find("#undo").addEventListener("click", pad.undo);
+  find("#clear").addEventListener("click", pad.clear);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", pad.repaint);
+}
+
 function showPicture() {
-  d3.selectAll("#digits button").attr("aria-pressed", (_, i) => `${i === chosen.digit}`);
-  const distances = volumes.get("output").values;
-  const [first, second] = d3.range(10).sort((a, b) => distances[a] - distances[b]);
-  const label = chosen.digit === null ? null : data.digits[chosen.digit].label;
-  const verdict = label === null ? "" : label === first ? " That is right." : ` That is wrong: it is a ${label}.`;
-  find("#answer").innerHTML = d3.some(chosen.pixels, (grey) => grey > 0)
-    ? `The network reads <strong>${first}</strong>.${verdict} <span class="soft">Its output is at distance ` +
-      `${short(distances[first])} from a printed ${first}; next is ${second}, at ${short(distances[second])}.</span>`
-    : "The pad is empty.";
+  d3.selectAll("#pictures button").attr("aria-pressed", (picture) => `${picture === chosen.picture}`);
+  const scores = volumes.get(network().layers.at(-1).name);
+  const answer = find("#answer");
+  if (!isOnePixel(scores)) return;
+  if (chosen.picture.pixels && !d3.some(chosen.picture.pixels, (level) => level > 0) && data.drawing) {
+    answer.textContent = "The pad is empty.";
+    return;
+  }
+  const sign = data.smallestWins ? 1 : -1;
+  const [first, second] = d3.range(scores.maps).sort((a, b) => sign * (scores.values[a] - scores.values[b]));
+  const escape = (text) => String(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+  const words = {
+    first: escape(data.classes[first]),
+    second: escape(data.classes[second]),
+    value: short(scores.values[first]),
+    other: short(scores.values[second]),
+  };
+  const { label } = chosen.picture;
+  const verdict =
+    label === null
+      ? ""
+      : label === first
+        ? " That is right."
+        : ` That is wrong: it is a ${escape(data.classes[label])}.`;
+  const runnerUp = second === undefined ? "" : ` <span class="soft">${fill(data.words.runner_up, words)}</span>`;
+  answer.innerHTML = `${fill(data.words.answer, words)}${verdict}${runnerUp}`;
 }
 
 // --- 2: the volumes
 
-function buildSchemes() {
-  const labels = d3.select("#schemes").selectAll("label").data(data.schemes).join("label");
+function buildVariants() {
+  d3.select("#variants").attr("hidden", data.variants.length > 1 ? null : "");
+  find("#variants legend").textContent = data.words.variants;
+  const labels = d3.select("#variants").selectAll("label").data(data.variants).join("label");
   labels
     .append("input")
     .attr("type", "radio")
-    .attr("name", "scheme")
+    .attr("name", "variant")
     .attr("value", ({ name }) => name)
-    .property("checked", (_, i) => i === chosen.scheme)
-    .on("change", (_, scheme) => chooseScheme(data.schemes.indexOf(scheme)));
+    .property("checked", (_, i) => i === chosen.variant)
+    .on("change", (_, variant) => chooseVariant(data.variants.indexOf(variant)));
   labels.append("span").text(({ title }) => title);
 }
 
-function showScheme() {
-  const { sentence, counts, testError } = data.schemes[chosen.scheme];
-  const count = d3.format(",");
-  find("#scheme-text").textContent =
-    `${sentence} C3 has ${count(counts.num_weights)} weights + ${counts.num_biases} biases = ` +
-    `${count(counts.num_weights + counts.num_biases)} parameters and ${count(counts.num_connections)} connections. ` +
-    `The network trained with it has a test error of ${short(testError)}\u00a0%.`;
-}
-
 function buildVolumes() {
-  const layers = d3.select("#volumes").selectAll(".layer").data(LAYERS).join("div").attr("class", "layer");
+  const layers = d3.select("#volumes").selectAll(".layer").data(VIEWS).join("div").attr("class", "layer");
   layers.attr("data-layer", ({ name }) => name);
   layers.append("h3").text(({ title }) => title);
   layers
@@ -185,7 +200,7 @@ function buildVolumes() {
     .attr("class", "soft")
     .text(({ text }) => text);
   layers.each(function (layer) {
-    const build = layer.grid ? buildGrid : layer.name === "output" ? buildBars : buildMaps;
+    const build = layer.grid ? buildGrid : isOnePixel(volumes.get(layer.name)) ? buildBars : buildMaps;
     build(this, layer);
   });
   d3.select("#volumes").append("svg").attr("id", "links").attr("aria-hidden", "true");
@@ -194,7 +209,9 @@ function buildVolumes() {
 
 /** A toolbar with a button for each map of a layer. */
 function buildButtons(parent, { name, columns }, label) {
-  const toolbar = d3.select(parent).append("div").attr("class", "maps").attr("data-columns", columns);
+  const toolbar = d3.select(parent).append("div").attr("class", "maps");
+  toolbar.classed("few", columns === 1).classed("many", columns > 10);
+  toolbar.style("--columns", columns).style("--narrow", columns > 8 ? Math.ceil(columns / 2) : columns);
   toolbar.attr("role", "toolbar").attr("aria-label", label);
   const buttons = toolbar
     .selectAll("button")
@@ -209,13 +226,13 @@ function buildButtons(parent, { name, columns }, label) {
 
 /** A layer of maps. */
 function buildMaps(parent, layer) {
-  const { name, title } = layer;
+  const { name, title, map_names: names } = layer;
   const buttons = buildButtons(parent, layer, `Maps of ${title}`);
   buttons.append("span").attr("class", "map").append("canvas");
   buttons
     .append("span")
     .attr("class", "name")
-    .text((map) => (name === "input" ? "picture" : map));
+    .text((map) => names?.[map] ?? map);
   buttons.each(function (map) {
     const picture = this.querySelector(".map");
     offer(this, (event) => {
@@ -228,11 +245,14 @@ function buildMaps(parent, layer) {
   });
 }
 
-/** The output: a bar for each distance. */
+/** The output: a bar for each score or distance. */
 function buildBars(parent, layer) {
-  const buttons = buildButtons(parent, layer, "Distances to the ten digits");
+  const buttons = buildButtons(parent, layer, `Values of ${layer.title}`);
   buttons.append("span").attr("class", "bar").append("i");
-  buttons.append("span").attr("class", "name").text(String);
+  buttons
+    .append("span")
+    .attr("class", "name")
+    .text((map) => data.classes[map]);
   buttons.append("span").attr("class", "distance figure");
   buttons.append("span").attr("class", "visually-hidden");
   buttons.each(function (map) {
@@ -243,9 +263,11 @@ function buildBars(parent, layer) {
 /** A layer of single values, drawn as one grid. */
 function buildGrid(parent, { name, title, grid }) {
   const box = d3.select(parent).append("div").attr("class", "cells").attr("data-layer", name);
+  box.style("--width", grid.width < 10 ? `${0.8 * grid.width}rem` : null);
   const canvas = box.append("canvas").attr("tabindex", 0).attr("role", "application").node();
   canvas.setAttribute("aria-label", `Values of ${title}. The arrow keys choose one.`);
-  const at = (row, column) => ({ layer: name, map: row * grid.width + column, row: 0, column: 0 });
+  const last = volumes.get(name).maps - 1; // the last row of the grid may not be full
+  const at = (row, column) => ({ layer: name, map: Math.min(row * grid.width + column, last), row: 0, column: 0 });
   offer(canvas, (event) => at(...pixelUnder(event, canvas, grid)));
   const cell = () => (pinned.layer === name ? [Math.floor(pinned.map / grid.width), pinned.map % grid.width] : [0, -1]);
   steer(
@@ -258,35 +280,42 @@ function buildGrid(parent, { name, title, grid }) {
 
 function buildLegend() {
   const legend = d3.select("#legend");
-  legend.append("span").text(`−${number(RANGE)}`);
+  legend.append("span").text(data.range ? `−${number(data.range)}` : "negative");
   paint(legend.append("canvas").attr("aria-hidden", "true").node(), 1, PALETTE.length, (i) => (i - 127) / 127, 1);
-  legend.append("span").text(`${number(RANGE)}`);
+  legend.append("span").text(data.range ? number(data.range) : "positive");
+  const scaled = data.range ? "Kernels and responses use" : "Every volume, kernel and response uses";
   legend
     .append("p")
     .text(
-      "Dark: below zero; grey: zero; light: above zero. Kernels and responses use the same colours, scaled to their own largest magnitude.",
+      `Dark: below zero; grey: zero; light: above zero. ${scaled} the same colours, scaled to ` +
+        `${data.range ? "their" : "its"} own largest magnitude.`,
     );
 }
 
 function showVolumes() {
-  for (const { name, grid } of LAYERS) {
+  for (const { name, grid } of VIEWS) {
     const volume = volumes.get(name);
-    const parent = find(`.layer[data-layer=${name}]`);
-    if (grid) paint(parent.querySelector("canvas"), grid.height, grid.width, (i) => volume.values[i], RANGE);
-    else if (name === "output") showBars(parent, volume.values);
-    else parent.querySelectorAll("canvas").forEach((canvas, map) => paintMap(canvas, volume, map, RANGE));
+    const parent = find(`.layer[data-layer="${name}"]`);
+    if (grid) paint(parent.querySelector("canvas"), grid.height, grid.width, (i) => volume.values[i], limitOf(name));
+    else if (isOnePixel(volume)) showBars(parent, volume.values);
+    else parent.querySelectorAll("canvas").forEach((canvas, map) => paintMap(canvas, volume, map, limitOf(name)));
   }
 }
 
-function showBars(parent, distances) {
-  const winner = d3.minIndex(distances);
+function showBars(parent, values) {
+  const winner = data.smallestWins ? d3.minIndex(values) : d3.maxIndex(values);
+  const share = d3.scaleLinear([Math.min(0, d3.min(values)), Math.max(0, d3.max(values)) || 1], [0, 100]);
   const buttons = d3
     .select(parent)
     .selectAll("button")
     .classed("winner", (map) => map === winner);
-  buttons.select("i").style("height", (map) => `${(100 * distances[map]) / d3.max(distances)}%`);
-  buttons.select(".distance").text((map) => short(distances[map]));
-  buttons.select(".visually-hidden").text((map) => (map === winner ? "the smallest" : ""));
+  buttons
+    .select("i")
+    .style("bottom", (map) => `${share(Math.min(0, values[map]))}%`)
+    .style("height", (map) => `${Math.abs(share(values[map]) - share(0))}%`);
+  buttons.select(".distance").text((map) => short(values[map]));
+  const best = data.smallestWins ? "the smallest" : "the largest";
+  buttons.select(".visually-hidden").text((map) => (map === winner ? best : ""));
 }
 
 /** Mark in all volumes what is chosen, what it reads, and its receptive field. */
@@ -294,10 +323,10 @@ function showMarks() {
   const at = place();
   const fields = receptiveFields(network(), volumes, at);
   const source = at.layer === "input" ? null : sourceOf(network(), at.layer);
-  for (const { name, grid } of LAYERS) {
+  for (const { name, grid } of VIEWS) {
     const volume = volumes.get(name);
     const field = fields.get(name);
-    const parent = find(`.layer[data-layer=${name}]`);
+    const parent = find(`.layer[data-layer="${name}"]`);
     if (grid) {
       const cell = at.layer === name ? onePixel(Math.floor(at.map / grid.width), at.map % grid.width) : null;
       const all = field && { rows: [0, grid.height - 1], columns: [0, grid.width - 1] };
@@ -310,7 +339,7 @@ function showMarks() {
       .classed("lit", (map) => Boolean(field?.maps.has(map)))
       .classed("unlit", (map) => Boolean(field && !field.maps.has(map)))
       .attr("aria-label", (map) => {
-        if (name === "output") return null; // it says its digit and distance
+        if (name === SCORES) return null; // it says its class and value
         const read = name === source && field.maps.has(map) ? `, read by ${nameOf(at)}` : "";
         return `${capital(nameOf({ layer: name, map }))}${read}`;
       })
@@ -331,8 +360,8 @@ function showLinks() {
     const box = element.getBoundingClientRect();
     return [box.left + box.width / 2 - origin.left, box[side] - origin.top];
   };
-  const source = at.layer === "input" ? null : find(`.layer[data-layer=${sourceOf(network(), at.layer)}]`);
-  const readers = find(`.layer[data-layer=${at.layer}]`);
+  const source = at.layer === "input" ? null : find(`.layer[data-layer="${sourceOf(network(), at.layer)}"]`);
+  const readers = find(`.layer[data-layer="${at.layer}"]`);
   const target = readers.querySelector('[aria-pressed="true"]') ?? readers.querySelector(".frame");
   const starts = source ? Array.from(source.querySelectorAll(".lit, .cells")) : [];
   svg
@@ -368,17 +397,10 @@ function buildChosen() {
   find("#slide").addEventListener("click", slide);
 }
 
-function buildTour() {
-  find("#tour-start").addEventListener("click", startTour);
-  find("#tour-back").addEventListener("click", () => turnTour(-1));
-  find("#tour-next").addEventListener("click", () => turnTour(1));
-  find("#tour-end").addEventListener("click", () => turnTour(tourSteps.length));
-}
-
-volumes = forward(network(), chosen.pixels);
+find("#introduction").innerHTML = data.introduction;
 find("#note").textContent = data.note;
 buildPicture();
-buildSchemes();
+buildVariants();
 buildVolumes();
 buildLegend();
 buildChosen();

@@ -24,6 +24,7 @@ _MODULES = (
     "figures",
     "gradients",
     "init",
+    "interop",
     "layers",
     "losses",
     "models",

@@ -9,6 +9,7 @@ from cnnjax import exploring as exploring
 from cnnjax import figures as figures
 from cnnjax import gradients as gradients
 from cnnjax import init as init
+from cnnjax import interop as interop
 from cnnjax import layers as layers
 from cnnjax import losses as losses
 from cnnjax import models as models

@@ -11,7 +11,19 @@ import jax.numpy as jnp
 
 __all__ = ["ACTIVATIONS", "ActivationName", "scaled_tanh"]
 
-ActivationName = Literal["identity", "scaled_tanh", "tanh", "sigmoid", "relu", "gelu", "silu"]
+ActivationName = Literal[
+    "identity",
+    "scaled_tanh",
+    "tanh",
+    "sigmoid",
+    "relu",
+    "relu6",
+    "gelu",
+    "gelu_exact",
+    "silu",
+    "hard_sigmoid",
+    "hard_swish",
+]
 """The names of the activation functions in `ACTIVATIONS`."""
 
 AMPLITUDE = 1.7159
@@ -45,6 +57,10 @@ def _identity(a: jax.Array) -> jax.Array:
     return a
 
 
+def _gelu_exact(a: jax.Array) -> jax.Array:
+    return jax.nn.gelu(a, approximate=False)
+
+
 ACTIVATIONS: Mapping[ActivationName, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {
         "identity": _identity,
@@ -52,8 +68,12 @@ ACTIVATIONS: Mapping[ActivationName, Callable[[jax.Array], jax.Array]] = Mapping
         "tanh": jnp.tanh,
         "sigmoid": jax.nn.sigmoid,
         "relu": jax.nn.relu,
+        "relu6": jax.nn.relu6,
         "gelu": jax.nn.gelu,
+        "gelu_exact": _gelu_exact,
         "silu": jax.nn.silu,
+        "hard_sigmoid": jax.nn.hard_sigmoid,
+        "hard_swish": jax.nn.hard_swish,
     }
 )
-"""Name to function; every function is elementwise."""
+"""Name to function; every function is elementwise. "gelu" is the approximation by tanh, as in `jax.nn`."""

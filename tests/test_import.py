@@ -101,6 +101,7 @@ LAYERS = {
     "losses": {"_core"},
     "layers": {"_core", "activations", "connections", "conv", "init", "operator", "pooling"},
     "models": {"connections", "init", "layers"},
+    "interop": {"_core", "errors", "layers"},
     "programs": {"_core", "connections", "layers", "operator"},
     "figures": {"_core", "connections", "errors", "layers"},
     "exploring": {"_core", "activations", "layers", "pooling"},

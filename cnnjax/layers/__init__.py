@@ -6,23 +6,43 @@ to it. Its parameters are a dict of arrays, `{"w": ..., "b": ...}`, empty for a 
 
 from cnnjax.layers import anatomy, summary
 from cnnjax.layers.base import Counts, Layer, Params, Shape
+from cnnjax.layers.combination import Add, Concatenate, Multiply
 from cnnjax.layers.convolution import Conv2D
-from cnnjax.layers.dense import RBF, Dense
-from cnnjax.layers.network import Input, Network
-from cnnjax.layers.pooling import AvgPool2D, MaxPool2D, Subsample2D
+from cnnjax.layers.dense import RBF, Dense, PixelDense
+from cnnjax.layers.input import Input
+from cnnjax.layers.maps import Activation, ChannelShuffle, LayerScale, SelectMaps
+from cnnjax.layers.network import Network
+from cnnjax.layers.noise import Dropout, StochasticDepth
+from cnnjax.layers.normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
+from cnnjax.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, MaxPool2D, Subsample2D
 
 __all__ = [
     "RBF",
+    "Activation",
+    "AdaptiveAvgPool2D",
+    "Add",
     "AvgPool2D",
+    "BatchNorm",
+    "ChannelShuffle",
+    "Concatenate",
     "Conv2D",
     "Counts",
     "Dense",
+    "Dropout",
+    "GroupNorm",
     "Input",
     "Layer",
+    "LayerNorm",
+    "LayerScale",
+    "LocalResponseNorm",
     "MaxPool2D",
+    "Multiply",
     "Network",
     "Params",
+    "PixelDense",
+    "SelectMaps",
     "Shape",
+    "StochasticDepth",
     "Subsample2D",
     "anatomy",
     "summary",

@@ -16,9 +16,10 @@ from cnnjax._core.shapes import Geometry, Padding, check_maps, integers
 from cnnjax.connections import ConnectionTable
 from cnnjax.conv import depthwise_conv2d
 from cnnjax.conv.tables import as_table, dense_weights
-from cnnjax.layers.base import Params
+from cnnjax.layers.base import Layer, Params, Shape
 from cnnjax.layers.convolution import Conv2D
 from cnnjax.layers.network import Network
+from cnnjax.layers.pooling import AdaptiveAvgPool2D
 
 __all__ = ["Decomposition", "decompose", "partial_responses", "receptive_field"]
 
@@ -181,7 +182,7 @@ def receptive_field(
         first * s - before .. last * s - before + e - 1
 
     clipped to the volume. With "CIRCULAR", "EDGE" and "REFLECT" padding, rows beyond the edge become those that the
-    padding copies.
+    padding copies. The means and variances of a normalisation do not count.
 
     Args:
         network: the network.
@@ -192,7 +193,7 @@ def receptive_field(
     Returns:
         Rows and columns of the earlier volume, as slices:
         `volumes[on][receptive_field(network, layer, position, on)]` are the pixels. Empty if the unit sees only
-        padding.
+        padding, or does not depend on the volume.
 
     Raises:
         ValueError: for names that the network does not have, an `on` that comes after the layer or has no height and
@@ -214,13 +215,40 @@ def receptive_field(
     names = list(shapes)
     _check_name(caller, "layer", layer, names)
     _check_name(caller, "on", on, [name for name in names[: names.index(layer) + 1] if len(shapes[name]) == 3])
-    rectangle = [slice(i, i + 1) for i in _check_position(caller, position, shapes[layer])]
+    rectangles = {layer: [slice(i, i + 1) for i in _check_position(caller, position, shapes[layer])]}
     for name in reversed(names[names.index(on) + 1 : names.index(layer) + 1]):
-        geometry = layers[name].geometry(network.input_shapes()[name])
-        if geometry is not None:
-            rectangle = [_pixels_read(positions, geometry, axis) for axis, positions in enumerate(rectangle)]
-    rows, columns = rectangle
+        if name not in rectangles:
+            continue
+        read = _rectangle_read(layers[name], network.input_shapes()[name], rectangles[name])
+        for volume in network.reads[name]:
+            seen = [_within(pixels, n) for pixels, n in zip(read, shapes[volume][:-1] or (1, 1), strict=True)]
+            rectangles[volume] = list(map(_hull, rectangles.get(volume, seen), seen))
+    rows, columns = rectangles.get(on, (slice(0, 0), slice(0, 0)))
     return rows, columns
+
+
+def _rectangle_read(layer: Layer, shape: Shape, rectangle: list[slice]) -> list[slice]:
+    """Return the rectangle that a layer with an input of this shape reads for a rectangle of its output."""
+    if isinstance(layer, AdaptiveAvgPool2D):
+        windows = layer.windows(shape)
+        return [
+            slice(along[unit.start][0], along[unit.stop - 1][1]) for along, unit in zip(windows, rectangle, strict=True)
+        ]
+    geometry = layer.geometry(shape)
+    if geometry is None:
+        return rectangle
+    return [_pixels_read(positions, geometry, axis) for axis, positions in enumerate(rectangle)]
+
+
+def _within(pixels: slice, size: int) -> slice:
+    """Return pixels of a volume; all units read the one pixel of a volume that is broadcast."""
+    return slice(0, 1) if size == 1 and pixels.start < pixels.stop else pixels
+
+
+def _hull(one: slice, other: slice) -> slice:
+    """Return the smallest range of pixels that contains both."""
+    ranges = [pixels for pixels in (one, other) if pixels.start < pixels.stop]
+    return slice(min(p.start for p in ranges), max(p.stop for p in ranges)) if ranges else one
 
 
 def _pixels_read(positions: slice, geometry: Geometry, axis: int) -> slice:

@@ -17,6 +17,7 @@ __all__ = [
     "Activation",
     "Counts",
     "Layer",
+    "Parameterless",
     "Params",
     "Pixels",
     "Shape",
@@ -29,7 +30,7 @@ Shape = tuple[int, ...]
 """The axes of one input or output, without the batch axis: (H, W, C) or (n,)."""
 
 Params = dict[str, jax.Array]
-"""The parameters of one layer: "w" for the weights, "b" for the biases."""
+"""The parameters of one layer: "w" for the weights, "b" for the biases, "mean" and "var" for running statistics."""
 
 Pixels = int | tuple[int, int]
 """A number of pixels along both axes, or (height, width)."""
@@ -75,27 +76,57 @@ class Layer(Protocol):
     A layer whose smallest output names the class, such as a distance, also has an attribute `smallest_wins = True`. A
     layer with a method `parameter_shapes(shape)`, which returns the shape of each parameter by its key, has the
     parameters that it is given checked; all layers of cnnjax have it.
+
+    A layer that combines several volumes has an attribute `combines = True`; its `x` is then a tuple of arrays, and its
+    `shape` a tuple of shapes. A layer that does something else in training has a method `apply_training(params, x,
+    key, axis_name)`, which returns the output and the parameters with fresh statistics; the names of these are its
+    attribute `statistics`. A layer with an attribute `draws = True` draws random numbers and needs the key, which is
+    None where it was not given. `axis_name` is the axis of a mesh along which the batch is shared, or None.
     """
 
-    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
+    def init(self, key: jax.Array, shape: Any, dtype: DTypeLike) -> Params:
         """Draw the parameters."""
         ...
 
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+    def apply(self, params: Params, x: Any) -> jax.Array:
         """Map a batch (N, *shape) to (N, *output_shape(shape))."""
         ...
 
-    def output_shape(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Any) -> Shape:
         """Return the shape of the output for one image."""
         ...
 
-    def counts(self, shape: Shape) -> Counts:
+    def counts(self, shape: Any) -> Counts:
         """Return the numbers of weights, biases, connections and multiply-accumulates."""
         ...
 
-    def geometry(self, shape: Shape) -> Geometry | None:
+    def geometry(self, shape: Any) -> Geometry | None:
         """Return where one unit reads; None for an input without height and width."""
         ...
+
+
+class Parameterless:
+    """What a layer without parameters and connections shares, whose units read their own pixel."""
+
+    def init(self, key: jax.Array, shape: Any, dtype: DTypeLike) -> Params:
+        """Return no parameters."""
+        return {}
+
+    def parameter_shapes(self, shape: Any) -> dict[str, Shape]:
+        """Return the shape of each parameter: there are none."""
+        return {}
+
+    def output_shape(self, shape: Any) -> Shape:
+        """Return the shape of the input."""
+        return shape
+
+    def counts(self, shape: Any) -> Counts:
+        """Count nothing: there are no weights."""
+        return Counts()
+
+    def geometry(self, shape: Any) -> Geometry | None:
+        """Return None: a unit reads its own pixel."""
+        return None
 
 
 def activation_function(activation: Activation) -> Callable[[jax.Array], jax.Array]:

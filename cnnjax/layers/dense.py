@@ -1,4 +1,4 @@
-"""Layers in which every unit reads the whole input: dense, and radial basis functions."""
+"""Layers of matrix products: dense over the whole input or over each pixel, and radial basis functions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from jax.typing import DTypeLike
 from cnnjax._core.messages import value_error
 from cnnjax._core.shapes import Geometry, conv_geometry, integers
 from cnnjax.init import Constant, GlorotUniform, Initialiser
-from cnnjax.layers.base import Activation, Counts, Params, Shape, activation_function, check_activation
+from cnnjax.layers.base import (
+    Activation,
+    Counts,
+    Params,
+    Shape,
+    activation_function,
+    check_activation,
+    check_is_image,
+)
 from cnnjax.layers.parameters import check_layer_params
 
-__all__ = ["RBF", "Dense"]
+__all__ = ["RBF", "Dense", "PixelDense"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,62 @@ class Dense:
     def geometry(self, shape: Shape) -> Geometry | None:
         """Return a kernel that covers the whole input; None for an input without height and width."""
         return _whole_input("Dense", shape)
+
+
+@dataclass(frozen=True)
+class PixelDense(Dense):
+    """Fully connected at every pixel: a unit reads all maps of its own pixel; then an activation function::
+
+        y[n, i, j, o] = f(b[o] + sum_c x[n, i, j, c] * w[c, o]),   w (C, units),  b (units,)
+
+    It is the convolution with a 1x1 kernel, computed as a matrix product.
+
+    Args:
+        units: the number of output maps.
+        bias: whether b is added.
+        activation: a name in `cnnjax.ACTIVATIONS` or an elementwise function.
+        weight_init: initialiser of w.
+        bias_init: initialiser of b.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: if `units` is not a positive integer, the activation is unknown, or the
+            input has no height and width.
+
+    Example:
+        >>> PixelDense(384).counts((56, 56, 96)).num_parameters
+        37248
+
+    Source: Lin, Chen and Yan 2014, "Network in network", section 3.1.
+    """
+
+    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
+        """Draw w and b."""
+        return super().init(key, shape[-1:], dtype)
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of w, (C, units), and b, (units,)."""
+        return super().parameter_shapes(shape[-1:])
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Map (N, H, W, C) to (N, H, W, units)."""
+        check_layer_params(self, params, x, x.shape[1:])
+        y = super().apply(params, x.reshape(-1, x.shape[-1]))
+        return y.reshape(*x.shape[:-1], self.units)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (H, W, units)."""
+        check_is_image("PixelDense", shape)
+        return (*shape[:-1], self.units)
+
+    def counts(self, shape: Shape) -> Counts:
+        """Count one weight for each map and unit, one bias for each unit, all of them used at every pixel."""
+        own, pixels = super().counts(shape[-1:]), math.prod(shape[:-1])
+        return Counts(own.num_weights, own.num_biases, own.num_connections * pixels, own.num_macs * pixels)
+
+    def geometry(self, shape: Shape) -> Geometry | None:
+        """Return a kernel of one pixel."""
+        check_is_image("PixelDense", shape)
+        return conv_geometry("PixelDense", shape[:-1], (1, 1))
 
 
 @dataclass(frozen=True)

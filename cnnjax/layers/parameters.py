@@ -12,7 +12,7 @@ from cnnjax._core.arguments import check_is_array
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax.layers.base import Layer, Shape
 
-__all__ = ["NamedLayer", "check_layer_params", "check_network_params", "name_layers"]
+__all__ = ["NamedLayer", "check_layer_params", "check_network_params", "name_layers", "statistics_of"]
 
 _KEYS_OF_OTHERS = {"kernel": "w", "weight": "w", "weights": "w", "W": "w", "bias": "b", "biases": "b"}
 _LIBRARIES = {"kernel": "flax and Keras", "weight": "PyTorch and Equinox"}
@@ -71,9 +71,14 @@ def check_layer_params(layer: Layer, params: Any, x: jax.Array, shape: Shape) ->
     caller = f"{type(layer).__name__}.apply"
     _check(caller, "params", layer, params, shape, _shapes_of(layer, shape) or {})
     for key, value in params.items():
-        if value.dtype != x.dtype:
+        if value.dtype != x.dtype and key not in statistics_of(layer):
             expected, fix = f"{x.dtype}, the dtype of x", "cast one of them"
             raise type_error(caller, f"params[{key!r}]", got=f"of dtype {value.dtype}", expected=expected, fix=fix)
+
+
+def statistics_of(layer: Layer) -> tuple[str, ...]:
+    """Return the keys of the parameters that are statistics of the data, which no optimizer trains."""
+    return getattr(layer, "statistics", ())
 
 
 def _shapes_of(layer: Layer, shape: Shape) -> dict[str, Shape] | None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cnnjax._core.shapes import Geometry, Padding, integers
@@ -13,6 +14,7 @@ from cnnjax.init import Constant, GlorotUniform, Initialiser
 from cnnjax.layers.base import (
     Activation,
     Counts,
+    Parameterless,
     Params,
     Pixels,
     Shape,
@@ -23,7 +25,7 @@ from cnnjax.layers.base import (
 from cnnjax.layers.parameters import check_layer_params
 from cnnjax.pooling import avg_pool2d, max_pool2d, pool_geometry, subsample2d
 
-__all__ = ["AvgPool2D", "MaxPool2D", "Subsample2D"]
+__all__ = ["AdaptiveAvgPool2D", "AvgPool2D", "MaxPool2D", "Subsample2D"]
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,70 @@ class AvgPool2D(_Pool):
             ceil_mode=self.ceil_mode,
             count_include_pad=self.count_include_pad,
         )
+
+
+@dataclass(frozen=True)
+class AdaptiveAvgPool2D(Parameterless):
+    """Average pooling to a given size, with windows that cover the image as equally as they can::
+
+        rows of output row i:   floor(i * H / H_out) to below ceil((i + 1) * H / H_out)
+
+    With `size=1`, the default, it is the mean of each map.
+
+    Args:
+        size: the height and width of the output, one integer or a pair.
+
+    Raises:
+        ArgumentValueError, ArgumentTypeError: for a size that is not one or two positive integers.
+
+    Example:
+        >>> AdaptiveAvgPool2D(2).windows((5, 6, 1))
+        (((0, 3), (2, 5)), ((0, 3), (3, 6)))
+
+    Source: the global average pooling of Lin, Chen and Yan 2014, "Network in network", section 3.2; windows as in
+    PyTorch.
+    """
+
+    size: Pixels = 1
+
+    def __post_init__(self) -> None:
+        """Check what does not depend on the input."""
+        integers("AdaptiveAvgPool2D", "size", self.size, 2, least=1)
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Pool (N, H, W, C) to (N, *size, C)."""
+        for axis, windows in enumerate(self.windows(x.shape[1:]), 1):
+            means = [
+                jnp.mean(jax.lax.slice_in_dim(x, *window, axis=axis), axis=axis, keepdims=True) for window in windows
+            ]
+            x = jnp.concatenate(means, axis=axis) if x.shape[axis] > 1 or len(means) > 1 else x
+        return x
+
+    def windows(self, shape: Shape) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Return the first pixel of each window and the pixel after its last, along each axis."""
+        check_is_image("AdaptiveAvgPool2D", shape)
+        sizes = integers("AdaptiveAvgPool2D", "size", self.size, 2, least=1)
+        return tuple(
+            tuple((i * n // size, -(-(i + 1) * n // size)) for i in range(size))
+            for n, size in zip(shape[:-1], sizes, strict=True)
+        )
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (*size, C)."""
+        return (*map(len, self.windows(shape)), shape[-1])
+
+    def counts(self, shape: Shape) -> Counts:
+        """Count one connection for each pixel of each window."""
+        pixels = math.prod(sum(stop - start for start, stop in windows) for windows in self.windows(shape))
+        return Counts(num_connections=pixels * shape[-1])
+
+    def geometry(self, shape: Shape) -> Geometry:
+        """Return where the windows are if they are equal, else a window that covers the whole image."""
+        windows = self.windows(shape)
+        size, sizes = shape[:-1], tuple(map(len, windows))
+        equal = all(n % count == 0 for n, count in zip(size, sizes, strict=True))
+        window = tuple(n // count for n, count in zip(size, sizes, strict=True)) if equal else size
+        return pool_geometry("AdaptiveAvgPool2D", size, window)
 
 
 @dataclass(frozen=True)

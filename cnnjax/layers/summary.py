@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cnnjax._core.messages import describe, type_error
+from cnnjax._core.shapes import Geometry
 from cnnjax.layers.network import Network
 
 __all__ = ["Row", "Summary", "summary"]
@@ -104,7 +106,8 @@ def summary(network: Network) -> Summary:
 
     A connection is one input of one unit, its bias included; a multiply-accumulate is one product of a weight and a
     value. The receptive field grows from layer to layer by (kernel extent - 1) jumps, and the jump is the product of
-    the strides.
+    the strides. A unit that reads several volumes sees what any of them sees; the
+    means and variances of a normalisation do not count.
 
     Args:
         network: a `Network`.
@@ -134,14 +137,12 @@ def summary(network: Network) -> Summary:
             fix="pass for example cnnjax.models.lenet5()",
         )
     rows: list[Row] = []
-    field: tuple[int, ...] = (1, 1)
-    jump: tuple[int, ...] = (1, 1)
+    fields = {"input": (_Field(0, 0, 1),) * 2}
     shapes, inputs = network.shapes(), network.input_shapes()
     for name, layer in network.layers:
         geometry = layer.geometry(inputs[name])
-        if geometry is not None:
-            field = tuple(f + (e - 1) * j for f, e, j in zip(field, geometry.extent, jump, strict=True))
-            jump = tuple(j * s for j, s in zip(jump, geometry.stride, strict=True))
+        read = [[fields[volume][axis] for volume in network.reads[name]] for axis in range(2)]
+        fields[name] = _through(_union(read[0]), geometry, 0), _through(_union(read[1]), geometry, 1)
         counts = layer.counts(inputs[name])
         *size, maps = shapes[name]
         rows.append(
@@ -154,11 +155,32 @@ def summary(network: Network) -> Summary:
                 num_parameters=counts.num_parameters,
                 num_connections=counts.num_connections,
                 num_macs=counts.num_macs,
-                receptive_field=field,
-                jump=jump,
+                receptive_field=tuple(along.high - along.low + 1 for along in fields[name]),
+                jump=tuple(along.jump for along in fields[name]),
             )
         )
     return Summary(network.name, network.input.shape, tuple(rows))
+
+
+class _Field(NamedTuple):
+    """What a unit at position p of a volume reads along one axis of the input: p * jump + low to p * jump + high."""
+
+    low: int
+    high: int
+    jump: int
+
+
+def _through(field: _Field, geometry: Geometry | None, axis: int) -> _Field:
+    """Return the field of a unit that reads units with this field where its kernel is."""
+    if geometry is None:
+        return field
+    first, jump = field.low - geometry.pads[axis][0] * field.jump, field.jump * geometry.stride[axis]
+    return _Field(first, first + field.high - field.low + (geometry.extent[axis] - 1) * field.jump, jump)
+
+
+def _union(fields: Sequence[_Field]) -> _Field:
+    """Return the field of a unit that reads several volumes; of one that is broadcast, the jump does not count."""
+    return _Field(min(f.low for f in fields), max(f.high for f in fields), min(f.jump for f in fields))
 
 
 def format_size(size: Iterable[float]) -> str:

@@ -36,7 +36,9 @@ def run_configuration(
         seed: the seed of the run.
         program: the lowered program of a step. It contains what is not compared otherwise, such as the learning rate.
     """
-    parts = {"input": network.input, **dict(network.layers)}
+    parts: dict[str, Any] = {"input": network.input, **dict(network.layers)}
+    if network.branches:
+        parts["branches"] = network.branches
     return {
         # Without the addresses of functions, which differ between processes.
         "network": {name: re.sub(r" at 0x[0-9a-f]+", "", repr(part)) for name, part in parts.items()},

@@ -152,7 +152,7 @@ def curvature(
         `{layer: {"w": ..., "b": ...}}`, arrays like the parameters, not negative.
 
     Raises:
-        TypeError: for any other layer.
+        TypeError: for any other layer, or a network with branches.
 
     Example:
         >>> import cnnjax
@@ -164,6 +164,15 @@ def curvature(
 
     Source: LeCun et al. 1998, appendix C, equations 23 to 27.
     """
+    if network.branches:
+        name, reads = network.branches[0]
+        raise type_error(
+            "curvature",
+            name,
+            got=f"reading {', '.join(reads)}",
+            expected="layers that read the volume before them",
+            fix="use another optimizer for this network",
+        )
     volumes = network.volumes(params, images)
     classes = jnp.asarray(labels)
     reads = network.input_names()

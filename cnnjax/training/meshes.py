@@ -137,26 +137,29 @@ def shard_batch(mesh: Mesh, rows: np.ndarray, *arrays: np.ndarray) -> list[jax.A
 
 
 def shard_over_batch(
-    function: Callable[[Any, jax.Array], jax.Array], mesh: Mesh
-) -> Callable[[Any, jax.Array], jax.Array]:
-    """Return a function of (params, images) in which each device along "data" computes its own images.
+    function: Callable[[Any, jax.Array, Any], tuple[jax.Array, Any]], mesh: Mesh
+) -> Callable[[Any, jax.Array, Any], tuple[jax.Array, Any]]:
+    """Return a function of (params, images, key) in which each device along "data" computes its own images.
 
     The parameters are replicated along "data". The compiler could shard the images by itself, but where an operation
     loops over the batch, as the weight gradient of a convolution does on a CPU, it would gather all images on all
     devices. Along "model" the sharding is left to the compiler.
 
     Args:
-        function: maps (params, images (N, ...)) to (N, ...).
+        function: maps (params, images (N, ...), key) to an array (N, ...) and a pytree that is the same on all devices,
+            as `Network.apply_training` with `axis_name="data"` does.
         mesh: from `make_mesh`.
 
     Example:
-        >>> network = shard_over_batch(lambda w, x: x @ w, make_mesh("data=1"))
-        >>> jax.jit(network)(np.ones((2, 3), np.float32), np.ones((4, 2), np.float32)).shape
+        >>> network = shard_over_batch(lambda w, x, key: (x @ w, w), make_mesh("data=1"))
+        >>> jax.jit(network)(np.ones((2, 3), np.float32), np.ones((4, 2), np.float32), None)[0].shape
         (4, 3)
     """
     manual_axes = set(AXES) if mesh.shape["model"] == 1 else {"data"}
-    params, images = PartitionSpec(), PartitionSpec("data")
-    return jax.shard_map(function, mesh=mesh, in_specs=(params, images), out_specs=images, axis_names=manual_axes)
+    same, images = PartitionSpec(), PartitionSpec("data")
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=(same, images, same), out_specs=(images, same), axis_names=manual_axes
+    )
 
 
 def gather_to_host(tree: Any) -> Any:

@@ -26,7 +26,8 @@ def with_compute_dtype(network: Network, dtype: DTypeLike) -> Network:
         apply(params, x) = cast(network.apply(cast(params, dtype), cast(x, dtype)), x.dtype)
 
     The parameters, their gradients and the optimizer state keep their dtype, usually float32, so that updates too
-    small for 16 bits are not lost. Every convolution accumulates in float32 and rounds once.
+    small for 16 bits are not lost. Running statistics are neither cast nor rounded. Every convolution accumulates in
+    float32 and rounds once.
 
     Args:
         network: the network.
@@ -67,9 +68,28 @@ class _MixedPrecision(Network):
         """Return every volume, computed in `dtype` and cast back."""
         self.check_inputs(params, images)
         images = jnp.asarray(images)
-        cast = jax.tree.map(lambda a: a.astype(self.dtype), dict(params))
-        volumes = super().volumes(cast, images.astype(self.dtype))
+        volumes = super().volumes(self._cast(params), images.astype(self.dtype))
         return {name: volume.astype(images.dtype) for name, volume in volumes.items()}
+
+    def apply_training(
+        self,
+        params: Mapping[str, Params],
+        images: ArrayLike,
+        key: jax.Array | None = None,
+        *,
+        axis_name: str | None = None,
+    ) -> tuple[jax.Array, dict[str, Params]]:
+        """Return the output, computed in `dtype` and cast back, and the parameters with fresh statistics."""
+        self.check_inputs(params, images)
+        images = jnp.asarray(images)
+        y, fresh = super().apply_training(self._cast(params), images.astype(self.dtype), key, axis_name=axis_name)
+        trained = self.trainable(params)
+        kept = jax.tree.map(lambda trained, given, new: given if trained else new, trained, dict(params), fresh)
+        return y.astype(images.dtype), kept
+
+    def _cast(self, params: Mapping[str, Params]) -> dict[str, Params]:
+        trained = self.trainable(params)
+        return jax.tree.map(lambda trained, a: a.astype(self.dtype) if trained else a, trained, dict(params))
 
 
 def scale_loss(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias, cast
 
 import jax
@@ -29,6 +30,9 @@ __all__ = [
 
 Augment: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 """An augmentation: (key, prepared images (N, H, W, C)) -> as many images."""
+
+_NOISE = 2**32 - 1
+"""Folded into the key of a step for the random numbers of the network, so that they are not those of `augment`."""
 
 
 class TrainState(NamedTuple):
@@ -92,6 +96,9 @@ def make_step(
 ) -> jax.stages.Wrapped:
     """Return the jitted step (state, images, labels, key) -> (state, loss, number of errors).
 
+    The network is evaluated by `Network.apply_training`. The optimizer updates all parameters but running statistics,
+    which are replaced by those that follow from the batch.
+
     Args:
         network: what to train.
         loss: (scores (N, classes), labels (N,)) -> scalar.
@@ -134,29 +141,34 @@ def make_checked_step(
     mesh: Mesh | None,
 ) -> CheckedStep:
     """Return the step of `make_step`, not jitted, which also reports whether each of `checked_names` is finite."""
-    apply = network.apply if mesh is None else meshes.shard_over_batch(network.apply, mesh)
+    apply = network.apply_training
+    if mesh is not None:
+        apply = meshes.shard_over_batch(partial(network.apply_training, axis_name="data"), mesh)
 
     def step(state: TrainState, images: ArrayLike, labels: ArrayLike, key: jax.Array) -> tuple[TrainState, StepResult]:
         x = network.input.prepare(images)
         if augment is not None:
             x = augment(jax.random.fold_in(key, state.step), x)
 
-        def objective(params: dict[str, Params]) -> tuple[jax.Array, jax.Array]:
-            scores = apply(params, x)
-            return loss(scores, jnp.asarray(labels)), scores
+        noise = jax.random.fold_in(jax.random.fold_in(key, state.step), _NOISE) if network.draws else None
 
-        (value, scores), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+        def objective(params: dict[str, Params]) -> tuple[jax.Array, tuple[jax.Array, dict[str, Params]]]:
+            scores, fresh = apply(params, x, noise)
+            return loss(scores, jnp.asarray(labels)), (scores, fresh)
+
+        (value, (scores, fresh)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = cast(dict[str, Params], optax.apply_updates(state.params, updates))
+        updated = cast(dict[str, Params], optax.apply_updates(state.params, updates))
+        params = jax.tree.map(lambda trained, a, b: a if trained else b, network.trainable(updated), updated, fresh)
         errors = jnp.sum(network.winners(scores) != labels)
         checked_gradient = () if _skips_non_finite(optimizer_state) else gradient
         checked = (value, *jax.tree.leaves(checked_gradient), *jax.tree.leaves(params))
         finite = jnp.stack([jnp.all(jnp.isfinite(array)) for array in checked])
-        updated = TrainState(params, optimizer_state, state.step + 1), StepResult(value, errors, finite)
+        result = TrainState(params, optimizer_state, state.step + 1), StepResult(value, errors, finite)
         if mesh is None:
-            return updated
-        shardings = meshes.shardings(updated[0], mesh), meshes.replicated(mesh)
-        return jax.lax.with_sharding_constraint(updated, shardings)
+            return result
+        shardings = meshes.shardings(result[0], mesh), meshes.replicated(mesh)
+        return jax.lax.with_sharding_constraint(result, shardings)
 
     return step
 

@@ -8,7 +8,28 @@ from cases import normal
 
 from cnnjax import connections as tables
 from cnnjax.init import Constant, GlorotUniform, HeNormal, LeCunUniform
-from cnnjax.layers import RBF, AvgPool2D, Conv2D, Counts, Dense, Layer, MaxPool2D, Subsample2D
+from cnnjax.layers import (
+    RBF,
+    Activation,
+    AdaptiveAvgPool2D,
+    AvgPool2D,
+    BatchNorm,
+    ChannelShuffle,
+    Conv2D,
+    Counts,
+    Dense,
+    Dropout,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    LayerScale,
+    LocalResponseNorm,
+    MaxPool2D,
+    PixelDense,
+    SelectMaps,
+    StochasticDepth,
+    Subsample2D,
+)
 
 KEY = jax.random.key(0)
 
@@ -24,14 +45,32 @@ LAYERS = {
     "subsample": (Subsample2D(2, activation="scaled_tanh", bias_init=LeCunUniform()), (6, 7, 2), (3, 3, 2)),
     "dense on a volume": (Dense(5, activation=jnp.sin), (2, 3, 4), (5,)),
     "dense, no bias": (Dense(5, bias=False), (4,), (5,)),
+    "dense on pixels": (PixelDense(5, activation="tanh"), (2, 3, 4), (2, 3, 5)),
+    "adaptive avg": (AdaptiveAvgPool2D((2, 3)), (5, 3, 2), (2, 3, 2)),
+    "global avg": (AdaptiveAvgPool2D(), (4, 6, 2), (1, 1, 2)),
     "rbf": (RBF(CODES), (3,), (2,)),
     "rbf, trainable, on a volume": (RBF(CODES, trainable=True), (1, 1, 3), (2,)),
+}
+
+# Layers whose units count no connections.
+PER_MAP = {
+    "batch norm": (BatchNorm(activation="relu"), (4, 3, 2), (4, 3, 2)),
+    "batch norm of units": (BatchNorm(), (5,), (5,)),
+    "group norm": (GroupNorm(groups=2), (4, 3, 6), (4, 3, 6)),
+    "layer norm": (LayerNorm(), (4, 3, 6), (4, 3, 6)),
+    "local response norm": (LocalResponseNorm(), (4, 3, 6), (4, 3, 6)),
+    "layer scale": (LayerScale(), (4, 3, 6), (4, 3, 6)),
+    "select": (SelectMaps(1, 4), (4, 3, 6), (4, 3, 3)),
+    "shuffle": (ChannelShuffle(3), (4, 3, 6), (4, 3, 6)),
+    "activation": (Activation("relu6"), (4,), (4,)),
+    "dropout": (Dropout(0.3), (4, 3, 6), (4, 3, 6)),
+    "stochastic depth": (StochasticDepth(0.3), (4, 3, 6), (4, 3, 6)),
 }
 
 each_layer = pytest.mark.parametrize(("layer", "shape", "output"), LAYERS.values(), ids=LAYERS)
 
 
-@each_layer
+@pytest.mark.parametrize(("layer", "shape", "output"), [*LAYERS.values(), *PER_MAP.values()], ids=[*LAYERS, *PER_MAP])
 def test_shapes_counts_and_parameters_of_a_layer_agree(layer, shape, output):
     assert isinstance(layer, Layer)
     assert layer.output_shape(shape) == output
@@ -41,7 +80,8 @@ def test_shapes_counts_and_parameters_of_a_layer_agree(layer, shape, output):
     assert y.dtype == jnp.float32
     assert all(value.dtype == jnp.float32 for value in params.values())
     counts = layer.counts(shape)
-    stored = sum(value.size for value in params.values())
+    assert {key: value.shape for key, value in params.items()} == layer.parameter_shapes(shape)
+    stored = sum(value.size for key, value in params.items() if key in ("w", "b"))
     table = getattr(layer, "connections", None)
     unused = 0 if table is None else (table.matrix.size - table.num_links) * 4
     assert counts.num_parameters == stored - unused

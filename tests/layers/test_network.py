@@ -1,4 +1,6 @@
-"""Networks and their inputs: volumes, parameters, evaluation, and errors for what does not fit."""
+"""Networks: volumes, parameters, evaluation, training, and errors for what does not fit."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -9,61 +11,11 @@ from cases import normal, parameters_of
 from cnnjax import Input, Network
 from cnnjax import connections as tables
 from cnnjax.errors import ArgumentTypeError, ArgumentValueError
-from cnnjax.layers import RBF, Conv2D, Dense, MaxPool2D
+from cnnjax.layers import RBF, Add, BatchNorm, Concatenate, Conv2D, Dense, Dropout, MaxPool2D
 
 KEY = jax.random.key(0)
 
 CODES = ((1, -1, 1), (-1, 1, 1))
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "words"),
-    [
-        (lambda: Input((32, 32)), ArgumentValueError, r"Input: `shape` is \(32, 32\) \(2 entries\)"),
-        (lambda: Input((32, 0, 1)), ArgumentValueError, r"`shape` is \(32, 0, 1\)"),
-        (lambda: Input(32), ArgumentTypeError, r"`shape` is 32; expected a tuple \(H, W, C\)"),
-    ],
-)
-def test_an_input_that_cannot_be_is_refused(make, error, words):
-    with pytest.raises(error, match=words):
-        make()
-
-
-def test_images_are_centred_and_their_grey_levels_scaled():
-    take = Input((5, 6, 1), background=-0.1, foreground=1.175)
-    images = np.full((2, 2, 3), 255, np.uint8)
-    images[1] = 51
-    prepared = take.prepare(images)
-    assert prepared.shape == (2, 5, 6, 1)
-    assert prepared.dtype == jnp.float32
-    inside = np.zeros((5, 6), bool)
-    inside[1:3, 1:4] = True  # the odd row and column go after the image
-    np.testing.assert_allclose(prepared[0, ..., 0], np.where(inside, 1.175, -0.1), rtol=1e-6)
-    np.testing.assert_allclose(prepared[1, ..., 0], np.where(inside, 0.155, -0.1), rtol=1e-6)
-    np.testing.assert_array_equal(take.prepare(images[..., None]), prepared)
-    assert take.prepare(images, jnp.float64).dtype == jnp.float64
-    np.testing.assert_array_equal(take.prepare(jnp.asarray(images)), prepared)
-
-
-def test_plain_input_is_between_zero_and_one():
-    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    np.testing.assert_allclose(Input((16, 16, 1)).prepare(ramp)[0, ..., 0], ramp[0] / 255, rtol=1e-7)
-
-
-@pytest.mark.parametrize(
-    ("images", "error", "words"),
-    [
-        (np.zeros((2, 5, 5), np.float32), ArgumentTypeError, "float32; expected uint8 grey levels"),
-        ([[0, 1]], ArgumentTypeError, "a list of 1 items; expected uint8"),
-        (np.zeros((2, 5, 5, 3), np.uint8), ArgumentValueError, r"\(N, h, w\) or \(N, h, w, 1\), at most 6 x 6 pixels"),
-        (np.zeros((2, 7, 5), np.uint8), ArgumentValueError, "at most 6 x 6 pixels"),
-        (np.zeros((2, 5, 7), np.uint8), ArgumentValueError, "crop or resize"),
-        (np.zeros((5, 5), np.uint8), ArgumentValueError, r"\(N, h, w\)"),
-    ],
-)
-def test_images_that_are_no_grey_levels_are_refused(images, error, words):
-    with pytest.raises(error, match=words):
-        Input((6, 6, 1)).prepare(images)
 
 
 SMALL = Network(
@@ -160,6 +112,13 @@ def test_networks_are_values():
         ((("a", jnp.tanh),), ArgumentTypeError, "expected a layer"),
         ({"a": Conv2D(2, 9)}, ArgumentValueError, "a kernel of .* at most 8"),
         ({"a": Dense(3), "b": Conv2D(2, 3)}, ArgumentValueError, r"expected the axes \(H, W, C\)"),
+        (
+            [("a", Dense(2), "b"), ("b", Dense(2))],
+            ArgumentValueError,
+            r"`a` is reading \['b'\]; expected volumes before",
+        ),
+        ([("a", Dense(2), ("input", "input"))], ArgumentValueError, "expected one volume for Dense"),
+        ({"a": Dense(2), "b": Add()}, ArgumentValueError, r"several volumes for Add. Fix: write \('b', Add\(...\), \("),
     ],
 )
 def test_layers_that_do_not_fit_are_refused_when_the_network_is_built(layers, error, words):
@@ -192,3 +151,67 @@ IMAGES = np.zeros((2, 8, 7, 1), np.float32)
 def test_images_and_parameters_that_do_not_fit_are_refused(params, images, error, words):
     with pytest.raises(error, match=words):
         SMALL.apply(params, images)
+
+
+# Networks with branches, and in training
+
+BRANCHED = Network(
+    "branched",
+    Input((4, 4, 2)),
+    [
+        ("c1", Conv2D(3, 3, padding=1)),
+        ("n1", BatchNorm(activation="relu")),
+        ("c2", Conv2D(3, 1), "input"),
+        ("sum", Add(), ["n1", "c2"]),
+        ("both", Concatenate(), ("sum", "c1")),
+        ("drop", Dropout(0.5)),
+        ("out", Dense(5)),
+    ],
+)
+
+
+def test_a_layer_reads_the_volumes_that_its_entry_names():
+    params, x = parameters_of(BRANCHED), jnp.asarray(normal((3, 4, 4, 2), "images"))
+    layers = dict(BRANCHED.layers)
+    c1 = layers["c1"].apply(params["c1"], x)
+    total = layers["n1"].apply(params["n1"], c1) + layers["c2"].apply(params["c2"], x)
+    volumes = BRANCHED.volumes(params, x)
+    np.testing.assert_array_equal(volumes["both"], np.concatenate([total, c1], axis=-1))
+    np.testing.assert_array_equal(volumes["drop"], volumes["both"])
+    assert {name: volume.shape[1:] for name, volume in volumes.items()} == BRANCHED.shapes()
+    assert BRANCHED.input_names()["sum"] == ("n1", "c2")
+    assert BRANCHED.input_names()["out"] == "drop"
+    assert BRANCHED.input_shapes()["both"] == ((4, 4, 3), (4, 4, 3))
+    assert BRANCHED.reads["c2"] == ("input",)
+
+
+def test_networks_with_branches_are_values():
+    again = dataclasses.replace(BRANCHED, name="branched")
+    assert again == BRANCHED
+    assert hash(again) == hash(BRANCHED)
+    spelled = [("a", Dense(2), "input"), ("b", Dense(2), "a")]
+    assert Network("n", Input((1, 1, 1)), spelled) == Network("n", Input((1, 1, 1)), {"a": Dense(2), "b": Dense(2)})
+    with pytest.raises(ArgumentValueError, match=r"`branches` is \['c2', 'sum', 'both'\]; expected names of layers"):
+        dataclasses.replace(BRANCHED, layers=BRANCHED.layers[:1])
+
+
+def test_training_uses_the_statistics_of_the_batch_and_draws():
+    params, x = parameters_of(BRANCHED), jnp.asarray(normal((3, 4, 4, 2), "images"))
+    scores, fresh = BRANCHED.apply_training(params, x, KEY)
+    assert scores.shape == (3, 5)
+    assert not np.allclose(scores, BRANCHED.apply_training(params, x, jax.random.key(1))[0])
+    changed = jax.tree.map(lambda old, new: not np.array_equal(old, new), params, fresh)
+    assert changed == jax.tree.map(lambda trained: not trained, BRANCHED.trainable(params))
+    assert BRANCHED.draws
+    with pytest.raises(ArgumentValueError, match=r"branched.apply_training: `key` is None; expected a key"):
+        BRANCHED.apply_training(params, x)
+
+
+def test_training_a_network_without_statistics_and_noise_is_applying_it():
+    params, x = parameters_of(SMALL), jnp.asarray(normal((3, 8, 7, 1), "images"))
+    scores, fresh = SMALL.apply_training(params, x)
+    np.testing.assert_array_equal(scores, SMALL.apply(params, x))
+    assert fresh == params
+    assert SMALL.apply_training(params, x[0])[0].shape == (5,)
+    assert not SMALL.draws
+    assert all(jax.tree.leaves(SMALL.trainable(params)))

@@ -1,12 +1,13 @@
 """Pooling layers: their settings reach the pooling functions, and invalid settings raise."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import integers
+from cases import integers, normal
 
 from cnnjax import reference
 from cnnjax.errors import ArgumentValueError
-from cnnjax.layers import AvgPool2D, MaxPool2D, Subsample2D
+from cnnjax.layers import AdaptiveAvgPool2D, AvgPool2D, MaxPool2D, Subsample2D
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,19 @@ def test_a_pooling_layer_rounds_its_size_up_and_counts_its_padding_if_asked():
     np.testing.assert_array_equal(y[0, 2, 2], x[0, 4:, 4:].sum((0, 1)))
     corner = AvgPool2D(3, stride=1, padding=1, count_include_pad=True).apply({}, x)[0, 0, 0]
     np.testing.assert_allclose(corner, x[0, :2, :2].sum((0, 1)) / 9, rtol=4e-16)
+
+
+@pytest.mark.parametrize("size", [1, 2, (3, 5), 6, 7])
+@pytest.mark.parametrize("shape", [(6, 6), (5, 7), (1, 2)])
+def test_adaptive_pooling_is_that_of_pytorch(shape, size):
+    torch = pytest.importorskip("torch")
+    layer, x = AdaptiveAvgPool2D(size), normal((2, *shape, 3), "adaptive")
+    expected = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(np.moveaxis(x, -1, 1).copy()), size)
+    np.testing.assert_allclose(layer.apply({}, jnp.asarray(x)), np.moveaxis(expected.numpy(), 1, -1), rtol=1e-12)
+    assert layer.output_shape((*shape, 3)) == layer.apply({}, jnp.asarray(x)).shape[1:]
+
+
+def test_a_number_that_is_not_finite_stays_in_the_windows_of_adaptive_pooling():
+    x = jnp.ones((1, 5, 5, 1)).at[0, 0, 0].set(jnp.nan)
+    found = np.isnan(AdaptiveAvgPool2D(2).apply({}, x)[0, ..., 0])
+    np.testing.assert_array_equal(found, [[True, False], [False, False]])

@@ -173,10 +173,10 @@ class GroupNorm(_Norm):
 
     Example:
         >>> x = jnp.arange(8.0).reshape(1, 1, 2, 4)
-        >>> norm = GroupNorm(groups=2)
-        >>> print(norm.apply(norm.init(jax.random.key(0), (1, 2, 4), x.dtype), x)[0, 0].round(2))
-        [[-1.21 -0.73 -1.21 -0.73]
-         [ 0.73  1.21  0.73  1.21]]
+        >>> norm = GroupNorm(groups=4, eps=0.0)
+        >>> print(norm.apply(norm.init(jax.random.key(0), (1, 2, 4), x.dtype), x)[0, 0])
+        [[-1. -1. -1. -1.]
+         [ 1.  1.  1.  1.]]
 
     Source: Wu and He 2018, "Group normalization".
     """

@@ -83,7 +83,7 @@ def resnext50_32x4d(classes: int = 1000, size: int = 224) -> Network:
         size: the height and width of an image.
 
     Example:
-        >>> resnext50_32x4d().layers[6][1].groups
+        >>> dict(resnext50_32x4d().layers)["layer1.0.conv2"].groups
         32
 
     Source: Xie et al. 2017, "Aggregated residual transformations for deep neural networks", table 1; parameters as in

@@ -2,10 +2,20 @@
 
 import pytest
 
-NAMES = ["lenet5", "explore", "questions", "classics", "volumes", "connection_schemes", "lenet5_1998", "lenet_tutorial"]
+NAMES = [
+    "lenet5",
+    "faces",
+    "explore",
+    "questions",
+    "classics",
+    "volumes",
+    "connection_schemes",
+    "lenet5_1998",
+    "lenet_tutorial",
+]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "precision"])
+@pytest.mark.parametrize("name", [*NAMES, "precision", "faces"])
 def test_a_file_in_the_place_of_the_folder_is_named_before_any_work(experiment, tmp_path, name):
     taken = tmp_path / "taken"
     taken.write_text("mine")

@@ -10,12 +10,31 @@ import numpy as np
 
 from cnnjax._core.messages import describe, value_error
 from cnnjax._core.shapes import Geometry
-from cnnjax.layers import RBF, AvgPool2D, Conv2D, Dense, Layer, MaxPool2D, Network, Params, Shape, Subsample2D
+from cnnjax.activations import ACTIVATIONS
+from cnnjax.layers import (
+    RBF,
+    Activation,
+    AdaptiveAvgPool2D,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Layer,
+    MaxPool2D,
+    Network,
+    Params,
+    Shape,
+    StochasticDepth,
+    Subsample2D,
+)
 from cnnjax.layers.anatomy import pixels_read
 from cnnjax.pooling import pool_geometry
 
-__all__ = ["MAX_MACS", "MAX_PARAMETERS", "check_explorable", "describe_layers", "encode"]
+__all__ = ["COMPUTED_ACTIVATIONS", "MAX_MACS", "MAX_PARAMETERS", "check_explorable", "describe_layers", "encode"]
 
+COMPUTED_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name != "gelu_exact")
+"""The activation functions that the page computes: all but the one that needs the error function."""
 MAX_PARAMETERS = 1_000_000
 """Parameters of the largest network that a page holds: 5 MB of text."""
 MAX_MACS = 20_000_000
@@ -37,16 +56,29 @@ def check_explorable(caller: str, network: Network) -> None:
                 expected=f"at most {most:,}, which a browser computes while the mouse moves",
                 fix="explore its first layers, or give it a smaller input",
             )
+    if network.branches:
+        name, reads = network.branches[0]
+        raise value_error(
+            caller,
+            f"network.layers[{name!r}]",
+            got=f"reading {' and '.join(reads)}",
+            expected="layers that each read the volume before them",
+            fix="explore a part of the network without branches",
+        )
     for name, layer in network.layers:
-        activation = getattr(layer, "activation", "identity")
-        if type(layer) not in _DESCRIPTIONS or not isinstance(activation, str):
+        if type(layer) not in _DESCRIPTIONS or _activation(layer) not in COMPUTED_ACTIVATIONS:
             raise value_error(
                 caller,
                 f"network.layers[{name!r}]",
-                got=f"{type(layer).__name__} with activation {describe(activation)}",
-                expected=f"one of {', '.join(kind.__name__ for kind in _DESCRIPTIONS)}, with a named activation",
-                fix="use one of these layers in its place",
+                got=f"{type(layer).__name__} with activation {describe(_activation(layer))}",
+                expected=f"one of {', '.join(kind.__name__ for kind in _DESCRIPTIONS)}, with one of the activations "
+                f"{', '.join(COMPUTED_ACTIVATIONS)}",
+                fix="use one of these in its place",
             )
+
+
+def _activation(layer: Layer) -> Any:
+    return layer.function if isinstance(layer, Activation) else getattr(layer, "activation", "identity")
 
 
 def describe_layers(network: Network, params: Mapping[str, Params]) -> list[dict[str, Any]]:
@@ -56,7 +88,7 @@ def describe_layers(network: Network, params: Mapping[str, Params]) -> list[dict
         {
             "name": name,
             "type": type(layer).__name__,
-            "activation": getattr(layer, "activation", "identity"),
+            "activation": _activation(layer),
             **_DESCRIPTIONS[type(layer)](layer, params.get(name, {}), shapes[name]),
         }
         for name, layer in network.layers
@@ -102,6 +134,35 @@ def _mean(layer: AvgPool2D, params: Params, shape: Shape) -> dict[str, Any]:
     return {"kind": "pool", "takes": "mean", "counted": counted, **_windows(geometry)}
 
 
+def _mean_of_parts(layer: AdaptiveAvgPool2D, params: Params, shape: Shape) -> dict[str, Any]:
+    """The windows differ in size, so the missing taps of smaller ones are marked as zeros of a padding would be."""
+    windows = layer.windows(shape)
+    kernel = [max(stop - start for start, stop in axis) for axis in windows]
+    rows, columns = (
+        [[start + i if start + i < stop else -1 for i in range(size)] for start, stop in axis]
+        for axis, size in zip(windows, kernel, strict=True)
+    )
+    counted = [[stop - start for start, stop in axis] for axis in windows]
+    steps = {"stride": (1, 1), "dilation": (1, 1)}
+    return {
+        "kind": "pool",
+        "takes": "mean",
+        "counted": counted,
+        "kernel": kernel,
+        "rows": rows,
+        "columns": columns,
+        **steps,
+    }
+
+
+def _scale(layer: BatchNorm, params: Params, shape: Shape) -> dict[str, Any]:
+    return {"kind": "scale", "eps": layer.eps, **{name: encode(params[name]) for name in ("w", "b", "mean", "var")}}
+
+
+def _passed_on(layer: Layer, params: Params, shape: Shape) -> dict[str, Any]:
+    return {"kind": "scale"}
+
+
 def _pixels_within(geometry: Geometry, axis: int, pads: tuple[int, int]) -> list[int]:
     """Return how many pixels of each window lie on the image or these pads, along one axis."""
     first = np.arange(geometry.output[axis]) * geometry.stride[axis] - geometry.pads[axis][0]
@@ -123,6 +184,11 @@ _DESCRIPTIONS: dict[type[Layer], Callable[[Any, Params, Shape], dict[str, Any]]]
     Subsample2D: _sub_sampling,
     MaxPool2D: _maximum,
     AvgPool2D: _mean,
+    AdaptiveAvgPool2D: _mean_of_parts,
+    BatchNorm: _scale,
+    Activation: _passed_on,
+    Dropout: _passed_on,
+    StochasticDepth: _passed_on,
     Dense: _dense,
     RBF: _rbf,
 }

@@ -180,9 +180,9 @@ def explore(
         value = f(b[o] + sum_c sum_{u, v} w[u, v, c, o] * x[i + u, j + v, c])
 
     Args:
-        network: a network of `Conv2D`, `MaxPool2D`, `AvgPool2D`, `Subsample2D`, `Dense` and `RBF` layers with
-            activations in `cnnjax.ACTIVATIONS`, of at most 1,000,000 parameters and 20,000,000 multiply-accumulates
-            (LeNet-5: 60,000 and 328,096).
+        network: a network whose layers read each the volume before: `Conv2D`, pools, `Dense`, `RBF`, `BatchNorm`,
+            `Dropout`, `StochasticDepth` and `Activation`, with named activations; of at most 1,000,000 parameters and
+            20,000,000 multiply-accumulates (LeNet-5: 60,000 and 328,096).
         params: its parameters.
         images: the pictures that the page offers, 1 to 32 of them: uint8 (N, h, w) or (N, h, w, C), or prepared
             (N, H, W, C).

@@ -7,7 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnjax.layers import RBF, AvgPool2D, Conv2D, Layer, MaxPool2D, Network, Shape
+from cnnjax.layers import (
+    RBF,
+    Activation,
+    AdaptiveAvgPool2D,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Layer,
+    MaxPool2D,
+    Network,
+    Shape,
+    StochasticDepth,
+)
 
 __all__ = ["View", "views"]
 
@@ -117,6 +130,15 @@ def _what_it_does(layer: Layer, source: str, shape: Shape, output: Shape, *, fin
         case MaxPool2D() | AvgPool2D():
             taken = "the largest value" if isinstance(layer, MaxPool2D) else "the mean"
             return f"Each is {taken} of {_times(layer.geometry(shape).kernel)} values of {_map_of(reads)}."
+        case AdaptiveAvgPool2D():
+            part = "a whole" if math.prod(output[:-1]) == 1 else "a part of a"
+            return f"Each is the mean of {part} {_map_of(reads).partition(' ')[2]}."
+        case BatchNorm():
+            return f"Each is {_one_of(reads, shape)}, scaled and shifted: batch normalisation by running statistics."
+        case Activation():
+            return f"Each is {_one_of(reads, shape)} after the activation function."
+        case Dropout() | StochasticDepth():
+            return f"Each is {_one_of(reads, shape)} as it is: units are dropped in training only."
         case _ if layer.geometry(shape) is None or math.prod(output[:-1]) == 1:
             return f"Each reads all of {reads}." + (" The largest score wins." if final else "")
         case _:
@@ -133,6 +155,10 @@ def _convolution(layer: Conv2D, reads: str, shape: Shape, output: Shape) -> str:
         return f"Each slides its own {kernel} kernel over {own}."
     maps = "maps of the picture" if reads == "the picture" else f"{reads} maps"
     return f"Each combines the {maps} that it reads."
+
+
+def _one_of(reads: str, shape: Shape) -> str:
+    return _map_of(reads) if math.prod(shape[:-1]) > 1 else f"a {reads} value"
 
 
 def _map_of(reads: str) -> str:

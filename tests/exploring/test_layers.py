@@ -25,7 +25,9 @@ class Doubled(Conv2D):
             f"multiply-accumulates; expected at most {MAX_MACS:,}",
         ),
         ({"c1": Doubled(1, 3)}, r"`network.layers\['c1'\]` is Doubled"),
-        ({"c1": Conv2D(1, 3, activation=lambda a: a)}, "a named activation"),
+        ({"c1": Conv2D(1, 3, activation="gelu_exact")}, "Conv2D with activation 'gelu_exact'"),
+        ([("c1", Conv2D(1, 3)), ("c2", Conv2D(1, 3), "input")], "is reading input; expected layers that each read the"),
+        ({"c1": Conv2D(1, 3, activation=lambda a: a)}, "with one of the activations identity, "),
     ],
 )
 def test_what_a_page_cannot_compute_is_named(layers, message):

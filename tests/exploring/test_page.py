@@ -12,7 +12,19 @@ from cnnjax import Input, Network
 from cnnjax.connections import from_rows
 from cnnjax.exploring import Page, Picture, Variant, views
 from cnnjax.exploring.page import _PARTS, MAX_PICTURES
-from cnnjax.layers import RBF, AvgPool2D, Conv2D, Dense, MaxPool2D, Subsample2D
+from cnnjax.layers import (
+    RBF,
+    Activation,
+    AdaptiveAvgPool2D,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    MaxPool2D,
+    StochasticDepth,
+    Subsample2D,
+)
 
 COLOUR = Input((9, 12, 3), background=-1.0, foreground=2.0)
 NETWORKS = [
@@ -40,6 +52,22 @@ NETWORKS = [
         },
     ),
     Network(
+        "normalised",
+        Input((9, 12, 3), background=(-1.0, -2.0, -3.0), foreground=(1.0, 2.5, 3.0)),
+        {
+            "c1": Conv2D(4, 3, bias=False),
+            "n1": BatchNorm(activation="relu6"),
+            "a2": Activation("hard_swish"),
+            "s3": StochasticDepth(0.5),
+            "c4": Conv2D(6, 2, activation="hard_sigmoid"),
+            "p5": AdaptiveAvgPool2D((2, 4)),
+            "p6": AdaptiveAvgPool2D(),
+            "d7": Dropout(0.5),
+            "n8": BatchNorm(),
+            "out": Dense(3),
+        },
+    ),
+    Network(
         "means",
         Input((7, 7, 1)),
         {
@@ -53,7 +81,10 @@ NETWORKS = [
 
 def random_params(network, draw):
     shapes = jax.eval_shape(network.init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: draw.normal(0, 0.5, leaf.shape).astype(np.float32), shapes)
+    params = jax.tree.map(lambda leaf: draw.normal(0, 0.5, leaf.shape).astype(np.float32), shapes)
+    for layer in params.values():
+        layer.update({name: np.abs(value) for name, value in layer.items() if name == "var"})
+    return params
 
 
 @pytest.fixture(scope="module", params=NETWORKS, ids=lambda network: network.name)

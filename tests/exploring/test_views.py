@@ -2,7 +2,17 @@
 
 from cnnjax import Input, Network, models
 from cnnjax.exploring import views
-from cnnjax.layers import AvgPool2D, Conv2D, Dense, MaxPool2D
+from cnnjax.layers import (
+    Activation,
+    AdaptiveAvgPool2D,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    MaxPool2D,
+    StochasticDepth,
+)
 
 
 def test_the_sentences_of_lenet5():
@@ -25,6 +35,12 @@ def test_every_other_kind_of_layer_has_a_sentence():
         "depthwise": Conv2D(4, 3, groups=4),
         "max": MaxPool2D(3, stride=1),
         "mean": AvgPool2D(2),
+        "parts": AdaptiveAvgPool2D(2),
+        "norm": BatchNorm(),
+        "silu": Activation("silu"),
+        "drop": Dropout(),
+        "pool": AdaptiveAvgPool2D(),
+        "flat": StochasticDepth(),
         "scores": Dense(5),
     }
     texts = [view.text for view in views(Network("net", Input((12, 12, 3)), layers))]
@@ -34,7 +50,13 @@ def test_every_other_kind_of_layer_has_a_sentence():
         "4 maps of 10 × 10. Each slides its own 3 × 3 kernel over one Mix map.",
         "4 maps of 8 × 8. Each is the largest value of 3 × 3 values of a Depthwise map.",
         "4 maps of 4 × 4. Each is the mean of 2 × 2 values of a Max map.",
-        "5 values. Each reads all of Mean. The largest score wins.",
+        "4 maps of 2 × 2. Each is the mean of a part of a Mean map.",
+        "4 maps of 2 × 2. Each is a Parts map, scaled and shifted: batch normalisation by running statistics.",
+        "4 maps of 2 × 2. Each is a Norm map after the activation function.",
+        "4 maps of 2 × 2. Each is a Silu map as it is: units are dropped in training only.",
+        "4 values. Each is the mean of a whole Drop map.",
+        "4 values. Each is a Pool value as it is: units are dropped in training only.",
+        "5 values. Each reads all of Flat. The largest score wins.",
     ]
 
 

@@ -78,7 +78,7 @@ function showConnections(at) {
 /** What each source map, or each value, contributes. */
 function showParts(at, derivation) {
   const kind = derivation?.layer.kind;
-  const shown = { conv: showSlices, pool: showWindow, dense: showProducts, rbf: showDifferences };
+  const shown = { conv: showSlices, pool: showWindow, scale: showScale, dense: showProducts, rbf: showDifferences };
   d3.selectAll("#parts > *").attr("hidden", function () {
     return this.dataset.kind === kind ? null : "";
   });
@@ -294,6 +294,20 @@ const POOLS = {
     line: (inside, layer, at) => `(${added(inside)}) / ${dividedBy(layer, at.row, at.column)}`,
   },
 };
+
+function showScale(at, { layer, source, parts }, box) {
+  const [{ x, amount }] = parts;
+  const name = sourceOf(network(), layer.name);
+  const reads = capital(nameOf({ layer: name, map: at.map }));
+  const factor = layer.w ? `, multiplied by the factor of its map, ${number(layer.w[at.map])}` : "";
+  box.select("p").text(`The value of ${reads} at the same place${factor}.`);
+  const [field, volume] = [onePixel(at.row, at.column), single(source, at.map)];
+  showStrip(box.select(".strip"), [
+    { name: "source", volume, limit: limitOf(name), field, caption: reads },
+    { name: "result", sign: "→", text: number(x), caption: "in the frame" },
+    ...(layer.w ? [{ name: "result", sign: "=", text: number(amount), caption: `× ${term(layer.w[at.map])}` }] : []),
+  ]);
+}
 
 function showProducts(at, { layer, parts, sum }, box) {
   const reads = VIEW.get(sourceOf(network(), layer.name)).title;

@@ -22,11 +22,19 @@ function decodeBytes(text) {
 function decodeNetwork(variant, input, activations) {
   const layers = variant.layers.map((layer) => {
     const decoded = { ...layer, f: activations[layer.activation].f };
-    for (const key of ["w", "b", "codes"]) if (key in layer) decoded[key] = decodeFloats(layer[key]);
+    for (const key of ["w", "b", "mean", "var", "codes"]) if (key in layer) decoded[key] = decodeFloats(layer[key]);
+    if (layer.kind === "scale") Object.assign(decoded, scaleAndShift(decoded));
     if (layer.kind === "conv") decoded.slices = sliceKernels(layer, decodeFloats(layer.slices));
     return decoded;
   });
   return { input, layers };
+}
+
+/** A batch normalisation as one factor `w` and one addend `b` for each map. */
+function scaleAndShift({ w, b, mean, var: variance, eps }) {
+  if (!w) return {};
+  const scale = Float64Array.from(w, (weight, map) => weight / Math.sqrt(variance[map] + eps));
+  return { w: scale, b: Float64Array.from(b, (shift, map) => shift - mean[map] * scale[map]) };
 }
 
 /** The kernel slices of each output map, one for each map that it reads, as views of one array. */
@@ -39,6 +47,7 @@ function sliceKernels({ reads, kernel }, weights) {
 /** The activation functions of cnnjax.ACTIVATIONS. */
 function activationFunctions({ amplitude, slope }) {
   const sigmoid = (a) => 1 / (1 + Math.exp(-a));
+  const hardSigmoid = (a) => Math.min(6, Math.max(0, a + 3)) / 6;
   return {
     identity: { f: (a) => a },
     scaled_tanh: {
@@ -63,6 +72,23 @@ function activationFunctions({ amplitude, slope }) {
       f: (a) => Math.max(0, a),
       formula: (a) => `max(0, ${a})`,
       text: "ReLU, which sets every negative value to 0",
+    },
+    relu6: {
+      f: (a) => Math.min(6, Math.max(0, a)),
+      formula: (a) => `min(6, max(0, ${a}))`,
+      text: "ReLU6, which keeps every value between 0 and 6",
+      limits: [-1, 7],
+    },
+    hard_sigmoid: {
+      f: hardSigmoid,
+      formula: (a) => `min(6, max(0, ${a} + 3)) / 6`,
+      text: "the hard sigmoid, which keeps every value between 0 and 1",
+      limits: [-0.2, 1.2],
+    },
+    hard_swish: {
+      f: (a) => a * hardSigmoid(a),
+      formula: (a) => `${a} · min(6, max(0, ${a} + 3)) / 6`,
+      text: "hard swish, which lets large values pass and damps negative ones",
     },
     gelu: {
       f: (a) => 0.5 * a * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (a + 0.044715 * a ** 3))),
@@ -103,15 +129,19 @@ function prepare(input, picture) {
     const volume = { ...picture, values: Float64Array.from(picture.values) };
     return { ...volume, ranges: d3.range(volume.maps).map((map) => d3.extent(single(volume, map).values)) };
   }
-  const { background, foreground } = input;
+  const [background, foreground] = [input.background, input.foreground].map((value) =>
+    d3.range(input.shape[2]).map((map) => (value.length ? value[map] : value)),
+  );
   const [height, width, maps] = input.shape;
-  const volume = { ...emptyVolume(height, width, maps), ranges: d3.range(maps).map(() => [background, foreground]) };
+  const volume = { ...emptyVolume(height, width, maps), ranges: d3.zip(background, foreground) };
   const [top, left] = [Math.floor((height - picture.height) / 2), Math.floor((width - picture.width) / 2)];
-  volume.values.fill(background);
+  volume.values.forEach((_, i) => (volume.values[i] = background[i % maps]));
   for (let row = 0; row < picture.height; row++)
-    for (let i = 0; i < picture.width * maps; i++)
+    for (let i = 0; i < picture.width * maps; i++) {
+      const [low, high] = volume.ranges[i % maps];
       volume.values[((row + top) * width + left) * maps + i] =
-        (picture.pixels[row * picture.width * maps + i] / 255) * (foreground - background) + background;
+        (picture.pixels[row * picture.width * maps + i] / 255) * (high - low) + low;
+    }
   return volume;
 }
 
@@ -141,6 +171,13 @@ const COMPUTE = {
     eachValue(result, (map, row, column) => layer.f(pooled(layer, source, map, row, column) + biasOf(layer, map)));
     return result;
   },
+  scale(layer, source) {
+    const result = emptyVolume(source.height, source.width, source.maps);
+    eachValue(result, (map, row, column) =>
+      layer.f(valueAt(source, map, row, column) * factorOf(layer, map) + biasOf(layer, map)),
+    );
+    return result;
+  },
   dense(layer, source) {
     const result = emptyVolume(1, 1, layer.units);
     eachValue(result, (unit) => {
@@ -166,6 +203,7 @@ function eachValue(volume, compute) {
 }
 
 const biasOf = (layer, map) => (layer.b ? layer.b[map] : 0);
+const factorOf = (layer, map) => (layer.w ? layer.w[map] : 1);
 
 /** What lies under a kernel or window at a position of one map, row by row; undefined beyond the edge. */
 function patchOf(layer, source, from, row, column) {
@@ -231,6 +269,10 @@ const DERIVE = {
     const patch = patchOf(layer, source, map, row, column);
     return [{ from: map, patch, amount: pooled(layer, source, map, row, column) }];
   },
+  scale(layer, source, { map, row, column }) {
+    const x = valueAt(source, map, row, column);
+    return [{ from: map, x, amount: x * factorOf(layer, map) }];
+  },
   dense(layer, source, { map }) {
     const weight = (i) => layer.w[i * layer.units + map];
     return Array.from(source.values, (x, from) => ({ from, x, weight: weight(from), amount: x * weight(from) }));
@@ -267,6 +309,7 @@ const SEES = {
     ...windowOf(layer, at),
   }),
   pool: (layer, { maps, ...at }) => ({ maps, ...windowOf(layer, at) }),
+  scale: (_, field) => field,
   dense: wholeVolume,
   rbf: wholeVolume,
 };

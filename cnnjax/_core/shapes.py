@@ -94,6 +94,11 @@ class Geometry:
         """The same positions on an input that has already been padded."""
         return replace(self, size=self.padded, pads=((0, 0),) * len(self.size), boundary="zero")
 
+    def with_one_row(self) -> Geometry:
+        """The same positions on images that are one row high, for a sequence."""
+        ones = (1, *self.size), (1, *self.kernel), (1, *self.stride), (1, *self.dilation)
+        return Geometry(*ones, ((0, 0), *self.pads), self.boundary)
+
 
 def conv_geometry(
     caller: str,

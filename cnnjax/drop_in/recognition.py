@@ -245,6 +245,8 @@ def _why_left(lhs: ShapedArray, rhs: ShapedArray, out: ShapedArray) -> str | Non
         return "a size is symbolic"
     if 0 in (*lhs.shape, *rhs.shape, *out.shape):
         return "an array is empty"
+    if jnp.issubdtype(out.dtype, jnp.complexfloating):
+        return "JAX makes it three convolutions of real numbers, which are calls of their own"
     if lhs.dtype != rhs.dtype or not any({lhs.dtype.name, out.dtype.name} <= dtypes for dtypes in _DTYPES):
         return "its arrays are not floating-point numbers, or integers, of one dtype"
     if jnp.dtype(out.dtype).itemsize < jnp.dtype(lhs.dtype).itemsize:

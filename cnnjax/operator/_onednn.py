@@ -53,12 +53,17 @@ def refuses(geometry: Geometry, shapes: tuple[tuple[int, ...], ...], groups: int
     if not all(size > 0 for shape in shapes for size in shape):
         return "an array is empty"
     x_shape, w_shape, _ = shapes
-    depthwise = groups > 1 and groups == x_shape[-1] == w_shape[-1]
-    if depthwise and (len(geometry.kernel) != 2 or groups % 16 or set(geometry.dilation) != {1}):
-        return "oneDNN's depthwise kernels are for two axes, no dilation and a multiple of 16 maps"
+    if _is_depthwise(x_shape, w_shape, groups) and (
+        len(geometry.kernel) > 2 or groups % 16 or set(geometry.dilation) != {1}
+    ):
+        return "oneDNN's depthwise kernels are for at most two axes, no dilation and a multiple of 16 maps"
     if may_be_stored():
         return None  # it is not called (`choice`), nor tried out: that would compile a program that JAX might write
     return unavailable()
+
+
+def _is_depthwise(x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int) -> bool:
+    return groups > 1 and groups == x_shape[-1] == w_shape[-1]
 
 
 @functools.cache
@@ -108,6 +113,8 @@ def convolve(x: jax.Array, w: jax.Array, geometry: Geometry, groups: int, *, swa
     With `swapped`, w is (*kernel, C_out, C_in) and is read in place, without a transposed copy; for one group only.
     """
     axes = len(geometry.kernel)
+    if axes == 1 and _is_depthwise(x.shape, w.shape, groups):  # its depthwise kernels are for images
+        return convolve(x[:, None], w[None], geometry.with_one_row(), groups)[:, 0]
     images = {"batch_dim": 0, "feature_dim": axes + 1, "spatial_dims": list(range(1, axes + 1))}
     inputs, outputs = (axes + 1, axes) if swapped else (axes, axes + 1)
     kernels = {"input_feature_dim": inputs, "output_feature_dim": outputs, "spatial_dims": list(range(axes))}

@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 
 from cnnjax._core.windows import MANY_TAPS
@@ -37,14 +38,24 @@ _FEW_POSITIONS, _FEWEST_INPUTS, _FEW_PATCHES = 64, 4, 2**22
 _MANY_WEIGHTS = 2**18
 # More weights of a sequence's map than these, or rows of fewer pixels, are faster as products of patches.
 _FEW_WEIGHTS, _SHORT_ROW = 32, 4
+# Numbers in the patches of one row, from which on they take too much memory.
+_MANY_PATCHES_OF_ROW = 2**21
 # From this width on, the weight gradient of one map to one is faster row by row.
 _WIDE_ROW = 1024
 # Up to this number of multiplications, a product of tiles beats oneDNN.
 _FEW_PRODUCTS_OF_TILES = 2**25
+# Up to these numbers of positions and multiplications, XLA's convolution beats oneDNN for several groups of many maps.
+_FEW_POSITIONS_OF_GROUPS, _FEW_PRODUCTS_OF_GROUPS = 8, 2**24
+# Up to this number of multiplications along a sequence of at least so many maps, XLA's convolution, and for the input
+# gradient a product of patches, beat oneDNN.
+_FEW_PRODUCTS_OF_SEQUENCE, _MANY_INPUTS = 2**24, 64
 # From these numbers of multiplications on, native products of bfloat16 beat float32's in one product, and of tiles.
 _MANY_PRODUCTS, _MANY_PRODUCTS_OF_TILES = 2**24, 2**26
 # Up to these numbers of multiplications and taps, a product of patches beats a call of oneDNN.
 _TINY, _FEW_TAPS = 2**19, 9
+
+# So many bytes of image and cotangent stay in the cache: banded products of them take half the time of a larger one.
+_IN_CACHE = 2**24
 
 REQUESTED = "asked for"
 """The reason for a method that the caller, or a measurement, named."""
@@ -98,6 +109,11 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
             return Choice("toeplitz", "few input maps: other products are too thin")
         if spec.num_taps <= MANY_TAPS or spec.c_in == 1:
             return Choice("lax", "few input maps, and patches that would take too much memory")
+    if direction == "forward" and _has_few_positions_of_groups(spec):
+        return Choice("lax", "few positions: other methods would spend their time on reordering the weights")
+    if not of_weights and _is_short_sequence(spec):
+        fastest: MethodName = "lax" if direction == "forward" else "im2col"
+        return Choice(fastest, "a short sequence: calling a library costs more than it saves")
     if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
     if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and _has_many_weights(spec)):
@@ -162,11 +178,37 @@ def _gains_by_bfloat16(direction: Direction, spec: ConvSpec) -> bool:
     return spec.num_products >= least and spec.c_in > _FEWEST_INPUTS and not is_whole(spec)
 
 
+def _has_few_positions_of_groups(spec: ConvSpec) -> bool:
+    """Whether several groups of many maps meet so few positions that XLA's convolution is the fastest."""
+    few = spec.n * math.prod(spec.geometry.output) <= _FEW_POSITIONS_OF_GROUPS
+    return few and 1 < spec.groups < spec.c_in and spec.num_products <= _FEW_PRODUCTS_OF_GROUPS
+
+
+def _is_short_sequence(spec: ConvSpec) -> bool:
+    """Whether many maps along one axis take so few multiplications that a call of a library does not pay."""
+    one = len(spec.geometry.kernel) == spec.groups == 1 and spec.unit_stride
+    return one and spec.c_in >= _MANY_INPUTS and spec.num_products <= _FEW_PRODUCTS_OF_SEQUENCE
+
+
+def _parts_of_batch(spec: ConvSpec) -> int:
+    """Into how many equal parts the batch is cut, so that image and cotangent of each take about `_IN_CACHE` bytes."""
+    numbers = math.prod(spec.x_shape) + math.prod(spec.y_shape)
+    wanted = numbers * spec.accumulation_dtype.itemsize / _IN_CACHE
+    divisors = (parts for parts in range(1, spec.n + 1) if spec.n % parts == 0)
+    return min(divisors, key=lambda parts: abs(math.log(parts / wanted)))
+
+
 def _has_many_weights(spec: ConvSpec) -> bool:
-    """Whether a depthwise weight gradient is faster by patches than row by row: many taps, or rows of few pixels."""
+    """Whether a depthwise weight gradient is faster by patches than row by row: many taps, or rows of few pixels.
+
+    Not if the patches of a single row would take much memory.
+    """
     if len(spec.geometry.kernel) == 1:
         return spec.num_taps > _FEW_WEIGHTS
-    return spec.num_taps > MANY_TAPS or math.prod(spec.geometry.output[1:]) < _SHORT_ROW
+    in_row = math.prod(spec.geometry.output[1:])
+    if in_row * spec.num_taps * spec.c_in > _MANY_PATCHES_OF_ROW:
+        return False
+    return spec.num_taps > MANY_TAPS or in_row < _SHORT_ROW
 
 
 def _is_one_wide_map(spec: ConvSpec) -> bool:
@@ -205,6 +247,12 @@ def compute(
     # The dtypes of the operands matter, not that of the spec: `check_grads` runs a program again in a wider dtype.
     spec = replace(spec, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, spec, platform).method]
+    if method.name == "toeplitz" and direction == "input_gradient" and is_this_cpu(platform):
+        parts = _parts_of_batch(spec)
+        if parts > 1:
+            part = replace(spec, n=spec.n // parts)
+            of_part = lambda y: compute(direction, a, y, part, dtype, platform)  # noqa: E731
+            return lax.map(of_part, b.reshape(parts, *part.y_shape)).reshape(spec.x_shape)
     work = spec.dtype if method.native(direction, spec) else spec.accumulation_dtype
     a, b = a.astype(work), b.astype(work)
     if is_cpu(platform) and method.spreads(direction, spec) and jnp.issubdtype(work, jnp.inexact):

@@ -179,9 +179,7 @@ class ConvSpec:
 
     def with_one_row(self) -> ConvSpec:
         """The same convolution of a sequence, as one of images that are one row high."""
-        of = self.geometry
-        row = Geometry((1, *of.size), (1, *of.kernel), (1, *of.stride), (1, *of.dilation), ((0, 0), *of.pads))
-        return replace(self, geometry=row)
+        return replace(self, geometry=self.geometry.with_one_row())
 
     @property
     def unit_stride(self) -> bool:

@@ -45,6 +45,16 @@ def test_what_is_left_to_jax_is_counted_once_for_each_program():
         assert [p for call, p in programs_of("convolution").items() if call.result == "complex64[1,1,41]"] == [n]
 
 
+def test_a_convolution_of_complex_numbers_is_taken_over_as_three_of_real_ones():
+    x, w = jnp.full((1, 38, 41), 1 + 2j), jnp.full((38, 1, 3), 2 - 1j)
+    with drop_in.enabled():
+        jax.jit(lambda x, w: lax.conv_general_dilated(x, w, (1,), "VALID", feature_group_count=38)).lower(x, w)
+    (call,) = (call for call in programs_of("convolution") if call.operands[0] == f"{x.dtype}[1,38,41]")
+    assert not call.taken_over
+    (real,) = (call for call in programs_of("forward") if call.operands[0] == f"{x.real.dtype}[1,38,41]")
+    assert real.taken_over
+
+
 def test_nothing_is_recorded_while_it_is_off():
     before = drop_in.report()
     jax.jit(lambda x, w: depthwise(x, w)).lower(X, W)

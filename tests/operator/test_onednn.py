@@ -37,7 +37,7 @@ GEOMETRY = conv_geometry("test", (9, 9), (3, 3))
         (ConvSpec(GEOMETRY, 2, 8, 8, dtype=np.dtype("float64")), "float32 alone"),
         (ConvSpec(GEOMETRY, 0, 8, 8), "empty"),
         (ConvSpec(GEOMETRY, 2, 24, 24, groups=24), "multiple of 16 maps"),
-        (ConvSpec(conv_geometry("test", (9,), (3,)), 2, 16, 16, groups=16), "two axes"),
+        (ConvSpec(conv_geometry("test", (9, 9, 9), (3, 3, 3)), 2, 16, 16, groups=16), "two axes"),
         (ConvSpec(conv_geometry("test", (9, 9), (3, 3), dilation=(1, 2)), 2, 16, 16, groups=16), "no dilation"),
         (ConvSpec(conv_geometry("test", (9, 9), (3, 3), padding=3), 2, 8, 8), "as wide as the kernel"),
     ],
@@ -102,6 +102,7 @@ SPECS = {
     "ordinary": ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 24),
     "grouped": ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=4),
     "depthwise": ConvSpec(conv_geometry("test", (20, 20), (3, 3), padding=1), 4, 32, 32, groups=32),
+    "depthwise sequence": ConvSpec(conv_geometry("test", (60,), (5,), padding=2), 4, 32, 32, groups=32),
     "strided": ConvSpec(conv_geometry("test", (20, 20), (3, 3), stride=2), 4, 16, 32),
 }
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-__all__ = ["Constant", "GlorotUniform", "HeNormal", "Initialiser", "LeCunUniform"]
+__all__ = ["Constant", "GlorotUniform", "HeNormal", "Initialiser", "LeCunUniform", "Normal"]
 
 
 class Initialiser(Protocol):
@@ -107,6 +107,33 @@ class HeNormal:
         """Draw the weights."""
         deviations = jnp.broadcast_to(jnp.sqrt(2 / jnp.asarray(fan_in, dtype)), shape[-1:])
         return jax.random.normal(key, shape, dtype) * _over_last_axis(deviations, shape)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal with a given deviation, whatever the fans::
+
+        w ~ N(0, deviation^2)
+
+    Args:
+        deviation: the standard deviation.
+
+    Example:
+        >>> w = Normal(0.01)(jax.random.key(0), (100, 100), 100, 100, jnp.float32)
+        >>> print(round(float(w.std()), 3))
+        0.01
+
+    Source: Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep convolutional neural networks",
+    section 5.
+    """
+
+    deviation: float
+
+    def __call__(
+        self, key: jax.Array, shape: tuple[int, ...], fan_in: ArrayLike, fan_out: ArrayLike, dtype: DTypeLike
+    ) -> jax.Array:
+        """Draw the weights."""
+        return jax.random.normal(key, shape, dtype) * self.deviation
 
 
 @dataclass(frozen=True)

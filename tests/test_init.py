@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.init import Constant, GlorotUniform, HeNormal, LeCunUniform
+from cnnjax.init import Constant, GlorotUniform, HeNormal, LeCunUniform, Normal
 
 KEY = jax.random.key(0)
-ALL = [LeCunUniform(), GlorotUniform(), GlorotUniform(pool_area=4), HeNormal(), Constant(0.5)]
+ALL = [LeCunUniform(), GlorotUniform(), GlorotUniform(pool_area=4), HeNormal(), Normal(0.01), Constant(0.5)]
 
 
 def assert_uniform(w, bound):
@@ -43,6 +43,13 @@ def test_the_rule_of_glorot_has_the_bounds_of_the_tutorial(fan_in, fan_out, area
     exact = np.sqrt(6 / (fan_in + fan_out // area))
     assert round(float(exact), 6) == bound
     assert_uniform(w, float(exact))
+
+
+def test_a_given_deviation_does_not_depend_on_the_fans():
+    w = Normal(0.01)(KEY, (200, 300), 50, 1, jnp.float64)
+    np.testing.assert_array_equal(w, Normal(0.01)(KEY, (200, 300), 7, 9, jnp.float64))
+    assert abs(float(w.std()) / 0.01 - 1) < 0.02
+    assert abs(float(w.mean())) < 5 * 0.01 / np.sqrt(w.size)
 
 
 def test_the_rule_of_he_is_normal():

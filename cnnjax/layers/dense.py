@@ -9,6 +9,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import DTypeLike
 
 from cnnjax._core.messages import value_error
@@ -134,8 +135,8 @@ class PixelDense(Dense):
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, H, W, C) to (N, H, W, units)."""
         check_layer_params(self, params, x, x.shape[1:])
-        y = super().apply(params, x.reshape(-1, x.shape[-1]))
-        return y.reshape(*x.shape[:-1], self.units)
+        y = lax.dot_general(x, params["w"], (((3,), (0,)), ((), ())))
+        return activation_function(self.activation)(y + params["b"][None, None, None] if self.bias else y)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return (H, W, units)."""

@@ -1,4 +1,4 @@
-"""Layers that act on each map as a whole: selection, shuffling, scaling; and an activation function on its own."""
+"""Layers that select, reorder, scale or flatten maps, and an activation function as a layer of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnnjax.init import Constant, Initialiser
 from cnnjax.layers.base import Counts, Parameterless, Params, Shape, activation_function, check_activation
 from cnnjax.layers.parameters import check_layer_params
 
-__all__ = ["Activation", "ChannelShuffle", "LayerScale", "SelectMaps"]
+__all__ = ["Activation", "ChannelShuffle", "Flatten", "LayerScale", "SelectMaps"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,24 @@ class ChannelShuffle(Parameterless):
                 fix=f"use groups={math.gcd(self.groups, shape[-1])}",
             )
         return shape
+
+
+@dataclass(frozen=True)
+class Flatten(Parameterless):
+    """The values of a volume as units, in the order of the axes (H, W, C). `Dense` flattens by itself.
+
+    Example:
+        >>> Flatten().output_shape((1, 1, 1000))
+        (1000,)
+    """
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Map (N, *shape) to (N, units)."""
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (units,)."""
+        return (math.prod(shape),)
 
 
 @dataclass(frozen=True)

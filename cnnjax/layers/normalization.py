@@ -284,9 +284,9 @@ class LocalResponseNorm(Parameterless):
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Normalise (N, *shape)."""
         check_layer_params(self, params, x, x.shape[1:])
-        window, half = (1,) * (x.ndim - 1) + (self.size,), self.size // 2
-        pads = ((0, 0),) * (x.ndim - 1) + ((half, half),)
-        activity = lax.reduce_window(x**2, jnp.zeros((), x.dtype), lax.add, window, (1,) * x.ndim, pads)
+        half, axis = self.size // 2, x.ndim - 1
+        squares = jnp.pad(x**2, [(0, 0)] * axis + [(half, half)])
+        activity = sum(lax.slice_in_dim(squares, i, i + x.shape[-1], axis=axis) for i in range(self.size))
         return x / (self.k + self.alpha * activity) ** self.beta
 
 

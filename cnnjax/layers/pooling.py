@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 
 from cnnjax._core.shapes import Geometry, Padding, integers
@@ -169,11 +170,12 @@ class AdaptiveAvgPool2D(Parameterless):
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Pool (N, H, W, C) to (N, *size, C)."""
-        for axis, windows in enumerate(self.windows(x.shape[1:]), 1):
-            means = [
-                jnp.mean(jax.lax.slice_in_dim(x, *window, axis=axis), axis=axis, keepdims=True) for window in windows
-            ]
-            x = jnp.concatenate(means, axis=axis) if x.shape[axis] > 1 or len(means) > 1 else x
+        shape = x.shape[1:]
+        if self._are_equal(shape):
+            return avg_pool2d(x, self.geometry(shape).kernel)
+        for axis, windows in enumerate(self.windows(shape), 1):
+            pixels = (lax.slice_in_dim(x, *window, axis=axis) for window in windows)
+            x = jnp.concatenate([jnp.mean(part, axis=axis, keepdims=True) for part in pixels], axis=axis)
         return x
 
     def windows(self, shape: Shape) -> tuple[tuple[tuple[int, int], ...], ...]:
@@ -196,11 +198,13 @@ class AdaptiveAvgPool2D(Parameterless):
 
     def geometry(self, shape: Shape) -> Geometry:
         """Return where the windows are if they are equal, else a window that covers the whole image."""
-        windows = self.windows(shape)
-        size, sizes = shape[:-1], tuple(map(len, windows))
-        equal = all(n % count == 0 for n, count in zip(size, sizes, strict=True))
-        window = tuple(n // count for n, count in zip(size, sizes, strict=True)) if equal else size
+        size, output = shape[:-1], self.output_shape(shape)
+        window = tuple(n // count for n, count in zip(size, output, strict=False)) if self._are_equal(shape) else size
         return pool_geometry("AdaptiveAvgPool2D", size, window)
+
+    def _are_equal(self, shape: Shape) -> bool:
+        """Whether all windows have the same size, so that they lie side by side."""
+        return all(n % count == 0 for n, count in zip(shape[:-1], self.output_shape(shape), strict=False))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,15 @@
+"""EfficientNet: the published counts, and outputs equal to those of torchvision."""
+
+from published import check_counts, check_names, check_outputs
+from torchvision_oracle import build
+
+from cnnjax import models
+
+
+def test_counts_are_the_published_ones():
+    check_counts(models.efficientnet_b0(), 5_288_548, 0.386)
+
+
+def test_outputs_are_those_of_torchvision():
+    check_names(models.efficientnet_b0(), "efficientnet_b0")
+    check_outputs(models.efficientnet_b0(classes=10, size=33), build("efficientnet_b0", num_classes=10))

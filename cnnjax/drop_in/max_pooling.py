@@ -25,18 +25,32 @@ __all__ = ["add_to_maxima", "maxima", "why_gradient_is_left", "why_maxima_are_le
 
 # A window of up to this number of taps, 3 x 3 x 3, is written out: each tap is an operation of the program.
 _WRITTEN_OUT = 27
+# Up to these numbers of taps, windows that do not overlap are faster as shifted images.
+_FEW_TAPS_OF_AXIS, _FEW_TAPS = 8, 16
+# From this number of maps on, channels last, a gradient fills the vector registers.
+_MANY_MAPS = 32
 
 
 def why_maxima_are_left(operand: ShapedArray, out: ShapedArray, **params: Any) -> str | None:
     """Why the maxima of windows are left to JAX, or None if they are computed here."""
-    window, strides = params["window_dimensions"], params["window_strides"]
+    window, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
     if set(params["base_dilation"]) | set(params["window_dilation"]) != {1}:
         return "its image or its windows are dilated"
-    if math.prod(window) > _WRITTEN_OUT and sum(k > 1 for k in window) == 1:
-        return "its windows are long and have one axis"
-    if 1 < strides[-1] < window[-1]:
-        return "its windows overlap along the axis whose pixels are neighbours in memory"
-    return _why_left(operand, out, params["padding"])
+    return _why_left(operand, out, padding) or _why_jax_is_faster(operand, window, strides, padding)
+
+
+def _why_jax_is_faster(
+    operand: ShapedArray, window: Sequence[int], strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> str | None:
+    one_axis = sum(k > 1 for k in window) == 1
+    overlap = any(k > s for k, s in zip(window, strides, strict=True))
+    sixteen_bits = jnp.dtype(operand.dtype).itemsize == 2
+    if one_axis and (math.prod(window) > _WRITTEN_OUT or (overlap and not sixteen_bits)):
+        return "its windows are long, or overlap, along one axis alone"
+    channels_last = window[-1] == 1 and (sixteen_bits or any(map(any, padding)))
+    if not overlap and (channels_last or math.prod(window) > (_FEW_TAPS_OF_AXIS if one_axis else _FEW_TAPS)):
+        return "its windows do not overlap: XLA's loop reads each pixel once"
+    return None
 
 
 def why_gradient_is_left(source: ShapedArray, operand: ShapedArray, **params: Any) -> str | None:
@@ -45,6 +59,13 @@ def why_gradient_is_left(source: ShapedArray, operand: ShapedArray, **params: An
         return "it is not the gradient of a maximum"
     if math.prod(params["window_dimensions"]) > _WRITTEN_OUT:
         return f"its windows have more than {_WRITTEN_OUT} pixels"
+    window, strides = params["window_dimensions"], params["window_strides"]
+    if window[-1] == 1 and isinstance(operand.shape[-1], int) and operand.shape[-1] < _MANY_MAPS:
+        one_axis = sum(k > 1 for k in window) == 1
+        if math.prod(window) > _FEW_TAPS and math.prod(strides) > _FEW_TAPS:
+            return "its windows are large and apart, of few maps"
+        if one_axis and max(strides) > 1 and jnp.dtype(operand.dtype).itemsize == 2:
+            return "its windows have one axis and few maps, of 16 bits"
     return _why_left(operand, source, params["padding"])
 
 
@@ -69,18 +90,38 @@ def maxima(
     **implied: Any,
 ) -> jax.Array:
     """The maximum of each window: one of shifted images or, of many pixels, one axis of the window after the other."""
+    dtype, axes = operand.dtype, range(operand.ndim)
+    # Numbers of 16 bits are compared as float32, which the processor has instructions for.
+    operand = operand.astype(accumulation_dtype(dtype))
+
+    def along(axes: Sequence[int]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+        """Window, strides and padding along some of the axes."""
+        window, strides = (
+            [v[i] if i in axes else 1 for i in range(operand.ndim)] for v in (window_dimensions, window_strides)
+        )
+        return window, strides, [padding[i] if i in axes else (0, 0) for i in range(operand.ndim)]
+
     if math.prod(window_dimensions) > _WRITTEN_OUT:
-        for axis, (k, s, pads) in enumerate(zip(window_dimensions, window_strides, padding, strict=True)):
-            window, strides, around = [1] * operand.ndim, [1] * operand.ndim, [(0, 0)] * operand.ndim
-            window[axis], strides[axis], around[axis] = k, s, pads
-            operand = lax.reduce_window(operand, _lowest(operand), lax.max, window, strides, around)
-        return operand
+        for axis in axes:
+            operand = lax.reduce_window(operand, _lowest(operand), lax.max, *along([axis]))
+        return operand.astype(dtype)
+    # Neighbours in memory are read with a stride: shifted images of them are not faster than XLA's loop.
+    apart = 1 < window_strides[-1] < window_dimensions[-1]
+    operand = _largest_of_shifted(operand, *along(axes[:-1] if apart else axes))
+    if apart:
+        operand = lax.reduce_window(operand, _lowest(operand), lax.max, *along(axes[-1:]))
+    return operand.astype(dtype)
+
+
+def _largest_of_shifted(
+    operand: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> jax.Array:
     padded = _padded(operand, padding)
-    positions = [(n - k) // s + 1 for n, k, s in zip(padded.shape, window_dimensions, window_strides, strict=True)]
-    first, *others = _taps(window_dimensions)
-    largest = _shifted(padded, first, positions, window_strides)
+    positions = [(n - k) // s + 1 for n, k, s in zip(padded.shape, window, strides, strict=True)]
+    first, *others = _taps(window)
+    largest = _shifted(padded, first, positions, strides)
     for tap in others:
-        largest = lax.max(largest, _shifted(padded, tap, positions, window_strides))
+        largest = lax.max(largest, _shifted(padded, tap, positions, strides))
     return largest
 
 

@@ -19,7 +19,7 @@ def pool(x, window, strides, padding):
 
 def value_and_gradient(x, *arguments):
     y, pull = jax.vjp(lambda x: pool(x, *arguments), x)
-    return y, pull(jnp.arange(1, y.size + 1, dtype=y.dtype).reshape(y.shape) % 64)[0]
+    return y, pull(jnp.arange(1, y.size + 1, dtype=y.dtype).reshape(y.shape) % 8)[0]
 
 
 def with_and_without(f, *arrays):
@@ -73,10 +73,14 @@ def test_values_and_gradients_are_those_of_jax(case):
         ((1, 2, 2, 1), (1, 2, 2, 1), "VALID"),
         ((1, 5, 5, 1), (1, 1, 1, 1), "SAME"),
         ((1, 1, 3, 3), (1, 1, 1, 1), "SAME"),
+        ((1, 1, 3, 3), (1, 1, 2, 2), "SAME"),
     ],
 )
-def test_pools_of_networks(window, strides, padding):
-    x = jnp.asarray(np.random.default_rng(0).integers(0, 9, (2, 12, 12, 12)), "float32")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_pools_of_networks(window, strides, padding, dtype):
+    if dtype == "bfloat16" and window == strides:
+        pytest.skip("windows that do not overlap are left to JAX in 16 bits")
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 9, (2, 12, 12, 12)), dtype)
     f = lambda x: value_and_gradient(x, window, strides, padding)  # noqa: E731
     for a, b in zip(*with_and_without(f, x), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -108,7 +112,22 @@ LEFT = {
         lambda x: pool(x, TWO, SIDE, ((0, 0), (-1, 0), (0, 0), (0, 0))),
         "its padding is negative",
     ),
-    "long": (lambda x: pool(x.reshape(1, 128), (1, 100), (1, 1), "VALID"), "its windows are long and have one axis"),
+    "long": (
+        lambda x: pool(x.reshape(1, 128), (1, 100), (1, 100), "VALID"),
+        "its windows are long, or overlap, along one axis alone",
+    ),
+    "overlapping along one axis": (
+        lambda x: pool(x, (1, 3, 1, 1), (1, 1, 1, 1), "VALID"),
+        "its windows are long, or overlap, along one axis alone",
+    ),
+    "large and apart": (
+        lambda x: pool(x, (1, 5, 5, 1), (1, 5, 5, 1), "VALID"),
+        "its windows do not overlap: XLA's loop reads each pixel once",
+    ),
+    "apart, of 16 bits": (
+        lambda x: pool(x.astype("bfloat16"), TWO, SIDE, "VALID"),
+        "its windows do not overlap: XLA's loop reads each pixel once",
+    ),
     "empty": (lambda x: pool(x[:0], TWO, SIDE, "VALID"), "an array is empty"),
 }
 
@@ -122,6 +141,20 @@ def test_what_is_left_to_jax_says_why(name):
     f, reason = LEFT[name]
     np.testing.assert_array_equal(*with_and_without(f, X))
     assert any(r.call.reason == reason and r.call.operation == "max_pool" for r in drop_in.report().rows)
+
+
+@pytest.mark.parametrize(
+    ("window", "strides", "dtype", "reason"),
+    [
+        ((1, 5, 5, 1), (1, 5, 5, 1), "float32", "its windows are large and apart, of few maps"),
+        ((1, 3, 1, 1), (1, 2, 1, 1), "bfloat16", "its windows have one axis and few maps, of 16 bits"),
+        ((1, 8, 8, 1), (1, 1, 1, 1), "float32", "its windows have more than 27 pixels"),
+    ],
+)
+def test_a_gradient_that_is_left_to_jax_says_why(window, strides, dtype, reason):
+    f = lambda x: value_and_gradient(x, window, strides, "VALID")[1].astype("float32")  # noqa: E731
+    np.testing.assert_array_equal(*with_and_without(f, X.astype(dtype)))
+    assert any(r.call.reason == reason and r.call.operation == "max_pool_gradient" for r in drop_in.report().rows)
 
 
 def test_the_gradient_of_a_minimum_is_left_to_jax():

@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=options.seed,
             exhaustive=options.exhaustive,
             intended=intended,
+            seconds=options.seconds or None,
         )
     except GradientError as error:
         if error.report is None:
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--modes", nargs="+", default=["fwd", "rev"], choices=MODES, help="modes of differentiation (default: fwd rev)")
     add("--seed", type=int, default=0, help="seed of normal() and of the random directions (default: 0)")
     add("--exhaustive", action="store_true", help="compare every single element of the gradient")
+    add("--seconds", type=float, default=60.0, help="the time to spend (default: 60; 0 for no limit)")
     intended = "rules that are meant to differ, such as jax.lax.stop_gradient"
     add("--intended", nargs="+", default=[], metavar="EXPR", help=intended)
     add("--json", metavar="FILE", help="write the report as JSON")

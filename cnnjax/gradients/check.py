@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -33,6 +34,7 @@ def check_grads(
     seed: int = 0,
     exhaustive: bool = False,
     intended: Sequence[Callable[..., Any]] = (),
+    seconds: float | None = 60.0,
 ) -> GradientReport:
     """Verify every derivative that JAX computes for ``f`` at ``args`` against finite differences with an error bar.
 
@@ -57,6 +59,9 @@ def check_grads(
             ``jax.custom_jvp`` and ``jax.custom_vjp`` functions such as a straight-through estimator, a reversed or a
             clipped gradient. They are taken as given, everything around them is verified, and the report names them. A
             rule that is not linear in the cotangent is linearized at a zero cotangent.
+        seconds: the time to spend, after which nothing further is started; None for no limit. The most telling checks
+            come first, and the report names what was left out. Where one array after the other takes too long,
+            arrays are moved together first. What is necessary, above all compiling the derivatives, is done anyway.
 
     Returns:
         The report of everything that was checked; ``print`` it.
@@ -101,6 +106,7 @@ def check_grads(
         seed=_validated_count(seed, "seed", at_least=0),
         exhaustive=bool(exhaustive),
         intended=_names_of(intended),
+        seconds=_validated_seconds(seconds),
     )
     report = _verified(f, tuple(args), request)
     if not report.ok:
@@ -163,3 +169,11 @@ def _validated_tolerance(value: Any, argument: str) -> float:
     if not isinstance(number, (int, float, np.number)) or not number >= 0:
         raise _wrong(value_error, argument, value, "a number of at least 0", f"leave {argument} out")
     return float(number)
+
+
+def _validated_seconds(value: Any) -> float:
+    if value is None:
+        return math.inf
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)) or not value > 0:
+        raise _wrong(value_error, "seconds", value, "a positive number, or None", "use seconds=None for no limit")
+    return float(value)

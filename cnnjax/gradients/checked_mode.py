@@ -108,7 +108,7 @@ class CheckedMode:
         traced, loop = self.function.strategy.traced, self.function.has_float_loop_condition
         return traced and (loop or has_loop_until_converged(self.program.jaxpr))
 
-    def check(self, name: str, cases: Sequence[Case], unit: float | None = None) -> Check:
+    def check(self, name: str, cases: Iterable[Case], unit: float | None = None) -> Check:
         """Compare what should be equal up to the derivative's round-off, in units of ``unit``."""
         epsilon = self.function.strategy.epsilon
         unit = unit or epsilon

@@ -13,8 +13,8 @@ from cnnjax.gradients.differentiation import Mode
 from cnnjax.gradients.element_sweep import ElementSweep
 from cnnjax.gradients.finite_differences import FiniteDifferences, Segment
 from cnnjax.gradients.leaves import Leaf, find_leaf
-from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SIGNIFICANT, NumericalDerivative
-from cnnjax.gradients.round_off import AMPLIFICATION, noise_by_perturbation
+from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SHORT_LADDER, SIGNIFICANT, NumericalDerivative
+from cnnjax.gradients.round_off import AMPLIFICATION, TRIES
 
 __all__ = ["UNCONVERGED", "Comparator", "Comparison"]
 
@@ -22,6 +22,7 @@ UNCONVERGED = 2.0**-14
 """The relative error of a loop that stops by comparing floats."""
 
 _MANY_OUTPUTS = 512
+_TELLING_BAR = 1e-6  # relative: as exact as a few steps have to be
 _TELLING = 2  # of six perturbed derivatives
 _SINGLE = float(np.finfo(np.float32).eps)
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -57,17 +58,27 @@ class Comparison:
         unknown = ~(self.numerical.bar <= np.maximum(1e-3 * size, SIGNIFICANT * self.floor))
         return unknown & ((self.computed != 0) | ~np.isfinite(self.numerical.bar))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Comparison]) -> Comparison:
+        """Return several as one."""
+        columns = [np.concatenate(column) for column in zip(*(part._columns for part in parts), strict=True)]
+        return cls._of(columns)
+
     @property
     def unresolved(self) -> np.ndarray:
         """Where differences say nothing about the derivative."""
         return self.uncertain | ~np.isfinite(self.noise)
 
-    def replaced(self, rows: np.ndarray, other: Comparison) -> Comparison:
+    def replaced(self, rows: Sequence[int] | np.ndarray, other: Comparison) -> Comparison:
         """Return a copy with some rows from another comparison."""
         columns = [column.copy() for column in self._columns]
         for column, new in zip(columns, other._columns, strict=True):
             column[rows] = new
-        return Comparison(columns[0], NumericalDerivative(*columns[1:5]), *columns[5:])
+        return self._of(columns)
+
+    @classmethod
+    def _of(cls, columns: Sequence[np.ndarray]) -> Comparison:
+        return cls(columns[0], NumericalDerivative(*columns[1:5]), *columns[5:])
 
     @property
     def _columns(self) -> tuple[np.ndarray, ...]:
@@ -85,6 +96,7 @@ class Comparator:
             number is needed.
         inputs, outputs: the leaves.
         tolerances: the caller's atol and rtol.
+        thrifty: whether to take as few evaluations as will do, because they take long.
     """
 
     def __init__(
@@ -96,9 +108,11 @@ class Comparator:
         inputs: Sequence[Leaf],
         outputs: Sequence[Leaf],
         tolerances: tuple[float, float],
+        thrifty: bool = False,
     ) -> None:
         self.function, self.differences = function, differences
         self.mode: Mode = mode
+        self.thrifty = thrifty
         self.inputs, self.outputs, self.tolerances = inputs, outputs, tolerances
         self.finite = np.isfinite(differences.centre)
         self.weights = np.where(self.finite, weights, 0.0)
@@ -122,9 +136,14 @@ class Comparator:
 
     def _along(self, gradient: np.ndarray, segments: Sequence[Segment], size: bool = False) -> np.ndarray:
         """Return the scalar product of a gradient and each segment, or with the magnitudes in it, as (segments, 1)."""
-        lines = abs(self.differences.lines) if size else self.differences.lines
+
+        def along(segment: Segment) -> float:
+            part = slice(segment.start, segment.stop)
+            line = self.differences.lines[segment.line, part]
+            return float(gradient[part] @ (abs(line) if size else line))
+
         with np.errstate(invalid="ignore"):
-            return np.array([[gradient[s.start : s.stop] @ lines[s.line, s.start : s.stop]] for s in segments])
+            return np.array([[along(segment)] for segment in segments])
 
     def _measured_noise(self, segments: Sequence[Segment]) -> np.ndarray:
         """Return the measured round-off of the computed derivative along each segment."""
@@ -147,36 +166,42 @@ class Comparator:
     @cached_property
     def gradient_noise(self) -> np.ndarray:
         """The measured round-off of the computed gradient."""
-        if not self.function.strategy.traced:
-            return self.function.derivative_program(self.mode).noise(self.differences.x, self.weights)
-        results = self._perturbed_gradients.reshape(2, -1, len(self.gradient))
-        return noise_by_perturbation(self.gradient, self.function.strategy.epsilon, results)
-
-    @cached_property
-    def _perturbed_gradients(self) -> np.ndarray:
-        """The computed gradient with every operation perturbed, in a row each."""
-        results = self.function.derivative_program("rev").perturbed(self.differences.x, self.weights)
-        return results.reshape(-1, results.shape[-1])
+        return self.function.derivative_program(self.mode).noise(self.differences.x, self.weights)
 
     def _perturbed_along(self, segment: Segment) -> np.ndarray:
         """Return the computed derivative along a segment with every operation perturbed, as (tries, outputs)."""
-        if self.mode == "rev":
-            return np.concatenate([self._along(gradient, [segment]) for gradient in self._perturbed_gradients])
         program = self.function.derivative_program(self.mode)
-        results = program.perturbed(self.differences.x, self.differences.direction(segment))
-        return results.reshape(-1, results.shape[-1])
+        if self.mode == "rev":
+            gradients = program.perturbed(self.differences.x, self.weights)
+            return np.concatenate([self._along(gradient, [segment]) for gradient in gradients])
+        return np.stack([*program.perturbed(self.differences.x, self.differences.direction(segment))])
 
     def compare(self, segments: Sequence[Segment], careful: bool = False) -> Comparison:
         """Compare along each segment; ``careful`` means with every round-off measured and with finer steps."""
         if not careful:
-            return self._compare(segments, LADDER, 0.0)
-        comparison = self._compare(segments, FINE_LADDER, self._measured_noise(segments))
-        exact = replace(comparison, noise=self.computed(segments)[1])
+            return self._compare_thriftily(segments) if self.thrifty else self._compare(segments, LADDER)
+        exact = self._compare(segments, FINE_LADDER)
+        failing = np.flatnonzero((exact.ratio > 1).any(axis=1)).tolist()
+        if not failing:
+            return exact
+        noise = exact.noise.copy()
+        noise[failing] += self._measured_noise([segments[i] for i in failing])
+        comparison = replace(exact, noise=noise)
         excused = (exact.ratio > 1) & (comparison.ratio <= 1)
         for row in np.flatnonzero(excused.any(axis=1)).tolist() if self.function.strategy.traced else ():
             at_the_point_alone = excused[row] & self._wrong_at_the_point_alone(exact, segments[row], row)
-            comparison.noise[row, at_the_point_alone] = exact.noise[row, at_the_point_alone]
+            noise[row, at_the_point_alone] = exact.noise[row, at_the_point_alone]
         return comparison
+
+    def _compare_thriftily(self, segments: Sequence[Segment]) -> Comparison:
+        """Compare with few steps, and with all where these do not say much; a failure is repeated by the caller."""
+        comparison = self._compare(segments, SHORT_LADDER)
+        size = np.maximum(abs(comparison.computed), np.nan_to_num(abs(comparison.numerical.value)))
+        vague = ~(comparison.numerical.bar <= np.maximum(_TELLING_BAR * size, comparison.floor))
+        rows = np.flatnonzero((vague & ~(comparison.ratio > 1)).any(axis=1)).tolist()
+        if not rows:
+            return comparison
+        return comparison.replaced(rows, self._compare([segments[i] for i in rows], LADDER))
 
     def _wrong_at_the_point_alone(self, exact: Comparison, segment: Segment, row: int) -> np.ndarray:
         """Return for which outputs the computed derivative is right as soon as its operations are perturbed.
@@ -192,11 +217,11 @@ class Comparator:
             allowed = SIGNIFICANT * (numerical.bar + exact.noise[row] + relative * abs(numerical.value))
             right = numerical.distance(results) <= allowed
             apart = numerical.distance(computed) > 2 * allowed
-        return apart & (right.reshape(2, -1, right.shape[1]).sum(axis=1) >= _TELLING).all(axis=0)
+        return apart & (right.reshape(2, TRIES, -1).sum(axis=1) >= _TELLING).all(axis=0)
 
-    def _compare(self, segments: Sequence[Segment], steps: np.ndarray, own_noise: np.ndarray | float) -> Comparison:
-        computed, least = self.computed(segments)
-        own_noise = own_noise + least
+    def _compare(self, segments: Sequence[Segment], steps: np.ndarray) -> Comparison:
+        """Compare with the round-off that the computed derivative has at least."""
+        computed, own_noise = self.computed(segments)
         lengths = np.array([[abs(self.differences.lines[s.line, s.start : s.stop]).sum()] for s in segments])
         noise = np.nan_to_num(self.differences.noise)
         if self.mode == "rev":
@@ -221,15 +246,15 @@ class Comparator:
         bar = np.where(self.finite, numerical.bar, np.inf)
         return NumericalDerivative(numerical.value, bar, numerical.low, numerical.high)
 
-    def computed_gradient(self) -> np.ndarray:
-        """Return the gradient of the weighted sum of the outputs that the mode computes."""
+    def computed_gradient(self, places: np.ndarray) -> np.ndarray:
+        """Return these elements of the gradient of the weighted sum of the outputs that the mode computes."""
         if self.mode == "rev":
-            return self.gradient
+            return self.gradient[places]
         x = self.differences.x
         sweep = ElementSweep(
             self.function.weighted_derivative(self.mode, self.weights), [x, np.zeros_like(x)], self.inputs
         )
-        return sweep(np.arange(len(x), dtype=np.int32), np.ones(len(x)))
+        return sweep(places, np.ones(len(places)))
 
     def builtin_agrees_with_differences(self, segments: Sequence[Segment]) -> bool:
         """Whether JAX's own rules, where the function has others that can be left out, give what differences give."""

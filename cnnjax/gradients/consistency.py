@@ -8,16 +8,17 @@ computation, which is measured as soon as two numbers differ by more than their 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from cnnjax.gradients.batching import check_arguments_one_at_a_time, check_batching
 from cnnjax.gradients.checked_function import CheckedFunction
-from cnnjax.gradients.checked_mode import CheckedMode, Equality, check_equalities
+from cnnjax.gradients.checked_mode import Case, CheckedMode, Equality, check_equalities
+from cnnjax.gradients.deadline import TIME_IS_UP, Deadline
 from cnnjax.gradients.differentiation import Mode
-from cnnjax.gradients.eager import EagerRun
+from cnnjax.gradients.eager import EagerRun, same_bits
 from cnnjax.gradients.flat_function import FlatFunction
 from cnnjax.gradients.jaxprs import has_symbolic_zeros, samples_gamma
 from cnnjax.gradients.leaves import find_leaf, largest
@@ -39,6 +40,8 @@ def check_consistency(
     probes: Mapping[Mode, np.ndarray],
     eager: Mapping[Mode, EagerRun | Exception],
     rng: np.random.Generator,
+    deadline: Deadline,
+    progress: Callable[[str], None],
 ) -> Iterator[Check | tuple[str, str]]:
     """Yield a check for every property that applies, and for every one that cannot be tested what it is and why.
 
@@ -50,24 +53,27 @@ def check_consistency(
         probes: a cotangent or tangent for each mode.
         eager: the runs of each mode without jit, with those probes.
         rng: for more probes.
+        deadline: after which no further property is tested.
+        progress: is told what is being tested.
     """
     tested = {mode: CheckedMode(mode, flat, function, tuple(points), probes[mode], eager[mode]) for mode in modes}
+    steps: list[tuple[str, Iterator[Check | tuple[str, str]]]] = []
     for mode, one in tested.items():
-        yield from _listed_if_it_raises(f"linearity ({mode})", _linearity(one, rng))
-        yield from _listed_if_it_raises(f"the rule without jit ({mode})", _eager(one))
+        steps += [(f"the rule without jit ({mode})", _eager(one)), (f"linearity ({mode})", _linearity(one, rng))]
         if function.contains(has_symbolic_zeros):
-            yield check_arguments_one_at_a_time(one)
-    yield from _listed_if_it_raises("vmap equals loop", check_batching(tested[modes[-1]]))
+            steps.append((f"one argument at a time ({mode})", check_arguments_one_at_a_time(one)))
     if "rev" in tested and "fwd" in tested:
-        yield from _listed_if_it_raises("adjointness", _adjointness(tested["rev"], tested["fwd"]))
-
-
-def _listed_if_it_raises(name: str, checks: Iterator[Check | tuple[str, str]]) -> Iterator[Check | tuple[str, str]]:
-    """Yield checks until the user's code raises for a point, cotangent or tangent that was chosen here."""
-    try:
-        yield from checks
-    except EvaluationError as error:
-        yield name, first_line(error)
+        steps.append(("adjointness", _adjointness(tested["rev"], tested["fwd"])))
+    steps.append(("vmap equals loop", check_batching(tested[modes[-1]])))
+    for name, checks in steps:
+        if deadline.is_up:
+            yield name, TIME_IS_UP
+            continue
+        progress(name)
+        try:
+            yield from checks
+        except EvaluationError as error:  # the user's code, at a point or with a probe that was chosen here
+            yield name, first_line(error)
 
 
 def _linearity(tested: CheckedMode, rng: np.random.Generator) -> Iterator[Check]:
@@ -76,7 +82,7 @@ def _linearity(tested: CheckedMode, rng: np.random.Generator) -> Iterator[Check]
     Some have numbers of about the same size, which shows what is decided by all of them together, and some have
     numbers of many sizes: a threshold lies between two of them, wherever it is from 1e-6 to 1e6.
     """
-    x = tested.points[0]
+    x, program = tested.points[0], tested.program
     probe = tested.probe.astype(np.float32).astype(np.float64)  # so that the sum below is exact
     powers = np.concatenate(
         [
@@ -85,12 +91,17 @@ def _linearity(tested: CheckedMode, rng: np.random.Generator) -> Iterator[Check]
         ]
     )
     spread, mirrored = probe * 2.0**powers, probe * 2.0**-powers
-    base, wide, other = (tested.program(x, p) for p in (probe, spread, mirrored))
-    pairs = [(tested.program(x, s * p) / s, exact) for s in _SCALES for p, exact in ((spread, wide), (mirrored, other))]
-    pairs += [(tested.program(x, s * probe) / s, base) for s in _SCALES]
-    pairs += [(tested.program(x, probe + spread), base + wide), (tested.program(x, 0 * probe), 0 * base)]
     size = abs(probe) + abs(spread) + abs(mirrored)
-    yield tested.check("linearity", [(found, exact, x, size) for found, exact in pairs])
+
+    def cases() -> Iterator[Case]:
+        base, wide = program(x, probe), program(x, spread)
+        for p, exact in ((spread, wide), (mirrored, program(x, mirrored)), (probe, base)):
+            for s in _SCALES:
+                yield program(x, s * p) / s, exact, x, size
+        yield program(x, probe + spread), base + wide, x, size
+        yield program(x, 0 * probe), 0 * base, x, size
+
+    yield tested.check("linearity", cases())
 
 
 def _eager(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
@@ -100,7 +111,7 @@ def _eager(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
         note = f"in the function's own dtype, without jit: {first_line(runs)}"
         yield Check(f"the rule runs ({mode})", "given", 1, 0, np.inf, note=note)
         return
-    yield _repetition(tested, np.concatenate([runs.derivatives[0], runs.value]), runs.repeats)
+    yield _repetition(tested, runs)
     yield _value(tested, runs.value)
     cases = [
         (found, tested.program(x, tested.probe), x, tested.probe)
@@ -124,14 +135,13 @@ def _eager(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
     yield from check_in_own_dtype(tested, cases, usable)
 
 
-def _repetition(tested: CheckedMode, first: np.ndarray, repeats: Sequence[np.ndarray]) -> Check:
+def _repetition(tested: CheckedMode, runs: EagerRun) -> Check:
     """Compare runs of the same rule at the same point, with another call before, and one half way through."""
-    name = f"repetition ({tested.mode})"
+    name, first = f"repetition ({tested.mode})", runs.first
     size = len(first) - tested.function.m
-    for again in repeats:
-        place = np.flatnonzero(~((first == again) | (np.isnan(first) & np.isnan(again))))
-        if len(place) and (jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4)):
-            at = int(place[0])
+    for again in runs.different:
+        if jax.default_backend() == "cpu" or not np.allclose(first, again, rtol=1e-4):
+            at = int(np.flatnonzero(~same_bits(first, again))[0])
             where = tested.name_result(at) if at < size else "the value of the function"
             mismatch = Mismatch(f"{where}, called again", float(again[at]), float(first[at]), 0.0)
             return Check(name, "given", 1, len(first), np.inf, (mismatch,))

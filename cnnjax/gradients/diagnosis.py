@@ -54,18 +54,19 @@ def diagnose_comparison(comparator: Comparator) -> tuple[str, ...]:
 def _gradients(comparator: Comparator) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the gradient by the rule and the right one; None where that would take long."""
     differences = comparator.differences
-    elements = [Segment.element(1, i) for i in range(len(differences.x))]
+    every = np.arange(len(differences.x))
     builtin = comparator.builtin_gradient
     if builtin is not None and np.isfinite(builtin).all():
-        sample = elements[:: max(1, len(elements) // 16)]
-        at = [segment.start for segment in sample]
+        at = every[:: max(1, len(every) // (4 if comparator.thrifty else 16))]
         computed = (builtin[at] * differences.lines[1, at])[:, None]
-        if not (replace(comparator.compare(sample), computed=computed).ratio > 1).any():
+        sample = comparator.compare([Segment.element(1, i) for i in at.tolist()])
+        if not (replace(sample, computed=computed).ratio > 1).any():
             return comparator.gradient, builtin
-    if len(elements) > _FEW_INPUTS:
+    if len(every) > _FEW_INPUTS or comparator.thrifty:
         return None
+    elements = [Segment.element(1, i) for i in every.tolist()]
     right = differences.projected(elements, comparator.weights, LADDER).value[:, 0]
-    return comparator.computed_gradient(), right / differences.lines[1]
+    return comparator.computed_gradient(every), right / differences.lines[1]
 
 
 def _undeclared_surrogate(comparator: Comparator) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from cnnjax.gradients.flat_function import FlatFunction, pack_on_host, unpack_on
 from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.user_code import call_with_retry
 
-__all__ = ["EagerRun", "differentiate_eagerly", "run_eagerly"]
+__all__ = ["EagerRun", "differentiate_eagerly", "run_eagerly", "same_bits"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,18 @@ class EagerRun:
     """One for each point."""
     value: np.ndarray
     """The value that came with the derivative at the first point."""
-    repeats: tuple[np.ndarray, ...]
-    """The derivative followed by the value at the first point, twice again."""
+    different: tuple[np.ndarray, ...]
+    """The derivative followed by the value at the first point, run again, if that gave other numbers."""
+
+    @property
+    def first(self) -> np.ndarray:
+        """The derivative followed by the value at the first point."""
+        return np.concatenate([self.derivatives[0], self.value])
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return where two arrays are equal, or both NaN."""
+    return (a == b) | (np.isnan(a) & np.isnan(b))
 
 
 def run_eagerly(
@@ -50,10 +60,12 @@ def run_eagerly(
             with contextlib.suppress(Exception):  # outside the domain, which the function may check when it is called
                 found[i] = run(point)[0]
         usable = [points[i] for i in found]
-        repeats = [np.concatenate(run(points[0], between)) for between in (None, usable[-1])]
+        once = EagerRun(tuple(usable), tuple(found.values()), value, ())
+        repeats = (np.concatenate(run(points[0], between)) for between in (None, usable[-1]))
+        different = tuple(again for again in repeats if not same_bits(once.first, again).all())
     except Exception as error:  # the user's code: whatever it raises
         return error
-    return EagerRun(tuple(usable), tuple(found.values()), value, tuple(repeats))
+    return replace(once, different=different)
 
 
 def differentiate_eagerly(

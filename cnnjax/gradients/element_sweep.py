@@ -6,6 +6,7 @@ and moving one of them takes only the rest of the network from there on.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -119,15 +120,18 @@ def evaluate_with_part(jaxpr: Any, vectors: Sequence[Any], start: int, stop: int
     *fixed, x = map(widen, vectors)
     affected = []
 
-    def slice_of_vector(eqn: Any) -> tuple[int, int] | None:
-        """Return the part of the vector that a slice takes."""
-        simple = eqn.primitive.name == "slice" and eqn.invars[0] is vector and eqn.params["strides"] is None
-        return (eqn.params["start_indices"][0], eqn.params["limit_indices"][0]) if simple else None
+    def places_of_results(eqn: Any) -> list[tuple[int, int]] | None:
+        """Return which part of the vector each result is, of an operation that cuts the vector up."""
+        if eqn.primitive.name == "split" and eqn.invars[0] is vector:
+            ends = np.cumsum((0, *eqn.params["sizes"])).tolist()
+            return list(itertools.pairwise(ends))
+        return None
 
     def once(eqn: Any, values: list[Any]) -> Sequence[Any]:
-        taken = slice_of_vector(eqn)
-        if taken is not None and (taken[1] <= start or stop <= taken[0]):
-            return evaluate_equation(eqn, [x])
+        if places := places_of_results(eqn):
+            affected.append(eqn)
+            outside = [last <= start or stop <= first for first, last in places]
+            return [x[slice(*place)] if out else _AFFECTED for place, out in zip(places, outside, strict=True)]
         if any(value is _AFFECTED for value in values):
             affected.append(eqn)
             return [_AFFECTED] * len(eqn.outvars)
@@ -142,9 +146,11 @@ def evaluate_with_part(jaxpr: Any, vectors: Sequence[Any], start: int, stop: int
 
     def evaluate(part: Any) -> Any:
         def again(eqn: Any, values: list[Any]) -> Sequence[Any]:
-            taken = slice_of_vector(eqn)
-            if taken is not None and start <= taken[0] and taken[1] <= stop:
-                return [part[taken[0] - start : taken[1] - start]]
+            if places := places_of_results(eqn):
+                return [
+                    part[first - start : last - start] if start <= first and last <= stop else values[0][first:last]
+                    for first, last in places
+                ]
             return evaluate_equation(eqn, values)
 
         environment = {**known, vector: lax.dynamic_update_slice_in_dim(x, part, start, 0)}

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from cnnjax.gradients.jaxprs import has_loop_until_converged
 from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.programs import Program
 from cnnjax.gradients.richardson import LADDER, NumericalDerivative, extrapolate
+from cnnjax.gradients.solver_error import solver_error
 
-__all__ = ["FiniteDifferences", "Segment", "derivatives_at_points", "line_through_ties", "lines_through", "magnitudes"]
+__all__ = [
+    "TIED",
+    "FiniteDifferences",
+    "Segment",
+    "derivatives_at_points",
+    "line_through_ties",
+    "lines_through",
+    "magnitudes",
+]
+
+TIED = 2**20
+"""Numbers among which equal ones are looked for."""
 
 _BLOCK = 2**20  # numbers in one table of differences
+_ROUND_OFF = 2.0**-44  # relative: a fit that is this close leaves round-off
+_KEPT = 2**21  # numbers that are kept for the next mode
 
 
 @dataclass(frozen=True)
@@ -78,8 +94,11 @@ def lines_through(
 def line_through_ties(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
     """Return the direction (1, n) that moves every number equal to one in another leaf, with it; (0, n) without ties.
 
-    A maximum of tied arguments has a kink along each of them, and none along both.
+    A maximum of tied arguments has a kink along each of them, and none along both. Among more than `TIED` numbers many
+    are equal by chance, and there is no line.
     """
+    if len(x) > TIED:
+        return np.zeros((0, len(x)))
     owner = np.repeat(np.arange(len(leaves)), [leaf.stop - leaf.start for leaf in leaves])
     _, group = np.unique(x, return_inverse=True)
     first, last = np.full(group.max(initial=0) + 1, len(leaves)), np.full(group.max(initial=0) + 1, -1)
@@ -96,9 +115,15 @@ class FiniteDifferences:
 
     def __init__(self, program: Program, x: np.ndarray, lines: np.ndarray) -> None:
         self.program, self.x, self.lines = program, x, lines
+        start = time.perf_counter()
         self.centre = program.or_nan(x)
+        self.seconds = time.perf_counter() - start
+        """How long an evaluation takes."""
         self.evaluations = 1
         self._measured = False
+        self.solver_error = np.zeros_like(self.centre)
+        """The measured error of an iteration inside that stops when it is close enough."""
+        self._kept: dict[tuple[Segment, float, int], np.ndarray] = {}
         self.noise: np.ndarray = program.strategy.epsilon * abs(self.centre)
 
     @cached_property
@@ -119,6 +144,14 @@ class FiniteDifferences:
             self.noise = np.where(np.isfinite(measured), np.maximum(measured, self.noise), self.noise)
             self.evaluations += 7
             self._measured = True
+            if self.program.strategy.traced and has_loop_until_converged(self.program.jaxpr):
+                error = solver_error(self._along_a_line)
+                self.solver_error = np.where(error > _ROUND_OFF * abs(self.centre), error, 0.0)
+                self.noise = np.maximum(self.noise, self.solver_error)
+
+    def _along_a_line(self, t: np.ndarray) -> np.ndarray:
+        self.evaluations += len(t)
+        return self.program.at_points(self.x, len(t), lambda row: self.x + t[row] * self.lines[0])
 
     def direction(self, segment: Segment) -> np.ndarray:
         """Return a segment as a vector."""
@@ -153,7 +186,21 @@ class FiniteDifferences:
         return _extrapolated(steps, plus, minus, np.broadcast_to(self.noise, plus.shape[1:]))
 
     def differences(self, segments: Sequence[Segment], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, segments, outputs)."""
+        """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, segments, outputs).
+
+        They are kept for the next mode of differentiation, as long as they are few.
+        """
+        keys = [(segment, float(steps[0]), len(steps)) for segment in segments]
+        missing = [segment for segment, key in zip(segments, keys, strict=True) if key not in self._kept]
+        new = dict(zip(missing, self._evaluated(missing, steps), strict=True)) if missing else {}
+        found = np.stack([self._kept[key] if key in self._kept else new[key[0]] for key in keys], axis=2)
+        for segment, values in new.items():
+            if len(self._kept) < _KEPT // values.size:
+                self._kept[segment, float(steps[0]), len(steps)] = values
+        return found[0], found[1]
+
+    def _evaluated(self, segments: Sequence[Segment], steps: np.ndarray) -> np.ndarray:
+        """Return the differences, an array (segments, 2, steps, outputs)."""
         t = np.concatenate([steps, -steps])
 
         def point(row: int) -> np.ndarray:
@@ -166,8 +213,8 @@ class FiniteDifferences:
         self.evaluations += len(values)
         values[~np.concatenate([self._resolved(segment, t) for segment in segments])] = np.nan
         with np.errstate(invalid="ignore"):
-            values = values.reshape(len(segments), 2, len(steps), -1).transpose(1, 2, 0, 3) - self.centre
-        return values[0], values[1]
+            values -= self.centre
+        return values.reshape(len(segments), 2, len(steps), -1)
 
     def _resolved(self, segment: Segment, t: np.ndarray) -> np.ndarray:
         """Return for which steps x + t v can be represented, to a quarter of the step.
@@ -177,14 +224,22 @@ class FiniteDifferences:
         dtype = np.float64 if self.program.strategy.epsilon < 1e-10 else np.float32
         part = slice(segment.start, segment.stop)
         x, line = self.x[part].astype(dtype), self.lines[segment.line, part]
-        found = np.empty(len(t), bool)
-        together = max(1, _BLOCK // max(len(x), 1))
-        for first in range(0, len(t), together):
-            step = t[first : first + together, None] * line
+        found = np.ones(len(t), bool)
+        for row in np.flatnonzero(abs(t) < _smallest_step(x, line)):
+            step = t[row] * line
             with np.errstate(invalid="ignore", over="ignore"):
                 moved = (x + step.astype(dtype)).astype(dtype) - x
-                found[first : first + together] = ~(abs(moved - step) > 0.25 * abs(step)).any(axis=1)
+                found[row] = not (abs(moved - step) > 0.25 * abs(step)).any()
         return found
+
+
+def _smallest_step(x: np.ndarray, line: np.ndarray) -> float:
+    """Return a step from which on every x + t v is surely represented to a quarter of the step."""
+    limits = np.finfo(x.dtype)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = np.where(line != 0, abs(x) / abs(line), 0.0).max(initial=0.0)
+    safe = np.isfinite(quotient) and abs(x).max(initial=0.0) + abs(line).max(initial=0.0) < limits.max / 2
+    return 8 * float(limits.eps) * float(quotient) if safe else np.inf
 
 
 def derivatives_at_points(

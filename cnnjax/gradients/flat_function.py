@@ -103,10 +103,12 @@ def _pack(values: Sequence[Any], dtype: Any) -> jax.Array:
 
 
 def _unpack(vector: Any, leaves: Sequence[Leaf], widen: bool) -> list[jax.Array]:
-    """Cut a vector into the arrays it was packed from; the inverse of ``_pack``."""
+    """Cut a vector into the arrays it was packed from; the inverse of ``_pack``.
+
+    In one operation, whose transpose puts a gradient together in one: that of a slice makes a vector for each leaf.
+    """
     arrays = []
-    for leaf in leaves:
-        piece = lax.slice(vector, (leaf.start,), (leaf.stop,))
+    for piece, leaf in zip(lax.split(vector, [leaf.stop - leaf.start for leaf in leaves]), leaves, strict=True):
         dtype = leaf.dtype_in(widen)
         if leaf.complex:
             real, imag = (piece[i * leaf.size : (i + 1) * leaf.size] for i in (0, 1))

@@ -38,7 +38,7 @@ _CALLBACKS = frozenset({"pure_callback", "io_callback"})
 _CUSTOM_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", STOP_GRADIENT})
 _RANDOM = frozenset({"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"})
 _LOOPS = frozenset({"while", "scan"})
-_BUILTIN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - _CALLBACKS
+_BUILTIN = frozenset(p.name for p in vars(primitives).values() if isinstance(p, Primitive)) - _CALLBACKS | {"split"}
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:

@@ -55,7 +55,8 @@ def _nearby(comparator: Comparator, segment: Segment, distance: float) -> Numeri
     """Return the derivatives at random points at a distance, a row each, with steps that are shorter still."""
     rng = np.random.default_rng(0)
     x, lines = comparator.differences.x, comparator.differences.lines
-    points = x + distance * lines[0] * rng.uniform(-1, 1, (_POINTS, len(x)))
+    count = _POINTS // 4 if comparator.thrifty else _POINTS
+    points = x + distance * lines[0] * rng.uniform(-1, 1, (count, len(x)))
     nearby = [FiniteDifferences(comparator.function.program, point, lines) for point in points]
     found = derivatives_at_points(nearby, segment, FINE_LADDER[distance / 8 > FINE_LADDER])
     comparator.differences.evaluations += sum(differences.evaluations for differences in nearby)

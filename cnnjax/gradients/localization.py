@@ -7,34 +7,55 @@ own round-off added to the bar; only then is the segment bisected until the wron
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from cnnjax.gradients.comparison import Comparator, Comparison
+from cnnjax.gradients.deadline import NO_DEADLINE, Deadline
 from cnnjax.gradients.finite_differences import Segment
 from cnnjax.gradients.kinks import is_convention, is_limiting_derivative
 from cnnjax.gradients.leaves import Leaf, find_leaf
 from cnnjax.gradients.report import NOT_FINITE, Check, Mismatch
 from cnnjax.gradients.richardson import SIGNIFICANT
 
-__all__ = ["check_segments"]
+__all__ = ["check_segments", "find_suspects"]
 
+_BETWEEN_LOOKS = 1.0  # seconds between two looks at the time
 _BISECTIONS = 48
 _SUSPECTS = 4  # elements of each leaf
 _NOT_FINITE = 8  # elements that are named
 
 
 def check_segments(
-    comparator: Comparator, segments: Sequence[Segment], point: str, order: int, whole: Sequence[Leaf] = ()
+    comparator: Comparator,
+    segments: Sequence[Segment],
+    point: str,
+    order: int,
+    suspects: Sequence[Segment] = (),
+    deadline: Deadline = NO_DEADLINE,
 ) -> Check:
-    """Compare along all segments and name what is wrong; the leaves in ``whole`` have no derivative by an element."""
+    """Compare along the segments, one after the other until the deadline, and name what is wrong.
+
+    Args:
+        comparator: what to compare with what.
+        segments: the most telling first; the first one is compared in any case.
+        point: its name.
+        order: of the derivative.
+        suspects: elements that are likely wrong; the first few are compared in any case.
+        deadline: when to stop.
+    """
     name = f"{'gradient' if comparator.mode == 'rev' else 'tangent'} ({comparator.mode})"
     if bad := _not_finite(comparator):
         return Check(name, point, order, len(segments), np.inf, bad, note=NOT_FINITE)
-    segments = [*segments, *_suspects(comparator, whole)]
-    comparison = comparator.compare(segments)
-    doubtful = (comparison.ratio > 1).any(axis=1) | comparison.uncertain.any(axis=1)
+    first = [*suspects[:_SUSPECTS], *segments[:1]]
+    wanted = [*first, *suspects[_SUSPECTS:], *segments[1:]]
+    comparison = _compare_until(comparator, wanted, len(first), deadline)
+    segments = wanted[: len(comparison.computed)]
+    doubtful = (comparison.ratio > 1).any(axis=1)
+    if not deadline.is_up:
+        doubtful |= comparison.uncertain.any(axis=1)
     if doubtful.any():
         rows = np.flatnonzero(doubtful)
         comparator.differences.measure_noise()
@@ -49,8 +70,9 @@ def check_segments(
         mismatches = _hidden(comparator, segments, comparison)
     leaves: dict[str, float] = {}
     for segment, r in zip(segments, ratio.tolist(), strict=True):
-        leaf = find_leaf(comparator.inputs, segment.start).name
-        leaves[leaf] = max(r, leaves.get(leaf, 0.0))
+        leaf = find_leaf(comparator.inputs, segment.start)
+        if segment.stop <= leaf.stop:
+            leaves[leaf.name] = max(r, leaves.get(leaf.name, 0.0))
     return Check(
         name,
         point,
@@ -61,11 +83,28 @@ def check_segments(
         kinks=int(comparison.numerical.kink.any(axis=1).sum()),
         unresolved=int(comparison.unresolved.all(axis=1).sum()),
         leaves=tuple(leaves.items()),
+        left_out=tuple(leaf.name for leaf in comparator.inputs if leaf.size and leaf.name not in leaves),
     )
 
 
-def _suspects(comparator: Comparator, whole: Sequence[Leaf]) -> list[Segment]:
-    """Return the elements of each leaf where the rule is furthest from JAX's own rules."""
+def _compare_until(
+    comparator: Comparator, segments: Sequence[Segment], at_least: int, deadline: Deadline
+) -> Comparison:
+    """Compare along the first segments: ``at_least`` so many, and as many as the time allows."""
+    parts, done, some = [], 0, at_least
+    while done < len(segments) and not (done and deadline.is_up):
+        start = time.perf_counter()
+        parts.append(comparator.compare(segments[done : done + some]))
+        done += some
+        some = max(1, int(some * _BETWEEN_LOOKS / (time.perf_counter() - start)))
+    return Comparison.joined(parts)
+
+
+def find_suspects(comparator: Comparator, whole: Sequence[Leaf] = ()) -> list[Segment]:
+    """Return the elements of each leaf where the rule is furthest from JAX's own rules.
+
+    The leaves in ``whole`` have no derivative by an element.
+    """
     if comparator.builtin_gradient is None:
         return []
     with np.errstate(invalid="ignore"):
@@ -74,12 +113,10 @@ def _suspects(comparator: Comparator, whole: Sequence[Leaf]) -> list[Segment]:
         far = np.where(np.isfinite(distance) & (distance > 1e-6 * size), distance, 0.0)
     found = []
     for leaf in comparator.inputs:
-        if leaf in whole:
-            continue
-        part = far[leaf.start : leaf.stop]
-        order = np.argsort(-part, kind="stable")[:_SUSPECTS]
-        found += [Segment.element(0, leaf.start + i) for i in order if part[i] > 0]
-    return found
+        if leaf not in whole:
+            places = leaf.start + np.flatnonzero(far[leaf.start : leaf.stop])
+            found += places[np.argsort(-far[places], kind="stable")[:_SUSPECTS]].tolist()
+    return [Segment.element(0, place) for place in sorted(found, key=lambda place: -far[place])]
 
 
 def _localize(comparator: Comparator, segment: Segment, budget: list[int]) -> list[Segment]:
@@ -142,8 +179,10 @@ def _not_finite(comparator: Comparator) -> tuple[Mismatch, ...]:
     if comparator.mode != "rev":
         whole = [Segment(0, 0, len(differences.x))]
         computed = comparator.computed(whole)[0][0]
-        numerical = differences.derivatives(whole)[0]
         places = np.flatnonzero(~np.isfinite(computed) & comparator.finite)[:_NOT_FINITE]
+        if not len(places):
+            return ()
+        numerical = differences.derivatives(whole)[0]
         return tuple(
             Mismatch(
                 comparator.name_output(at), float(computed[at]), float(numerical.value[at]), float(numerical.bar[at])

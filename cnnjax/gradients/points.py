@@ -11,7 +11,14 @@ from cnnjax.gradients.finite_differences import Segment, magnitudes
 from cnnjax.gradients.jaxprs import has_loop_under_custom_rule, may_iterate
 from cnnjax.gradients.leaves import Leaf
 
-__all__ = ["points_to_check", "random_shift", "segments_of_ties", "segments_to_check", "symmetric_leaves"]
+__all__ = [
+    "points_to_check",
+    "random_shift",
+    "segments_of_groups",
+    "segments_of_ties",
+    "segments_to_check",
+    "symmetric_leaves",
+]
 
 
 def points_to_check(
@@ -102,16 +109,32 @@ def symmetric_leaves(function: CheckedFunction, x: np.ndarray, leaves: Sequence[
 def segments_to_check(
     inputs: Sequence[Leaf], rng: np.random.Generator, elements: int, whole: Sequence[Leaf] = ()
 ) -> list[Segment]:
-    """Return every leaf along both lines, and a few single elements of each but those in ``whole``."""
-    found = []
-    for leaf in inputs:
-        if leaf.size:
-            found += [Segment(line, leaf.start, leaf.stop) for line in (0, 1)]
-            if leaf in whole:
-                continue
-            chosen = rng.choice(leaf.stop - leaf.start, min(elements, leaf.stop - leaf.start), replace=False)
-            found += [Segment.element(0, leaf.start + i) for i in chosen]
+    """Return every leaf along one line, then along the other, and then a few single elements of each.
+
+    The leaves in ``whole`` have no derivative by a single element.
+    """
+    leaves = [leaf for leaf in inputs if leaf.size]
+    found = [Segment(line, leaf.start, leaf.stop) for line in (0, 1) for leaf in leaves]
+    for leaf in leaves:
+        if leaf not in whole:
+            count = leaf.stop - leaf.start
+            found += [
+                Segment.element(0, leaf.start + i) for i in rng.choice(count, min(elements, count), replace=False)
+            ]
     return found
+
+
+def segments_of_groups(inputs: Sequence[Leaf], count: int) -> list[Segment]:
+    """Return all numbers as one segment, and then as ``count`` segments of neighbouring leaves.
+
+    One comparison for each group takes less time than one for each leaf, and overlooks nothing that is not small
+    beside the rest of its group.
+    """
+    leaves = [leaf for leaf in inputs if leaf.size]
+    groups = [group for group in np.array_split(np.arange(len(leaves)), min(count, len(leaves))) if len(group)]
+    found = [Segment(0, leaves[0].start, leaves[-1].stop)]
+    found += [Segment(0, leaves[group[0]].start, leaves[group[-1]].stop) for group in groups]
+    return list(dict.fromkeys(found))
 
 
 def segments_of_ties(lines: np.ndarray) -> list[Segment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cnnjax.gradients.executable import Executable
 from cnnjax.gradients.float64 import evaluate
 from cnnjax.gradients.intended import evaluate_linearized
 from cnnjax.gradients.jaxprs import calls_the_host, computes_in_float64
@@ -25,26 +26,6 @@ __all__ = ["Program", "concatenated"]
 
 _ROWS = 208  # evaluations in one call of a compiled program
 _BUFFER = 2**19  # numbers that such a call may take or return
-_SMALL = 2**17  # numbers that come in and go out
-_FAST_TO_COMPILE = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
-
-
-@functools.cache
-def _supported_options() -> dict[str, Any]:
-    """The options of `_FAST_TO_COMPILE` that this XLA knows: they come and go with its releases."""
-
-    def is_known(option: str, value: Any) -> bool:
-        try:
-            jax.jit(lambda: 0, compiler_options={option: value}).lower().compile()
-        except jax.errors.JaxRuntimeError:
-            return False
-        return True
-
-    return {option: value for option, value in _FAST_TO_COMPILE.items() if is_known(option, value)}
 
 
 class Program:
@@ -69,7 +50,7 @@ class Program:
         if strategy.traced:
             with strategy.context():
                 blanks = [jax.ShapeDtypeStruct((n,), jax.dtypes.canonicalize_dtype(np.float64)) for n in sizes]
-                self._as_traced = self._jit(call)
+                self._as_traced = jax.jit(call)
                 self.jaxpr: Any = self._as_traced.trace(*blanks).jaxpr
 
     def without_rules(self, *vectors: Any) -> Any:
@@ -80,17 +61,11 @@ class Program:
         """Evaluate at ``x`` with every intended rule replaced by its linearization at ``base``."""
         return evaluate_linearized(self.jaxpr, [base], [x], intended)[0] if intended else self.without_rules(x)
 
-    def _jit(self, call: Callable[..., Any], size_out: int = 0) -> Any:
-        """Compile for a few runs: on small vectors the compiler's optimizations take longer than they save."""
-        small = sum(self.sizes) + size_out < _SMALL
-        quick = small and jax.default_backend() == "cpu"
-        return jax.jit(call, compiler_options=_supported_options() if quick else None)
-
     @functools.cached_property
-    def _compiled(self) -> Callable[..., Any]:
+    def _compiled(self) -> Executable:
         if self.strategy.widened and computes_in_float64(self.jaxpr):
-            return self._as_traced  # nothing to widen, and no second trace
-        return self._jit(self.without_rules)
+            return Executable(self._as_traced)  # nothing to widen, and no second trace
+        return Executable(jax.jit(self.without_rules))
 
     @functools.cached_property
     def calls_the_host(self) -> bool:
@@ -150,7 +125,7 @@ class Program:
         return out
 
     def _rows_in_a_call(self, x: np.ndarray) -> int:
-        return int(np.clip(_BUFFER // max(self.size_at(x), len(x), 1), 2, _ROWS))
+        return int(np.clip(_BUFFER // max(self.size_at(x), len(x), 1), 1, _ROWS))
 
     def _rows(self, x: np.ndarray, some: Sequence[np.ndarray]) -> np.ndarray:
         """Evaluate at a few points in one call."""
@@ -165,7 +140,7 @@ class Program:
         return self._size
 
     @functools.cached_property
-    def _sweep(self) -> Callable[..., Any]:
+    def _sweep(self) -> Executable:
         def sweep(x: Any, points: Any, count: Any) -> Any:
             def one(row: Any, out: Any) -> Any:
                 point = lax.dynamic_index_in_dim(points, row, keepdims=False, allow_negative_indices=False)
@@ -174,7 +149,7 @@ class Program:
 
             return lax.fori_loop(0, count, one, jnp.zeros((len(points), self.size_at(x)), np.float64))
 
-        return self._jit(sweep, self.jaxpr.out_avals[0].size)
+        return Executable(jax.jit(sweep))
 
     def noise(self, *vectors: np.ndarray) -> np.ndarray:
         """Return the measured round-off of each output."""
@@ -182,8 +157,8 @@ class Program:
             return noise_by_differences(self.or_nan, self.strategy.epsilon, vectors)
         return noise_by_perturbation(self(*vectors), self.strategy.epsilon, self.perturbed(*vectors))
 
-    def perturbed(self, *vectors: np.ndarray) -> np.ndarray:
-        """Return an array (2, tries, outputs) of what a traced function gives with every operation perturbed."""
+    def perturbed(self, *vectors: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield what a traced function gives with every operation perturbed, as `perturbed_results` does."""
 
         def run(*how: Any) -> np.ndarray:
             return rows_or_nan(lambda *_: self.run(self._perturbed, *how, *vectors)[None], 0, 1, self.size_at())[0]
@@ -191,8 +166,8 @@ class Program:
         return perturbed_results(run)
 
     @functools.cached_property
-    def _perturbed(self) -> Callable[..., Any]:
-        return self._jit(perturbed(self.jaxpr), self.jaxpr.out_avals[0].size)
+    def _perturbed(self) -> Executable:
+        return Executable(jax.jit(perturbed(self.jaxpr)))
 
 
 def concatenated(programs: Iterable[Program]) -> Program:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cnnjax.errors import ArgumentValueError, MissingExtraError
@@ -16,6 +16,8 @@ __all__ = ["Check", "GradientReport", "Mismatch", "TaylorTest"]
 
 NOT_FINITE = "not finite where the function is"
 """The note on a check that found an infinity or a NaN."""
+
+_LONG = 160  # characters of what is listed on the screen; JSON has all
 
 NO_MODE = "some mode exists"
 """The check that fails where a function has no derivative."""
@@ -67,6 +69,8 @@ class Check:
     """Why it failed, where that is not a mismatch of numbers."""
     leaves: tuple[tuple[str, float], ...] = ()
     """For a comparison with finite differences: the largest ratio in each array, by its name."""
+    left_out: tuple[str, ...] = ()
+    """The arrays that were not compared by themselves (or whose elements were not), because the time was up."""
 
     @property
     def ok(self) -> bool:
@@ -115,6 +119,8 @@ class GradientReport:
     """The rules that were taken as given, because they were declared or belong to a rejection sampler."""
     warnings: tuple[str, ...] = ()
     """What may be wrong, or may be the fault of the check."""
+    seconds: float = field(default=0.0, compare=False)
+    """How long it took."""
 
     @property
     def ok(self) -> bool:
@@ -204,10 +210,10 @@ class GradientReport:
         if self.intended:
             lines.append(f"  taken as given: {', '.join(self.intended)}")
         lines += [f"  warning: {text}" for text in self.warnings]
-        lines += [f"  not checked: {what}: {why}" for what, why in self.skipped[:6]]
+        lines += [f"  not checked: {_shortened(what)}: {why}" for what, why in self.skipped[:6]]
         if len(self.skipped) > 6:
             lines.append(f"  and {len(self.skipped) - 6} more not checked")
-        lines.append(f"  {self.evaluations} evaluations in {self.precision}; seed {self.seed}")
+        lines.append(f"  {self.evaluations} evaluations in {self.precision}; {self.seconds:.1f} s; seed {self.seed}")
         return "\n".join(lines)
 
     def _verdict(self) -> str:
@@ -243,6 +249,10 @@ class GradientReport:
             compared, kinks = sum(c.compared for c in group), sum(c.kinks for c in group)
             lines.append(f"  {name:<36}{point:<14}{order:>5}{compared:>9}{kinks:>7}{worst:>10.2g}{mark}")
         return lines
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONG else text[: text.rindex(",", 0, _LONG)] + ", ..."
 
 
 def _jsonable(value: Any) -> Any:

@@ -24,11 +24,23 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FINE_LADDER", "LADDER", "RATIO", "SIGNIFICANT", "NumericalDerivative", "extrapolate", "round_off"]
+__all__ = [
+    "FINE_LADDER",
+    "LADDER",
+    "RATIO",
+    "SHORT_LADDER",
+    "SIGNIFICANT",
+    "NumericalDerivative",
+    "extrapolate",
+    "round_off",
+]
 
 RATIO = 4.0
 LADDER = 2.0**-3 * RATIO ** -np.arange(13)
 """Steps in units of the direction, from 1/8 to 7e-9: powers of two, so that x + t v rounds little."""
+
+SHORT_LADDER = LADDER[4:10]
+"""From 5e-4 to 1e-7: what a smooth function needs, and one that is made of many pieces."""
 
 FINE_LADDER = 2.0**-2 * RATIO ** -np.arange(27)
 """From 1/4 down to the resolution of the numbers, for a function whose own scale is far below its argument's."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -20,10 +20,13 @@ from jax import lax
 
 from cnnjax.gradients.float64 import Rounding, evaluate
 
-__all__ = ["AMPLIFICATION", "noise_by_differences", "noise_by_perturbation", "perturbed", "perturbed_results"]
+__all__ = ["AMPLIFICATION", "TRIES", "noise_by_differences", "noise_by_perturbation", "perturbed", "perturbed_results"]
 
 AMPLIFICATION = 2.0**10
 """Perturbations are this much larger than round-off, to stand out from it."""
+
+TRIES = 6
+"""How often each perturbation is drawn."""
 
 _SIGNS = 2**14  # in a row
 _LARGEST = 2.0**-6  # of itself that a perturbation changes a number by
@@ -33,7 +36,7 @@ _EPSILON = float(np.finfo(np.float64).eps)
 @functools.cache
 def _random_signs() -> np.ndarray:
     """Return a row of random signs for each perturbed evaluation."""
-    return np.random.default_rng(0).choice([-1.0, 1.0], (6, _SIGNS))
+    return np.random.default_rng(0).choice([-1.0, 1.0], (TRIES, _SIGNS))
 
 
 def perturbed(jaxpr: Any) -> Callable[..., Any]:
@@ -45,21 +48,20 @@ def perturbed(jaxpr: Any) -> Callable[..., Any]:
     return run
 
 
-def perturbed_results(run: Callable[..., np.ndarray]) -> np.ndarray:
-    """Return an array (2, tries, outputs): what a thousand rounding units in each operation lead to, and one.
+def perturbed_results(run: Callable[..., np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield what a thousand rounding units in each operation lead to, `TRIES` times, and then what one leads to.
+
+    One at a time: each may be as large as the arguments of a network.
 
     Args:
         run: what `perturbed` returned, compiled, at the point: (signs, factors, units) -> outputs.
     """
-
-    def tries(units: float) -> list[np.ndarray]:
-        factors = 1.0 + _random_signs() * min(units * _EPSILON, _LARGEST)
-        return [run(*rows, units) for rows in zip(_random_signs(), factors, strict=True)]
-
-    return np.array([tries(AMPLIFICATION), tries(1.0)])
+    for units in (AMPLIFICATION, 1.0):
+        for signs in _random_signs():
+            yield run(signs, 1.0 + signs * min(units * _EPSILON, _LARGEST), units)
 
 
-def noise_by_perturbation(exact: np.ndarray, epsilon: float, results: np.ndarray) -> np.ndarray:
+def noise_by_perturbation(exact: np.ndarray, epsilon: float, results: Iterable[np.ndarray]) -> np.ndarray:
     """Return the round-off of each output, infinite where no digit is known.
 
     Args:
@@ -67,11 +69,12 @@ def noise_by_perturbation(exact: np.ndarray, epsilon: float, results: np.ndarray
         epsilon: their rounding unit.
         results: the `perturbed_results`.
     """
+    amplified, single = np.zeros(exact.shape), np.zeros(exact.shape)
     with np.errstate(invalid="ignore"):  # a try may leave the domain
-        moved = np.fmax.reduce(abs(results - exact), axis=1)
-    amplified, single = np.where(np.isfinite(moved), moved, 0.0)
-    # Where a thousand roundings do not do much more than one, the function is chaotic: no digit is known.
-    with np.errstate(invalid="ignore"):
+        for i, result in enumerate(results):
+            moved, largest = abs(result - exact), (amplified, single)[i // TRIES]
+            np.maximum(largest, np.where(np.isfinite(moved), moved, 0.0), out=largest)
+        # Where a thousand roundings do not do much more than one, the function is chaotic: no digit is known.
         chaotic = (single > 16 * amplified / AMPLIFICATION) & (single > 64 * epsilon * abs(exact))
     return np.where(chaotic, np.inf, np.maximum(amplified / AMPLIFICATION, single))
 

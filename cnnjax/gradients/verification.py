@@ -7,6 +7,7 @@ compare each derivative with finite differences at three points (`check_segments
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,30 +18,36 @@ from cnnjax._core.messages import value_error
 from cnnjax.gradients.checked_function import CheckedFunction, RuleRaisedError, choose_strategy
 from cnnjax.gradients.comparison import Comparator
 from cnnjax.gradients.consistency import check_consistency
+from cnnjax.gradients.deadline import TIME_IS_UP, Deadline
 from cnnjax.gradients.diagnosis import CHECK_DIAGNOSES, diagnose_comparison
 from cnnjax.gradients.differentiation import Mode, differentiate
 from cnnjax.gradients.eager import EagerRun, run_eagerly
 from cnnjax.gradients.elements import check_every_element
-from cnnjax.gradients.finite_differences import FiniteDifferences, line_through_ties, lines_through
+from cnnjax.gradients.finite_differences import FiniteDifferences, Segment, line_through_ties, lines_through
 from cnnjax.gradients.flat_function import FlatFunction
 from cnnjax.gradients.jaxprs import STOP_GRADIENT
 from cnnjax.gradients.leaves import Leaf, representable
-from cnnjax.gradients.localization import check_segments
+from cnnjax.gradients.localization import check_segments, find_suspects
 from cnnjax.gradients.own_dtype import check_higher_order_in_own_dtype
 from cnnjax.gradients.points import (
     points_to_check,
     random_shift,
+    segments_of_groups,
     segments_of_ties,
     segments_to_check,
     symmetric_leaves,
 )
+from cnnjax.gradients.progress import Progress
 from cnnjax.gradients.report import NO_MODE, NOTHING_VERIFIED, Check, GradientReport, TaylorTest
+from cnnjax.gradients.richardson import LADDER
 from cnnjax.gradients.taylor import taylor_test
 from cnnjax.gradients.user_code import EvaluationError, first_line, has_no_derivative
 
 __all__ = ["Request", "verify"]
 
 
+_STOPS_EARLY = "an iteration inside stops early; derivatives are compared up to its error, which is measured as"
+_SHARE = 0.5  # of the time that is left, for the comparisons at one point
 _OUTSIDE = "it differs from finite differences, but the point may be outside the domain: JAX's own rules do not agree"
 
 
@@ -54,6 +61,8 @@ class Request:
     """The caller's atol and rtol."""
     seed: int
     exhaustive: bool
+    seconds: float
+    """The time to spend."""
     intended: frozenset[str] = frozenset()
     """The rules that are meant to differ from the derivative of their function."""
 
@@ -76,10 +85,13 @@ class _Findings:
 
     def add(self, found: Iterable[Check | tuple[str, str]]) -> None:
         for one in found:
-            if isinstance(one, Check):
-                self.checks.append(one)
-            else:
+            if not isinstance(one, Check):
                 self.skipped.append(one)
+                continue
+            self.checks.append(one)
+            if one.left_out:
+                what = f"{one.name} at the {one.point} point, order {one.order}, by themselves"
+                self.skipped.append((f"{what}: {', '.join(one.left_out)}", TIME_IS_UP))
 
     def fail(self, name: str, order: int, note: str) -> None:
         self.checks.append(Check(name, "given", order, 0, np.inf, note=note))
@@ -94,6 +106,7 @@ class _Verification:
     probes: Mapping[Mode, np.ndarray]
     eager: Mapping[Mode, EagerRun | Exception]
     findings: _Findings
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -112,15 +125,17 @@ class _Stage:
 
 def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
     """Make all checks of the function ``name`` and return the report."""
-    findings = _Findings(skipped=list(flat.skipped))
+    started, deadline = time.perf_counter(), Deadline.after(request.seconds)
+    findings, progress = _Findings(skipped=list(flat.skipped)), Progress(name, request.seconds)
     precision, intended = "no dtype", ()
     if reason := _nothing_to_verify(flat):
         findings.fail(NOTHING_VERIFIED, 1, reason)
     elif not len(flat.point) or not len(flat.value):
         findings.skipped.append(("everything", "all arrays that go in or come out are empty"))
     else:
-        run = _run_rules_eagerly(flat, request, findings)
+        run = _run_rules_eagerly(flat, request, findings, progress)
         try:
+            progress("tracing and compiling in float64")
             function, unavailable, reasons = choose_strategy(flat, request.modes, request.intended)
         except RuleRaisedError as error:
             findings.fail("the rule runs", 1, str(error))
@@ -132,8 +147,12 @@ def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
                 if isinstance(eager, Exception) and has_no_derivative(eager):
                     unavailable.setdefault(mode, f"without jit, {first_line(eager)}")
             _verify_stage(
-                run, _Stage(function, flat.inputs, flat.outputs, flat.point, 1, flat.in_own_dtype), unavailable
+                run,
+                _Stage(function, flat.inputs, flat.outputs, flat.point, 1, flat.in_own_dtype),
+                unavailable,
+                deadline,
             )
+    progress.close()
     return GradientReport(
         function=name,
         checks=tuple(findings.checks),
@@ -145,6 +164,7 @@ def verify(name: str, flat: FlatFunction, request: Request) -> GradientReport:
         taylor=findings.taylor,
         intended=intended,
         warnings=tuple(findings.warnings),
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -159,7 +179,7 @@ def _nothing_to_verify(flat: FlatFunction) -> str | None:
     return None
 
 
-def _run_rules_eagerly(flat: FlatFunction, request: Request, findings: _Findings) -> _Verification:
+def _run_rules_eagerly(flat: FlatFunction, request: Request, findings: _Findings, progress: Progress) -> _Verification:
     """Draw a probe for each mode and run its rule with it, before anything is traced in float64."""
     rng = np.random.default_rng([request.seed, 0])
     probes: dict[Mode, np.ndarray] = {}
@@ -170,10 +190,11 @@ def _run_rules_eagerly(flat: FlatFunction, request: Request, findings: _Findings
             draw = rng.normal(size=len(flat.point))
         probes[mode] = request.probe_scale * draw
     near = representable(flat.point + 2.0**-12 * random_shift(flat.point, flat.inputs, rng), flat.inputs)
-    eager: dict[Mode, EagerRun | Exception] = {
-        mode: run_eagerly(flat, mode, [flat.point, near], probes[mode]) for mode in request.modes
-    }
-    return _Verification(flat, request, probes, eager, findings)
+    eager: dict[Mode, EagerRun | Exception] = {}
+    for mode in request.modes:
+        progress(f"the rule without jit ({mode})")
+        eager[mode] = run_eagerly(flat, mode, [flat.point, near], probes[mode])
+    return _Verification(flat, request, probes, eager, findings, progress)
 
 
 def _describe_intended(function: CheckedFunction, names: frozenset[str], reasons: Sequence[str]) -> tuple[str, ...]:
@@ -196,7 +217,7 @@ def _diagnose_checks(checks: Sequence[Check]) -> tuple[str, ...]:
     return tuple(text for name, text in CHECK_DIAGNOSES.items() if name in failed)
 
 
-def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, str]) -> None:
+def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, str], deadline: Deadline) -> None:
     """Verify the derivatives of one function, and then those of its derivatives."""
     findings, request, order = run.findings, run.request, stage.order
     modes: tuple[Mode, ...] = tuple(mode for mode in request.modes if mode not in unavailable)
@@ -208,12 +229,14 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
     points, skipped = points_to_check(stage.function, stage.x, stage.inputs, order, rng)
     findings.skipped += skipped
     right, given, around = True, None, []
+    here = deadline.part(0.5) if order < request.order else deadline  # the rest is for the next order
     for name, point in points.items():
-        if not right:
-            findings.skipped.append((f"the {name} point, order {order}", "the derivative is wrong already"))
+        if not right or (given and here.is_up):
+            reason = TIME_IS_UP if right else "the derivative is wrong already"
+            findings.skipped.append((f"the {name} point, order {order}", reason))
             continue
         try:
-            comparators, right = _compare_at(run, stage, modes, name, point, rng)
+            comparators, right = _compare_at(run, stage, modes, name, point, rng, here.part(_SHARE))
         except EvaluationError as error:
             if name == "given":
                 findings.fail("the rule runs", order, first_line(error))
@@ -222,19 +245,23 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
             continue
         if name != "sign-flipped":
             around.append(point)
-        given = given or comparators[-1]
+        given = given or comparators[0]
     if order > 1 and right:
         _check_in_own_dtype(run, stage, modes[-1], rng)
     if order == 1 and any(np.isinf(check.worst) for check in findings.checks):
         reason = "the derivative is not finite, or infinitely wrong"
         findings.skipped.append(("the consistency of the derivatives", reason))
     elif order == 1:
-        findings.add(check_consistency(run.flat, stage.function, modes, around, run.probes, run.eager, rng))
-    if order < request.order and not right:
-        findings.skipped.append((f"order {order + 1}", f"the derivative of order {order} is wrong"))
+        consistency = check_consistency(
+            run.flat, stage.function, modes, around, run.probes, run.eager, rng, here, run.progress
+        )
+        findings.add(consistency)
+    if order < request.order and (not right or deadline.is_up):
+        reason = TIME_IS_UP if right else f"the derivative of order {order} is wrong"
+        findings.skipped.append((f"order {order + 1}", reason))
     elif order < request.order:
-        for mode in modes:
-            _verify_derivative(run, stage, mode, given, rng)
+        for i, mode in enumerate(modes):
+            _verify_derivative(run, stage, mode, given, rng, deadline.part(1 / (len(modes) - i)))
 
 
 def _check_in_own_dtype(run: _Verification, stage: _Stage, mode: Mode, rng: np.random.Generator) -> None:
@@ -251,7 +278,13 @@ def _check_in_own_dtype(run: _Verification, stage: _Stage, mode: Mode, rng: np.r
 
 
 def _compare_at(
-    run: _Verification, stage: _Stage, modes: Sequence[Mode], name: str, point: np.ndarray, rng: np.random.Generator
+    run: _Verification,
+    stage: _Stage,
+    modes: Sequence[Mode],
+    name: str,
+    point: np.ndarray,
+    rng: np.random.Generator,
+    deadline: Deadline,
 ) -> tuple[list[Comparator], bool]:
     """Compare the derivatives in every mode with differences at one point, and return whether all agree."""
     findings, request = run.findings, run.request
@@ -260,33 +293,49 @@ def _compare_at(
     lines = np.concatenate([lines_through(point, inputs, rng, symmetric), line_through_ties(point, inputs)])
     differences = FiniteDifferences(function.program, point, lines)
     segments = [*segments_to_check(inputs, rng, 2 if given else 0, symmetric), *segments_of_ties(lines)]
+    affordable = deadline.left / (2 * len(LADDER) * max(differences.seconds, 1e-6))
+    thrifty = len(segments) > affordable
+    if thrifty:
+        segments = [*segments_of_groups(inputs, max(1, int(affordable / 2))), *segments]
+    weights = request.probe_scale * rng.normal(size=function.m) / differences.output_scale
     comparators: list[Comparator] = []
     failed: list[Comparator] = []
-    passed: list[Comparator] = []
-    weights = request.probe_scale * rng.normal(size=function.m) / differences.output_scale
-    for mode in modes:
-        comparator = Comparator(function, differences, mode, weights, inputs, stage.outputs, request.tolerances)
+    suspects: list[Segment] = []
+    for mode in sorted(modes, key=lambda mode: mode != "rev"):  # a gradient says more than a tangent
+        run.progress(f"gradient ({mode}) at the {name} point, order {stage.order}")
+        comparator = Comparator(
+            function, differences, mode, weights, inputs, stage.outputs, request.tolerances, thrifty
+        )
         comparators.append(comparator)
-        check = check_segments(comparator, segments, name, stage.order, symmetric)
+        suspects = suspects or find_suspects(comparator, symmetric)
+        check = check_segments(comparator, segments, name, stage.order, suspects, deadline)
         if name == "sign-flipped" and not check.ok and not comparator.builtin_agrees_with_differences(segments):
             findings.warnings.append(f"{check.name}, order {stage.order}, at the sign-flipped point: {_OUTSIDE}")
             continue
-        findings.checks.append(check)
-        if given and stage.order == 1:
-            findings.taylor = taylor_test(comparator)
-        (passed if check.ok else failed).append(comparator)
+        findings.add([check])
+        failed += [] if check.ok else [comparator]
+    passed = [comparator for comparator in comparators if comparator not in failed]
     if given and request.exhaustive and passed:
-        for comparator, check in zip(passed, check_every_element(passed, stage.order), strict=True):
-            findings.checks.append(check)
+        for comparator, check in zip(passed, check_every_element(passed, stage.order, deadline), strict=True):
+            findings.add([check])
             failed += [] if check.ok else [comparator]
-    if failed and not findings.diagnosis:  # a gradient says more than a tangent
-        findings.diagnosis = diagnose_comparison(min(failed, key=lambda comparator: comparator.mode != "rev"))
+    if (error := float(differences.solver_error.max(initial=0.0))) > 0:
+        findings.warnings.append(f"{_STOPS_EARLY} {error:.1e} at the {name} point, order {stage.order}")
+    if given and stage.order == 1:
+        findings.taylor = taylor_test(comparators[0])
+    if failed and not findings.diagnosis:
+        findings.diagnosis = diagnose_comparison(failed[0])
     findings.evaluations += differences.evaluations
     return comparators, not failed
 
 
 def _verify_derivative(
-    run: _Verification, stage: _Stage, mode: Mode, given: Comparator | None, rng: np.random.Generator
+    run: _Verification,
+    stage: _Stage,
+    mode: Mode,
+    given: Comparator | None,
+    rng: np.random.Generator,
+    deadline: Deadline,
 ) -> None:
     """Verify the derivatives of a derivative, a function of the point and its probe."""
     function, x = stage.function, stage.x
@@ -310,4 +359,4 @@ def _verify_derivative(
         return differentiate(mode, stage.own, z[: function.n], z[function.n :])[0]
 
     further = _Stage(derivative, stage.inputs + extra, outputs, point, stage.order + 1, own)
-    _verify_stage(run, further, unavailable)
+    _verify_stage(run, further, unavailable, deadline)

@@ -242,3 +242,9 @@ def test_a_function_on_the_host_finds_64_bit_types_however_many_numbers_there_ar
     with pytest.raises(GradientError) as caught:
         check_grads(f, (np.linspace(0, 6, 5000, dtype=np.float32),), modes=["rev"])
     assert caught.value.report.precision == "float64"
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, "long", True, float("nan")])
+def test_the_time_is_a_positive_number(seconds):
+    with pytest.raises(ArgumentValueError, match="`seconds` is"):
+        check_grads(jnp.sin, (X,), seconds=seconds)

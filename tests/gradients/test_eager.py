@@ -29,13 +29,19 @@ def test_it_is_the_derivative_of_the_flat_function(mode, between):
     np.testing.assert_allclose(value, expected_value, rtol=1e-13)
 
 
-def test_a_run_has_every_point_and_two_repetitions():
+def test_a_run_has_every_point():
     flat = flatten_function(jnp.sin, (np.array([0.3, -1.2]),))
     run = run_eagerly(flat, "rev", [flat.point, flat.point + 1], np.ones(2))
     np.testing.assert_allclose(run.derivatives, np.cos(run.points), rtol=1e-15)
-    assert len(run.repeats) == 2
-    for again in run.repeats:
-        np.testing.assert_array_equal(again, np.concatenate([run.derivatives[0], run.value]))
+    np.testing.assert_array_equal(run.first, np.concatenate([run.derivatives[0], run.value]))
+    assert run.different == ()
+
+
+def test_repetitions_that_differ_are_kept():
+    calls = iter(range(100))
+    flat = flatten_function(lambda x: x * next(calls), (np.array([0.3, -1.2]),))
+    run = run_eagerly(flat, "fwd", [flat.point], np.ones(2))
+    assert len(run.different) == 2
 
 
 def test_what_a_rule_raises_is_returned():

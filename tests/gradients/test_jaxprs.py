@@ -17,6 +17,7 @@ from cnnjax.gradients.jaxprs import (
     has_loop_under_custom_rule,
     has_loop_until_converged,
     has_symbolic_zeros,
+    may_iterate,
     rounding_units,
     rule_names,
     samples_gamma,
@@ -115,3 +116,9 @@ def test_a_loop_until_converged_is_not_one_that_counts():
     x = np.ones(2, np.float32)
     assert has_loop_until_converged(jax.make_jaxpr(until_small)(x))
     assert not has_loop_until_converged(jax.make_jaxpr(counted)(x))
+
+
+def test_cutting_a_vector_up_is_an_operation_of_jax():
+    jaxpr = jax.make_jaxpr(lambda x: jax.lax.split(x, (1, 2)))(jnp.ones(3))
+    assert uses_only_builtin_rules(jaxpr)
+    assert not may_iterate(jaxpr)

@@ -71,3 +71,30 @@ def test_where_there_is_nothing_to_verify_nothing_is_right(f, args, reason):
 
 def test_an_empty_array_has_a_derivative_of_no_numbers():
     assert check_grads(jnp.sin, (np.ones((0, 3)),)).ok
+
+
+PARAMS = {"a": np.arange(1.0, 7.0).reshape(2, 3), "b": np.ones(3), "c": np.array([0.5, 2.0])}
+
+
+def test_what_there_was_no_time_for_is_named():
+    report = check_grads(lambda p: jnp.tanh(p["a"] @ p["b"]) * p["c"], (PARAMS,), 2, exhaustive=True, seconds=1e-6)
+    assert report.ok
+    left_out = {what: why for what, why in report.skipped if "time was up" in why}
+    together = [what for what in left_out if what.startswith("gradient (rev) at the given point")]
+    assert all(f"args[0]['{name}']" in together[0] for name in PARAMS)
+    assert any("args[0]['a'][0, 0] ... args[0]['a'][1, 2]" in what for what in left_out if "every element" in what)
+    assert {"the nearby point, order 1", "linearity (rev)", "vmap equals loop", "order 2"} <= set(left_out)
+
+
+def test_without_time_a_wrong_element_of_a_rule_is_still_found_and_named():
+    f = ruled(lambda x: jnp.sin(x).sum(), lambda r, y: ((jnp.cos(r[0]) * y).at[41].multiply(1.01),))
+    x = np.random.default_rng(0).normal(size=60)
+    with pytest.raises(GradientError) as caught:
+        check_grads(lambda p: (p["c"] ** 2).sum() * f(p["x"]), ({**PARAMS, "x": x},), seconds=1e-6)
+    assert [mismatch.where for mismatch in caught.value.report.mismatches] == ["args[0]['x'][41]"]
+
+
+def test_with_time_enough_nothing_is_left_out():
+    report = check_grads(lambda p: jnp.tanh(p["a"] @ p["b"]) * p["c"], (PARAMS,), seconds=None)
+    assert not report.skipped
+    assert not any(check.left_out for check in report.checks)

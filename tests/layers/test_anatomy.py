@@ -1,5 +1,7 @@
 """The anatomy of a network: partial responses against the oracle, receptive fields against what moves a unit."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from cases import BY_NAME, parameters_of
 
 import cnnjax
 from cnnjax import Input, Network, reference
-from cnnjax.layers import AvgPool2D, Conv2D, Dense
+from cnnjax.layers import AdaptiveAvgPool2D, Add, AvgPool2D, Concatenate, Conv2D, Dense, Multiply
 from cnnjax.layers.anatomy import decompose, partial_responses, receptive_field
 
 NAMES = (
@@ -126,6 +128,47 @@ def test_a_receptive_field_is_what_moves_the_unit(network):
             places = np.nonzero(moved[position])
             hull = tuple(slice(int(p.min()), int(p.max()) + 1) for p in places)
             assert receptive_field(network, layer, position, on) == hull, (position, on)
+
+
+BRANCHED = Network(
+    "branched",
+    Input((11, 9, 1)),
+    [
+        ("a", Conv2D(2, 3, stride=2, padding=1)),
+        ("wide", Conv2D(2, 5, padding=2)),
+        ("narrow", Conv2D(2, 1), "a"),
+        ("sum", Add(), ("wide", "narrow")),
+        ("left", Conv2D(2, (1, 3)), "sum"),
+        ("right", Conv2D(2, (1, 2)), "a"),
+        ("cut", Conv2D(3, (1, 2)), "right"),
+        ("both", Concatenate(), ("left", "cut")),
+        ("pool", AdaptiveAvgPool2D((4, 2))),
+    ],
+)
+
+
+@pytest.mark.parametrize("layer", ["sum", "both", "pool"])
+def test_a_unit_that_reads_several_volumes_sees_what_any_of_them_sees(layer):
+    params = jax.tree.map(jnp.abs, parameters_of(BRANCHED))
+    jacobian = jax.jacrev(lambda x: BRANCHED.volumes(params, x)[layer].sum(axis=-1))
+    moved = np.any(np.asarray(jax.jit(jacobian)(jnp.ones((11, 9, 1)))) != 0, axis=-1)
+    rows, columns = BRANCHED.shapes()[layer][:2]
+    for position in itertools.product(range(rows), range(columns)):
+        places = np.nonzero(moved[position])
+        hull = tuple(slice(int(p.min()), int(p.max()) + 1) for p in places)
+        assert receptive_field(BRANCHED, layer, position) == hull
+
+
+def test_a_volume_that_a_unit_does_not_depend_on_and_one_that_is_broadcast():
+    network = Network(
+        "scaled",
+        Input((6, 6, 2)),
+        [("mean", AdaptiveAvgPool2D()), ("c", Conv2D(2, 1), "input"), ("scaled", Multiply(), ("c", "mean"))],
+    )
+    assert receptive_field(network, "c", (2, 3), "mean") == (slice(0, 0), slice(0, 0))
+    assert receptive_field(network, "scaled", (2, 3), "mean") == (slice(0, 1), slice(0, 1))
+    assert receptive_field(network, "scaled", (2, 3), "c") == (slice(2, 3), slice(3, 4))
+    assert receptive_field(network, "scaled", (2, 3)) == (slice(0, 6), slice(0, 6))
 
 
 def test_in_the_middle_it_has_the_size_that_the_summary_prints():

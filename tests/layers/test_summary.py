@@ -9,8 +9,8 @@ import cnnjax
 from cnnjax import Input, Network
 from cnnjax import connections as tables
 from cnnjax.errors import ArgumentTypeError
-from cnnjax.layers import AvgPool2D, Conv2D, Dense, MaxPool2D
-from cnnjax.layers.summary import Row
+from cnnjax.layers import AdaptiveAvgPool2D, Add, AvgPool2D, Conv2D, Dense, MaxPool2D, Multiply
+from cnnjax.layers.summary import Row, summary
 
 PRINTED = """
 LeNet-5
@@ -94,3 +94,23 @@ def test_what_is_no_network_is_refused(thing):
         ArgumentTypeError, match=r"summary: `network` is .*; expected a cnnjax Network. Fix: pass for example"
     ):
         cnnjax.summary(thing)
+
+
+def test_a_unit_that_reads_several_volumes_has_the_field_of_all():
+    network = Network(
+        "branched",
+        Input((16, 16, 1)),
+        [
+            ("a", Conv2D(2, 3, stride=2, padding=1)),
+            ("up", Conv2D(2, 3, padding=((2, 0), (1, 1)))),
+            ("down", Conv2D(2, 3, padding=((0, 2), (1, 1))), "a"),
+            ("sum", Add(), ("up", "down")),
+            ("mean", AdaptiveAvgPool2D()),
+            ("scaled", Multiply(), ("sum", "mean")),
+        ],
+    )
+    rows = {row.name: row for row in summary(network).rows}
+    assert rows["up"].receptive_field == rows["down"].receptive_field == (7, 7)
+    assert rows["sum"].receptive_field == (11, 7)  # one branch looks up, the other down
+    assert rows["mean"].jump == (16, 16)
+    assert rows["scaled"].jump == (2, 2)

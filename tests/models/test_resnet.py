@@ -1,7 +1,7 @@
 """Residual networks: the published counts, and outputs and a training step equal to those of torchvision."""
 
 import pytest
-from published import check_counts, check_outputs, check_training_step
+from published import check_counts, check_names, check_outputs, check_training_step
 from torchvision_oracle import build
 
 from cnnjax import models
@@ -22,6 +22,11 @@ def test_counts_are_the_published_ones(name, parameters, billions):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnext50_32x4d"])
+def test_names_are_those_of_torchvision(name):
+    check_names(getattr(models, name)(), name)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
 def test_outputs_are_those_of_torchvision(name):
     check_outputs(getattr(models, name)(classes=10, size=33), build(name, num_classes=10))
 

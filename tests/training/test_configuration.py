@@ -8,10 +8,10 @@ import pytest
 from toy_runs import run
 
 from cnnjax.errors import ConfigurationError
-from cnnjax.layers import Conv2D, Network
+from cnnjax.layers import Conv2D, Dense, Input, Network
 from cnnjax.operator.choice import default_platform
 from cnnjax.training.checkpoints import Checkpoints
-from cnnjax.training.configuration import differences
+from cnnjax.training.configuration import differences, run_configuration
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -46,3 +46,13 @@ def test_a_run_is_resumed_after_the_compilation_cache_is_switched_on(network, di
 
 def test_differences_are_those_of_the_values():
     assert differences({"a": 1, "b": np.float64(2)}, {"a": 1, "b": 2.0}) == []
+
+
+def test_what_a_layer_reads_is_part_of_a_run():
+    image, label = np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.uint8)
+    layers = [("a", Dense(2)), ("b", Dense(2))]
+    found = [
+        run_configuration(Network("n", Input((2, 2, 1)), given), image, label, batch_size=1, seed=0, program="")
+        for given in (layers, [layers[0], (*layers[1], "input")])
+    ]
+    assert differences(*found) == ["network.branches: nothing saved, (('b', ('input',)),) now"]

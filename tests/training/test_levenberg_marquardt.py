@@ -231,6 +231,13 @@ def test_a_damping_that_is_not_positive_is_named(damping):
         levenberg_marquardt(0.1, damping=damping)
 
 
+def test_a_network_with_branches_is_refused():
+    network = Network("branched", Input((1, 1, 2)), [("a", Dense(2)), ("b", Dense(2), "input")])
+    params = network.init(jax.random.key(0))
+    with pytest.raises(TypeError, match="curvature: `b` is reading input; expected layers that read the volume before"):
+        curvature(network, cross_entropy, params, jnp.zeros((1, 1, 1, 2), jnp.float32), jnp.array([0]))
+
+
 def test_a_layer_without_a_rule_is_named():
     case = made(CODES, Dense(3), shape=(1, 1, 5))
     with pytest.raises(TypeError, match=r"`layer0` is .*expected a layer of cnnjax.layers, with RBF units only at"):

@@ -19,12 +19,13 @@ import jax, numpy as np, optax
 from cnnjax import training
 from cnnjax.training import meshes
 from cnnjax.training.checkpoints import Checkpoints
-from cnnjax.layers import Conv2D, Dense, Input, MaxPool2D, Network
+from cnnjax.layers import BatchNorm, Conv2D, Dense, Dropout, Input, MaxPool2D, Network
 
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (64, 12, 12)).astype(np.uint8)
 labels = random.integers(0, 4, 64).astype(np.uint8)
-layers = {"c1": Conv2D(4, 3, activation="tanh"), "s1": MaxPool2D(2), "c2": Conv2D(6, 3), "out": Dense(4)}
+layers = {"c1": Conv2D(4, 3), "n1": BatchNorm(activation="tanh"), "s1": MaxPool2D(2), "c2": Conv2D(6, 3),
+          "drop": Dropout(0.3), "out": Dense(4)}
 network = Network("toy", Input((12, 12, 1)), layers)
 settings = {"optimizer": optax.sgd(0.05, momentum=0.9), "batch_size": 16, "augment": training.random_shift}
 

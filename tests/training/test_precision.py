@@ -8,7 +8,7 @@ import pytest
 
 import cnnjax
 from cnnjax.errors import DivergedError
-from cnnjax.layers import RBF, Conv2D, Dense, Input, Network
+from cnnjax.layers import RBF, BatchNorm, Conv2D, Dense, Dropout, Input, Network
 from cnnjax.losses import map_loss
 from cnnjax.training import fit
 from cnnjax.training.precision import scale_loss, with_compute_dtype
@@ -107,3 +107,21 @@ def test_mistakes_are_named():
         with_compute_dtype(SMALL, "int8")
     with pytest.raises(ValueError, match="`scale` is 0; expected a positive number"):
         scale_loss(map_loss, optax.sgd(1.0), scale=0)
+
+
+def test_running_statistics_are_kept_in_float32():
+    """A batch moves them by a tenth, which in 16 bits would be lost once they are near their end."""
+    layers = {"n": BatchNorm(momentum=0.001), "drop": Dropout(0.5), "out": Dense(3)}
+    network = Network("normalised", Input((4, 4, 2)), layers)
+    params = network.init(jax.random.key(0))
+    x, key = jax.random.normal(jax.random.key(1), (8, 4, 4, 2)) + 3, jax.random.key(2)
+    scores, fresh = with_compute_dtype(network, "bfloat16").apply_training(params, x, key)
+    expected, exact = network.apply_training(params, x, key)
+    assert scores.dtype == fresh["n"]["mean"].dtype == fresh["out"]["w"].dtype == jnp.float32
+    np.testing.assert_allclose(fresh["n"]["var"], exact["n"]["var"], rtol=1e-5)
+    np.testing.assert_allclose(fresh["n"]["mean"], exact["n"]["mean"], rtol=2e-3)
+    np.testing.assert_array_equal(fresh["out"]["w"], params["out"]["w"])
+    np.testing.assert_allclose(scores, expected, atol=0.05)
+    assert not np.array_equal(scores, expected)
+    scores = with_compute_dtype(network, "bfloat16").apply(params, x)
+    np.testing.assert_allclose(scores, network.apply(params, x), rtol=0.05, atol=0.05)

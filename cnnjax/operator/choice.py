@@ -55,7 +55,8 @@ _MANY_PRODUCTS, _MANY_PRODUCTS_OF_TILES = 2**24, 2**26
 _TINY, _FEW_TAPS = 2**19, 9
 
 # So many bytes of image and cotangent stay in the cache: banded products of them take half the time of a larger one.
-_IN_CACHE = 2**24
+# There may be this many times as many parts, so that they are equal; otherwise the batch stays whole.
+_IN_CACHE, _MOST_TIMES = 2**24, 8
 
 REQUESTED = "asked for"
 """The reason for a method that the caller, or a measurement, named."""
@@ -191,11 +192,10 @@ def _is_short_sequence(spec: ConvSpec) -> bool:
 
 
 def _parts_of_batch(spec: ConvSpec) -> int:
-    """Into how many equal parts the batch is cut, so that image and cotangent of each take about `_IN_CACHE` bytes."""
+    """Into how many equal parts the batch is cut: image and cotangent of each take at most `_IN_CACHE` bytes."""
     numbers = math.prod(spec.x_shape) + math.prod(spec.y_shape)
-    wanted = numbers * spec.accumulation_dtype.itemsize / _IN_CACHE
-    divisors = (parts for parts in range(1, spec.n + 1) if spec.n % parts == 0)
-    return min(divisors, key=lambda parts: abs(math.log(parts / wanted)))
+    wanted = math.ceil(numbers * spec.accumulation_dtype.itemsize / _IN_CACHE)
+    return next((parts for parts in range(wanted, _MOST_TIMES * wanted) if spec.n % parts == 0), 1)
 
 
 def _has_many_weights(spec: ConvSpec) -> bool:

@@ -237,7 +237,13 @@ def learning_curve(history: Sequence[Mapping[str, float]], title: str = "Learnin
     return figure
 
 
-def hard_cases(network: Network, params: Mapping[str, Params], images: np.ndarray, labels: np.ndarray) -> Figure:
+def hard_cases(
+    network: Network,
+    params: Mapping[str, Params],
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str] | None = None,
+) -> Figure:
     """Draw the 24 images with the smallest margin between the true class and the best other class::
 
         lead[n] = score[n, labels[n]] - max_(i != labels[n]) score[n, i]
@@ -247,8 +253,9 @@ def hard_cases(network: Network, params: Mapping[str, Params], images: np.ndarra
     Args:
         network: the network.
         params: its parameters.
-        images: uint8 (N, h, w).
+        images: uint8 (N, h, w), or (N, h, w, 3) in colour.
         labels: the true classes (N,).
+        class_names: the names of the classes; their numbers by default.
 
     Raises:
         ValueError, TypeError: as `Network.apply`.
@@ -268,6 +275,7 @@ def hard_cases(network: Network, params: Mapping[str, Params], images: np.ndarra
     lead = right - rivals.max(axis=1)
     shown = np.argsort(lead, kind="stable")[:24]
     columns = min(8, len(shown))
+    name_of = str if class_names is None else class_names.__getitem__
     figure = _figure(9.0, 1.45 * -(-len(shown) // columns) + 0.6)
     wrong = int((lead < 0).sum())
     figure.suptitle(
@@ -281,7 +289,8 @@ def hard_cases(network: Network, params: Mapping[str, Params], images: np.ndarra
     for axes, i in zip(grid, shown, strict=False):
         axes.imshow(images[i], cmap="gray_r")
         lost = lead[i] < 0
-        verdict = f"{labels[i]} taken for {rivals[i].argmax()}" if lost else f"{labels[i]}, not {rivals[i].argmax()}"
+        right, rival = (name_of(int(c)) for c in (labels[i], rivals[i].argmax()))
+        verdict = f"{right} taken for {rival}" if lost else f"{right}, not {rival}"
         axes.set_title(f"{verdict}\nlead {lead[i]:+.1f}", fontsize=8, color=_ACCENT if lost else _INK)
     return figure
 

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnnjax.layers import Network
+from cnnjax.layers import Network, Params
 from cnnjax.operator.choice import default_platform
 
 __all__ = ["PROGRAM", "as_json", "differences", "run_configuration", "versions"]
@@ -24,7 +24,14 @@ PROGRAM = "program of loss, optimizer and augmentation"
 
 
 def run_configuration(
-    network: Network, images: np.ndarray, labels: np.ndarray, *, batch_size: int, seed: int, program: str
+    network: Network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    program: str,
+    params: Mapping[str, Params] | None = None,
 ) -> dict[str, Any]:
     """Return what determines a run: the network, checksums of the data, batch size, seed, checksum of the program.
 
@@ -35,11 +42,14 @@ def run_configuration(
         batch_size: images in a batch.
         seed: the seed of the run.
         program: the lowered program of a step. It contains what is not compared otherwise, such as the learning rate.
+        params: the parameters that the run starts from, None if it draws them.
     """
     parts: dict[str, Any] = {"input": network.input, **dict(network.layers)}
     if network.branches:
         parts["branches"] = network.branches
+    start = {} if params is None else {"params": _checksum(*map(np.asarray, jax.tree.leaves(dict(params))))}
     return {
+        **start,
         # Without the addresses of functions, which differ between processes.
         "network": {name: re.sub(r" at 0x[0-9a-f]+", "", repr(part)) for name, part in parts.items()},
         "data": _checksum(images, labels),

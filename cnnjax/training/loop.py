@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,7 @@ def fit(
     epochs: int,
     batch_size: int = 64,
     seed: int = 0,
+    params: Mapping[str, Params] | None = None,
     loss: Loss | None = None,
     augment: Augment | None = None,
     mesh: Mesh | None = None,
@@ -86,12 +87,13 @@ def fit(
 
     Args:
         network: what to train.
-        images: uint8 (N, h, w), which the step scales and centres by `network.input.prepare`.
+        images: uint8 (N, h, w) or (N, h, w, C), which the step scales and centres by `network.input.prepare`.
         labels: integers (N,).
         optimizer: an optax transformation.
         epochs: the number of passes over the training set, those before a resume included.
         batch_size: the images of a step.
         seed: the seed of the run.
+        params: the parameters to start from, such as pretrained ones; drawn by `network.init` if None.
         loss: (scores, labels) -> scalar; `default_loss(network)` if None.
         augment: (key, prepared images) -> images, applied in each step; none if None.
         mesh: devices that share the work, from `meshes.make_mesh`; the default device if None. It changes the results
@@ -117,18 +119,22 @@ def fit(
         [1, 2]
     """
     _check_data(len(images), len(labels), batch_size, mesh)
+    if params is not None:
+        network.check_params(params, "fit")
     loss = loss or default_loss(network)
 
     def init() -> tuple[TrainState, jax.Array]:
         init_key, augment_key = jax.random.split(jax.random.key(seed))
-        params = network.init(init_key)
-        return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32)), augment_key
+        start = network.init(init_key) if params is None else jax.tree.map(jnp.asarray, dict(params))
+        return TrainState(start, optimizer.init(start), jnp.zeros((), jnp.int32)), augment_key
 
     def configuration() -> dict[str, Any]:
         state, key = jax.eval_shape(init)
         step = make_checked_step(network, loss, optimizer, augment, None)  # every mesh lowers to another program
         program = jax.jit(step).lower(state, images[:batch_size], labels[:batch_size], key).as_text()
-        return run_configuration(network, images, labels, batch_size=batch_size, seed=seed, program=program)
+        return run_configuration(
+            network, images, labels, params=params, batch_size=batch_size, seed=seed, program=program
+        )
 
     if mesh is None:
         state, key = init()

@@ -15,7 +15,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "precision", "faces"])
+@pytest.mark.parametrize("name", [*NAMES, "precision", "faces", "field_guide", "fine_tune_digits"])
 def test_a_file_in_the_place_of_the_folder_is_named_before_any_work(experiment, tmp_path, name):
     taken = tmp_path / "taken"
     taken.write_text("mine")

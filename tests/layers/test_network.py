@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cases import normal, parameters_of
 
+import cnnjax
 from cnnjax import Input, Network
 from cnnjax import connections as tables
 from cnnjax.errors import ArgumentTypeError, ArgumentValueError
@@ -170,12 +171,16 @@ BRANCHED = Network(
 )
 
 
+BRANCHED_PARAMS = jax.tree.map(np.abs, parameters_of(BRANCHED))  # variances are positive
+
+
 def test_a_layer_reads_the_volumes_that_its_entry_names():
-    params, x = parameters_of(BRANCHED), jnp.asarray(normal((3, 4, 4, 2), "images"))
+    params, x = BRANCHED_PARAMS, jnp.asarray(normal((3, 4, 4, 2), "images"))
     layers = dict(BRANCHED.layers)
     c1 = layers["c1"].apply(params["c1"], x)
     total = layers["n1"].apply(params["n1"], c1) + layers["c2"].apply(params["c2"], x)
     volumes = BRANCHED.volumes(params, x)
+    assert np.all(np.isfinite(total))
     np.testing.assert_array_equal(volumes["both"], np.concatenate([total, c1], axis=-1))
     np.testing.assert_array_equal(volumes["drop"], volumes["both"])
     assert {name: volume.shape[1:] for name, volume in volumes.items()} == BRANCHED.shapes()
@@ -196,7 +201,7 @@ def test_networks_with_branches_are_values():
 
 
 def test_training_uses_the_statistics_of_the_batch_and_draws():
-    params, x = parameters_of(BRANCHED), jnp.asarray(normal((3, 4, 4, 2), "images"))
+    params, x = BRANCHED_PARAMS, jnp.asarray(normal((3, 4, 4, 2), "images"))
     scores, fresh = BRANCHED.apply_training(params, x, KEY)
     assert scores.shape == (3, 5)
     assert not np.allclose(scores, BRANCHED.apply_training(params, x, jax.random.key(1))[0])
@@ -215,3 +220,9 @@ def test_training_a_network_without_statistics_and_noise_is_applying_it():
     assert SMALL.apply_training(params, x[0])[0].shape == (5,)
     assert not SMALL.draws
     assert all(jax.tree.leaves(SMALL.trainable(params)))
+
+
+def test_gradients_of_a_network_with_branches_statistics_and_noise_agree_with_finite_differences():
+    params, x = BRANCHED_PARAMS, jnp.asarray(normal((3, 4, 4, 2), "images"))
+    for apply in (BRANCHED.apply, lambda params, x: BRANCHED.apply_training(params, x, KEY)[0]):
+        assert cnnjax.check_grads(lambda params, x, f=apply: jnp.sum(f(params, x) ** 2), (params, x)).ok

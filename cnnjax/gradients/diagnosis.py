@@ -57,7 +57,7 @@ def _gradients(comparator: Comparator) -> tuple[np.ndarray, np.ndarray] | None:
     every = np.arange(len(differences.x))
     builtin = comparator.builtin_gradient
     if builtin is not None and np.isfinite(builtin).all():
-        at = every[:: max(1, len(every) // (4 if comparator.thrifty else 16))]
+        at = every[:: max(1, len(every) // (2 if comparator.thrifty else 16))]
         computed = (builtin[at] * differences.lines[1, at])[:, None]
         sample = comparator.compare([Segment.element(1, i) for i in at.tolist()])
         if not (replace(sample, computed=computed).ratio > 1).any():

@@ -56,15 +56,15 @@ class Executable:
         if self._compiled is None:
             with self._lock:
                 self._compiled = self._compiled or self._compile(values)
-        start = time.perf_counter()
-        result = np.asarray(self._compiled(*values))
-        self._seconds_run += time.perf_counter() - start
         if self._lowered and self._seconds_run > self._patience and self._lock.acquire(blocking=False):
             try:  # other threads go on with the program as it is
                 if self._lowered:
                     self._compiled, self._lowered = self._lowered.compile(), None
             finally:
                 self._lock.release()
+        start = time.perf_counter()
+        result = np.asarray(self._compiled(*values))
+        self._seconds_run += time.perf_counter() - start
         return result
 
     def _compile(self, values: tuple[Any, ...]) -> Any:

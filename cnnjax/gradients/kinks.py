@@ -27,6 +27,8 @@ def is_limiting_derivative(comparator: Comparator, segment: Segment) -> bool:
     where it does, the function is smooth and the computed derivative is wrong.
     """
     comparison = comparator.compare([segment], careful=True)
+    if comparator.surely_wrong([segment], comparison).all():
+        return False
     wrong = comparison.ratio[0] > 1
     computed, spread = comparison.computed[0, wrong], None
     for distance in (2.0**-20, 2.0**-10):  # at the larger distance smooth functions spread a thousand times wider

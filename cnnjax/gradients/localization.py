@@ -23,6 +23,7 @@ from cnnjax.gradients.richardson import SIGNIFICANT
 __all__ = ["check_segments", "find_suspects"]
 
 _BETWEEN_LOOKS = 1.0  # seconds between two looks at the time
+_LOCATING = 10.0  # seconds that finding the wrong element may take in any case
 _BISECTIONS = 48
 _SUSPECTS = 4  # elements of each leaf
 _NOT_FINITE = 8  # elements that are named
@@ -49,6 +50,7 @@ def check_segments(
     name = f"{'gradient' if comparator.mode == 'rev' else 'tangent'} ({comparator.mode})"
     if bad := _not_finite(comparator):
         return Check(name, point, order, len(segments), np.inf, bad, note=NOT_FINITE)
+    locating = max(_LOCATING, deadline.left)
     first = [*suspects[:_SUSPECTS], *segments[:1]]
     wanted = [*first, *suspects[_SUSPECTS:], *segments[1:]]
     comparison = _compare_until(comparator, wanted, len(first), deadline)
@@ -63,11 +65,14 @@ def check_segments(
     ratio = comparison.ratio.max(axis=1, initial=0.0)
     mismatches: list[Mismatch] = []
     # Single elements first: what they explain need not be searched for.
+    limit = Deadline.after(locating)
     for i in sorted(np.flatnonzero(ratio > 1), key=lambda i: (segments[i].size, -ratio[i])):
         if segments[i].size == 1 or not mismatches:
-            mismatches += [_describe(comparator, found) for found in _localize(comparator, segments[i], [_BISECTIONS])]
+            found = _localize(comparator, segments[i], [_BISECTIONS], limit)
+            mismatches += [_describe(comparator, segment) for segment in found]
     if not mismatches and point != "given":
         mismatches = _hidden(comparator, segments, comparison)
+    compared = {(segment.start, segment.stop) for segment in segments}
     leaves: dict[str, float] = {}
     for segment, r in zip(segments, ratio.tolist(), strict=True):
         leaf = find_leaf(comparator.inputs, segment.start)
@@ -83,7 +88,9 @@ def check_segments(
         kinks=int(comparison.numerical.kink.any(axis=1).sum()),
         unresolved=int(comparison.unresolved.all(axis=1).sum()),
         leaves=tuple(leaves.items()),
-        left_out=tuple(leaf.name for leaf in comparator.inputs if leaf.size and leaf.name not in leaves),
+        left_out=tuple(
+            leaf.name for leaf in comparator.inputs if leaf.size and (leaf.start, leaf.stop) not in compared
+        ),
     )
 
 
@@ -119,14 +126,14 @@ def find_suspects(comparator: Comparator, whole: Sequence[Leaf] = ()) -> list[Se
     return [Segment.element(0, place) for place in sorted(found, key=lambda place: -far[place])]
 
 
-def _localize(comparator: Comparator, segment: Segment, budget: list[int]) -> list[Segment]:
+def _localize(comparator: Comparator, segment: Segment, budget: list[int], limit: Deadline) -> list[Segment]:
     """Bisect a segment that fails until its wrong element is alone; nothing where a kink explains it."""
-    if segment.size > 1 and budget[0] > 0:
+    if segment.size > 1 and budget[0] > 0 and not limit.is_up:
         budget[0] -= 1
         halves = segment.halves()
         ratios = comparator.compare(halves, careful=True).ratio.max(axis=1, initial=0.0)
         for at in np.argsort(-ratios):
-            if ratios[at] > 1 and (found := _localize(comparator, halves[at], budget)):
+            if ratios[at] > 1 and (found := _localize(comparator, halves[at], budget, limit)):
                 return found
     convention = segment.size > 1 and is_convention(comparator, segment)
     return [] if convention or is_limiting_derivative(comparator, segment) else [segment]

@@ -88,7 +88,8 @@ def connection_table(table: ConnectionTable, inputs: str = "input map", outputs:
 def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figure:
     """Draw the two-dimensional slices of a convolution's kernels: one row per input map, one column per output map.
 
-    Output maps that read the same number of input maps are grouped. Pairs that are not connected have no slice.
+    Output maps that read the same number of input maps are grouped. Pairs that are not connected have no slice. Of a
+    wide layer the first 32 input maps and 128 output maps are drawn.
 
     Args:
         network: the network, with a `Conv2D` named `layer`.
@@ -108,10 +109,10 @@ def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figur
     shape = network.input_shapes()[layer]
     table = convolution.table(shape)
     weights = np.asarray(convolution.dense_weights(params[layer], shape), float)
-    *_, c_in, c_out = weights.shape
+    c_in, c_out = (min(count, most) for count, most in zip(weights.shape[2:], (32, 128), strict=True))
     scale = np.abs(weights).max() or 1.0
     source = network.input_names()[layer]
-    source = source if source == "input" else source.upper()
+    source = source if source == "input" else _heading(source)
 
     order = sorted(range(c_out), key=lambda o: table.fan_in[o])
     blocks = [list(block) for _, block in groupby(order, key=lambda o: table.fan_in[o])]
@@ -128,7 +129,7 @@ def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figur
         frames: list[Rectangle] = []
         for i, o in enumerate(block):
             _write(figure, x + cell * (i + 0.5), top - 0.08, f"{o}", size=min(8, 20 * cell), color=_INK)
-            for c in table.rows[o]:
+            for c in (c for c in table.rows[o] if c < c_in):
                 place = (i + 0.04, i + 0.96, c + 0.96, c + 0.04)
                 axes.imshow(weights[:, :, c, o], cmap=_DIVERGING, vmin=-scale, vmax=scale, extent=place)
                 frames.append(Rectangle((i + 0.04, c + 0.04), 0.92, 0.92))
@@ -141,8 +142,14 @@ def kernels(network: Network, params: Mapping[str, Params], layer: str) -> Figur
     return figure
 
 
-def feature_maps(network: Network, params: Mapping[str, Params], image: ArrayLike, label: int | None = None) -> Figure:
-    """Draw every volume of a network for one image, one row for each volume.
+def feature_maps(
+    network: Network,
+    params: Mapping[str, Params],
+    image: ArrayLike,
+    label: int | None = None,
+    volumes: Sequence[str] | None = None,
+) -> Figure:
+    """Draw the volumes of a network for one image, one row for each volume, and at most 64 maps of each.
 
     Maps of one pixel, and vectors, are drawn as a strip. The 84 values that LeNet-5's RBF units read are drawn as a
     bitmap, next to the code of the predicted class.
@@ -150,11 +157,13 @@ def feature_maps(network: Network, params: Mapping[str, Params], image: ArrayLik
     Args:
         network: the network.
         params: its parameters.
-        image: one image, prepared (H, W, C), or uint8 (h, w).
+        image: one image, prepared (H, W, C), or uint8 (h, w) or (h, w, C).
         label: the true class, for the title.
+        volumes: the names of the volumes to draw; by default all, or, of a network with more than twelve layers, the
+            last volume of each size.
 
     Raises:
-        ValueError, TypeError: as `Network.apply`.
+        ValueError, TypeError: as `Network.apply`, and for a volume that the network does not have.
 
     Example:
         >>> import jax, cnnjax
@@ -163,19 +172,22 @@ def feature_maps(network: Network, params: Mapping[str, Params], image: ArrayLik
     """
     if getattr(image, "dtype", None) == np.uint8:
         image = network.input.prepare(np.asarray(image)[None])[0]
-    volumes = {name: np.asarray(volume, float) for name, volume in network.volumes(params, image).items()}
+    shown = _drawn_volumes(network, volumes)
+    found = {name: np.asarray(volume, float) for name, volume in network.volumes(params, image).items()}
     winner = int(network.classify(params, image))
     layers, read_by = dict(network.layers), {read: layer for layer, read in network.input_names().items()}
     codes = {read: layer.codes for read, name in read_by.items() if isinstance(layer := layers[name], RBF)}
-    bitmaps = {name: code[winner] for name, code in codes.items() if volumes[name].size == _BITMAP[0] * _BITMAP[1]}
-    rows = {name: 1.35 if name in bitmaps else _rows_of_maps(volume) * 0.68 for name, volume in volumes.items()}
+    bitmaps = {name: code[winner] for name, code in codes.items() if found[name].size == _BITMAP[0] * _BITMAP[1]}
+    rows = {name: 1.35 if name in bitmaps else _rows_of_maps(found[name]) * 0.68 for name in shown}
     figure = _figure(10.6, 0.75 + sum(rows.values()), constrained=False)
     right = "" if label is None else f", right class {label}"
-    _title(figure, f"{network.name}: every volume for one image. Classified as {winner}{right}")
+    what = "every volume" if len(shown) == len(found) else "volumes"
+    _title(figure, f"{network.name}: {what} for one image. Classified as {winner}{right}")
     top = 0.7
-    for name, volume in volumes.items():
+    for name in shown:
+        volume = found[name]
         size = f"{volume.shape[-1]}" + (f" @ {format_size(volume.shape[:-1])}" if volume.ndim == 3 else " units")
-        _write(figure, 0.15, top + 0.3, f"{name.upper()}\n{size}", ha="left", va="center", size=9, color=_INK)
+        _write(figure, 0.15, top + 0.3, f"{_heading(name)}\n{size}", ha="left", va="center", size=9, color=_INK)
         if name in bitmaps:
             _draw_bitmaps(figure, top, volume, np.array(bitmaps[name]), winner)
         elif volume.ndim == 3 and volume.shape[:2] != (1, 1):
@@ -299,18 +311,35 @@ def _figure(width: float, height: float, constrained: bool = True) -> Figure:
     return Figure(figsize=(width, height), dpi=150, layout="constrained" if constrained else None)
 
 
-_LEFT, _TILE, _COLUMNS = 1.25, 0.56, 16
+_LEFT, _TILE, _COLUMNS, _MOST_MAPS = 1.25, 0.56, 16, 64
 _BITMAP = (12, 7)
 
 
+def _drawn_volumes(network: Network, names: Sequence[str] | None) -> list[str]:
+    """Return the volumes to draw: those named, or all, or of a deep network the last of each size."""
+    shapes = network.shapes()
+    if names is None:
+        last = {shape[:-1]: name for name, shape in shapes.items()}
+        return list(shapes) if len(network.layers) <= 12 else list(dict.fromkeys(["input", *last.values()]))
+    unknown = [name for name in names if name not in shapes]
+    if unknown:
+        expected = "names of volumes, as in network.shapes()"
+        raise value_error("feature_maps", "volumes", got=f"with {unknown[0]!r}", expected=expected, fix="name others")
+    return list(names)
+
+
+def _heading(name: str) -> str:
+    return name.upper() if len(name) <= 10 else f"...{name[-9:]}"
+
+
 def _rows_of_maps(volume: np.ndarray) -> int:
-    return -(-volume.shape[-1] // _COLUMNS) if volume.ndim == 3 and volume.shape[:2] != (1, 1) else 1
+    return -(-min(volume.shape[-1], _MOST_MAPS) // _COLUMNS) if volume.ndim == 3 and volume.shape[:2] != (1, 1) else 1
 
 
 def _draw_maps(figure: Figure, top: float, volume: np.ndarray, *, grey: bool) -> None:
     scale = np.abs(volume).max() or 1.0
     colours: dict[str, Any] = {"cmap": "gray_r"} if grey else {"cmap": _DIVERGING, "vmin": -scale, "vmax": scale}
-    for o in range(volume.shape[-1]):
+    for o in range(min(volume.shape[-1], _MOST_MAPS)):
         row, column = divmod(o, _COLUMNS)
         axes = _place(figure, _LEFT + column * (_TILE + 0.02), top + row * 0.68 + 0.04, _TILE, _TILE)
         axes.imshow(volume[:, :, o], **colours)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 import cnnjax
 from cnnjax import figures
 from cnnjax.connections import LENET5_C3
-from cnnjax.layers import Conv2D, Dense, Input, Network
+from cnnjax.layers import Conv2D, Dense, Input, MaxPool2D, Network
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (30, 28, 28), dtype=np.uint8)
 LABELS = np.arange(30) % 10
@@ -90,6 +90,27 @@ def test_lenet5_is_drawn_beside_the_code_of_the_winner():
     drawn = pictures(figures.feature_maps(network, params, IMAGES[0]))
     code = cnnjax.models.DIGIT_CODES[winner].reshape(12, 7)
     assert any(picture.shape == (12, 7) and np.array_equal(picture, code) for picture in drawn)
+
+
+def test_of_a_deep_network_the_last_volume_of_each_size_is_drawn():
+    layers = {f"c{i}": Conv2D(70, 3, padding="SAME") for i in range(12)} | {"p": MaxPool2D(2), "out": Dense(3)}
+    network = Network("deep", Input((8, 8, 3)), layers)
+    params = network.init(jax.random.key(0))
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    figure = figures.feature_maps(network, params, image)
+    assert [text.get_text().split("\n")[0] for text in figure.texts[1:-1]][:4] == ["INPUT", "C11", "P", "OUT"]
+    assert len([picture for picture in pictures(figure) if picture.shape == (8, 8)]) == 3 + 64
+    chosen = figures.feature_maps(network, params, image, volumes=["c2"])
+    expected = np.asarray(network.volumes(params, network.input.prepare(image[None])[0])["c2"])
+    np.testing.assert_allclose(pictures(chosen)[5], expected[:, :, 5], rtol=1e-6)
+    with pytest.raises(ValueError, match="`volumes` is with 'c99'"):
+        figures.feature_maps(network, params, image, volumes=["c99"])
+    assert len(pictures(figures.kernels(network, params, "c3"))) == 32 * 70
+
+
+def test_hard_cases_name_their_classes(network, params):
+    names = [f"the {digit}" for digit in range(10)]
+    assert "the " in words(figures.hard_cases(network, params, IMAGES[:3], LABELS[:3], names))
 
 
 def test_learning_curve_draws_what_it_is_given():

@@ -48,7 +48,8 @@ def image_folder(
         DataNotFoundError: for a folder that does not exist.
         DataError: for a folder without classes, a class without images, classes that differ between training and test
             images, or a file that is not an image.
-        ArgumentValueError: for a size that is not one or two positive integers, or a share that leaves no training or no test images in a class.
+        ArgumentValueError: for a size that is not one or two positive integers, or a share that leaves no training or
+            no test images in a class.
         MissingExtraError: without Pillow.
 
     Example:

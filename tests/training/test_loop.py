@@ -2,10 +2,11 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 from toy_runs import leaves, run
 
-from cnnjax import training
+from cnnjax import errors, training
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -25,6 +26,22 @@ def test_a_run_is_a_function_of_its_seed(network, digits):
     for a, b in zip(leaves(first.state.params), leaves(second.state.params), strict=True):
         np.testing.assert_array_equal(a, b)
     assert first.loss == second.loss != other.loss
+
+
+def test_a_run_starts_from_given_parameters(network, digits, tmp_path):
+    given = network.init(jax.random.key(7))
+    (epoch,) = run(network, digits, epochs=1, params=given, optimizer=optax.sgd(0.0))
+    for ours, expected in zip(leaves(epoch.state.params), leaves(given), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    with pytest.raises(ValueError, match=r"fit: `params` .* 'out'"):
+        run(network, digits, params={"c1": given["c1"]})
+
+
+def test_a_run_from_other_parameters_is_not_resumed(network, digits, tmp_path):
+    settings = {"epochs": 1, "checkpoints": training.Checkpoints(tmp_path)}
+    run(network, digits, params=network.init(jax.random.key(7)), **settings)
+    with pytest.raises(errors.ConfigurationError, match="params"):
+        run(network, digits, params=network.init(jax.random.key(8)), **settings)
 
 
 def test_order_is_a_permutation_of_its_own_for_each_seed_and_epoch():

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 def draw(picture: np.ndarray, faces: Faces) -> Figure:
     """What P-Net reads and answers at one size, and the boxes that each network leaves."""
     height, width = picture.shape[:2]
-    figure = new_figure(15.0, 15.0 / 5 * height / width + 0.25)
+    figure = new_figure(15.0, 15.0 / 5 * height / width + 0.5)  # two lines of titles
     panels = figure.subplots(1, 5, subplot_kw={"box_aspect": height / width})
     level = min(faces.levels, key=lambda level: abs(np.log(level.scale * face_size(faces) / SIZES["pnet"])))
     row, column = np.unravel_index(level.probability.argmax(), level.probability.shape)

@@ -32,7 +32,7 @@ def test_scaled_tanh_has_slope_and_curvature_as_computed():
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_function_is_elementwise_differentiable_and_keeps_its_dtype(name):
     f = ACTIVATIONS[name]
-    a = jnp.array([[-2.0, -0.3], [0.4, 3.0]])
+    a = jnp.array([[-2.0, -0.3], [0.4, 2.5]])  # away from the kinks at -3, 0, 3 and 6
     np.testing.assert_allclose(f(a), jax.vmap(jax.vmap(f))(a), rtol=1e-15)
     h = 1e-5
     difference = (f(a + h) - f(a - h)) / (2 * h)

@@ -182,7 +182,8 @@ def _gains_by_bfloat16(direction: Direction, spec: ConvSpec) -> bool:
 def _has_few_positions_of_groups(spec: ConvSpec) -> bool:
     """Whether several groups of many maps meet so few positions that XLA's convolution is the fastest."""
     few = spec.n * math.prod(spec.geometry.output) <= _FEW_POSITIONS_OF_GROUPS
-    return few and 1 < spec.groups < spec.c_in and spec.num_products <= _FEW_PRODUCTS_OF_GROUPS
+    many_maps = spec.groups > 1 and spec.maps_in_group >= _MANY_INPUTS
+    return few and many_maps and spec.num_products <= _FEW_PRODUCTS_OF_GROUPS
 
 
 def _is_short_sequence(spec: ConvSpec) -> bool:

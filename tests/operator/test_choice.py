@@ -113,3 +113,10 @@ def test_what_is_chosen_serves_and_is_never_one_that_loses_precision():
 def test_a_method_by_name_is_taken():
     explanation = explain((1, 8, 8, 4), (3, 3, 4, 4), method="winograd4")
     assert set(explanation.chosen.values()) == {("winograd4", "asked for")}
+
+
+@pytest.mark.parametrize(("groups", "left"), [(2, True), (8, True), (64, False), (256, False)])
+def test_few_positions_of_groups_are_left_to_xla_if_the_groups_have_many_maps(groups, left):
+    w = (3, 3, 512 // groups, 512)
+    chosen = explain((1, 4, 4, 512), w, stride=2, padding="SAME", groups=groups, platform="any cpu").chosen
+    assert (chosen["forward"].method == "lax") == left

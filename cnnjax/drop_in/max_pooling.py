@@ -47,8 +47,9 @@ def _why_jax_is_faster(
     sixteen_bits = jnp.dtype(operand.dtype).itemsize == 2
     if one_axis and (math.prod(window) > _WRITTEN_OUT or (overlap and not sixteen_bits)):
         return "its windows are long, or overlap, along one axis alone"
-    channels_last = window[-1] == 1 and (sixteen_bits or any(map(any, padding)))
-    if not overlap and (channels_last or math.prod(window) > (_FEW_TAPS_OF_AXIS if one_axis else _FEW_TAPS)):
+    padded = any(map(any, padding))
+    copies_pixels = window[-1] == 1 and (sixteen_bits or padded)
+    if not overlap and (copies_pixels or math.prod(window) > (_FEW_TAPS_OF_AXIS if one_axis else _FEW_TAPS)):
         return "its windows do not overlap: XLA's loop reads each pixel once"
     return None
 
@@ -60,13 +61,18 @@ def why_gradient_is_left(source: ShapedArray, operand: ShapedArray, **params: An
     if math.prod(params["window_dimensions"]) > _WRITTEN_OUT:
         return f"its windows have more than {_WRITTEN_OUT} pixels"
     window, strides = params["window_dimensions"], params["window_strides"]
-    if window[-1] == 1 and isinstance(operand.shape[-1], int) and operand.shape[-1] < _MANY_MAPS:
-        one_axis = sum(k > 1 for k in window) == 1
-        if math.prod(window) > _FEW_TAPS and math.prod(strides) > _FEW_TAPS:
-            return "its windows are large and apart, of few maps"
-        if one_axis and max(strides) > 1 and jnp.dtype(operand.dtype).itemsize == 2:
-            return "its windows have one axis and few maps, of 16 bits"
-    return _why_left(operand, source, params["padding"])
+    return _why_left(operand, source, params["padding"]) or _why_jax_adds_faster(operand, window, strides)
+
+
+def _why_jax_adds_faster(operand: ShapedArray, window: Sequence[int], strides: Sequence[int]) -> str | None:
+    if window[-1] > 1 or operand.shape[-1] >= _MANY_MAPS:
+        return None
+    if math.prod(window) > _FEW_TAPS and math.prod(strides) > _FEW_TAPS:
+        return "its windows are large and apart, of few maps"
+    one_axis = sum(k > 1 for k in window) == 1
+    if one_axis and max(strides) > 1 and jnp.dtype(operand.dtype).itemsize == 2:
+        return "its windows have one axis and few maps, of 16 bits"
+    return None
 
 
 def _why_left(image: ShapedArray, pooled: ShapedArray, padding: Sequence[tuple[int, int]]) -> str | None:

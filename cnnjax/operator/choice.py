@@ -23,6 +23,7 @@ from cnnjax.operator._jax import may_be_stored
 from cnnjax.operator.containment import contained
 from cnnjax.operator.methods import BY_NAME
 from cnnjax.operator.methods.matmul import is_pointwise, is_tiled, is_whole
+from cnnjax.operator.methods.onednn import sums_over_images
 from cnnjax.operator.methods.shift import saves_padding
 from cnnjax.operator.spec import ConvSpec, Direction, MethodName, Platform, is_cpu, is_this_cpu, widest
 from cnnjax.operator.unfused import unfused
@@ -117,6 +118,8 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
         return Choice(fastest, "a short sequence: calling a library costs more than it saves")
     if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
         return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
+    if of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None and sums_over_images(spec):
+        return Choice("onednn", "one map to one: the cotangents of all images are one kernel of oneDNN's")
     if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and _has_many_weights(spec)):
         return Choice("depthwise", "one group for each map: XLA's CPU convolution is tens of times slower")
     if of_weights and _is_one_wide_map(spec):

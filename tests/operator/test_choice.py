@@ -14,6 +14,13 @@ CHOICES = [
         (3, 3, 1, 128),
         {"groups": 128, "padding": 1},
         ["depthwise"] * 3,
+        ["onednn"] * 3,
+    ),
+    (  # a stride
+        (8, 56, 56, 128),
+        (3, 3, 1, 128),
+        {"groups": 128, "padding": 1, "stride": 2},
+        ["depthwise"] * 3,
         ["onednn", "onednn", "depthwise"],
     ),
     (
@@ -64,7 +71,8 @@ def test_the_rule_on_a_cpu(x, w, settings, anywhere, here):
 
     assert chosen("any cpu") == anywhere
     here = here or [*anywhere[:2], "gathered"]
-    without = [*anywhere[:2], here[2]]  # the weight gradient needs no library
+    # Few weight gradients need the library.
+    without = [*anywhere[:2], anywhere[2] if here[2] == "onednn" else here[2]]
     assert chosen("cpu") == (without if unavailable() else here)
     assert chosen("stored cpu") == without
 

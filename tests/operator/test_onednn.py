@@ -16,6 +16,7 @@ import cnnjax
 from cnnjax._core.shapes import conv_geometry
 from cnnjax.operator import _onednn, primitives
 from cnnjax.operator.methods import BY_NAME
+from cnnjax.operator.methods.onednn import sums_over_images
 from cnnjax.operator.spec import ConvSpec
 
 METHOD = BY_NAME["onednn"]
@@ -109,14 +110,18 @@ SPECS = {
 
 @functools.cache
 def directions(dtype, names=tuple(SPECS)):
-    """The two directions of these convolutions in one program, and its arguments."""
+    """What the library computes of these convolutions, in one program, and its arguments."""
     specs = [SPECS[name] for name in names]
     arrays = [[jnp.asarray(normal(s, str(s), dtype)) for s in (c.x_shape, c.w_shape, c.y_shape)] for c in specs]
 
     @jax.jit
     def all_of_them(arrays):
         return [
-            (primitives.forward(x, w, spec, dtype), primitives.input_gradient(w, y, spec, dtype))
+            (
+                primitives.forward(x, w, spec, dtype),
+                primitives.input_gradient(w, y, spec, dtype),
+                primitives.weight_gradient(x, y, spec, dtype) if sums_over_images(spec) else None,
+            )
             for (x, w, y), spec in zip(arrays, specs, strict=True)
         ]
 
@@ -141,7 +146,8 @@ def test_bfloat16_is_passed_as_it_is_and_rounded_once():
     for name in SPECS:
         step, arrays = directions("bfloat16", (name,))
         passed = set(re.findall(OPERANDS, step.lower(arrays).as_text()))
-        assert passed == {"f32" if name == "grouped" else "bf16"}
+        of_weights = {"f32"} if sums_over_images(SPECS[name]) else set()
+        assert passed == {"f32" if name == "grouped" else "bf16"} | of_weights
     all_of_them, arrays = directions("bfloat16")
     exact = directions("float64")[0]([[a.astype("float64") for a in of] for of in arrays])
     for a, b in zip(jax.tree.leaves(all_of_them(arrays)), jax.tree.leaves(exact), strict=True):
@@ -175,16 +181,17 @@ from dataclasses import replace
 from cnnjax._core.shapes import Geometry
 from cnnjax.operator.spec import ConvSpec
 from cnnjax.operator.methods import BY_NAME
-random, method, served = np.random.default_rng(0), BY_NAME["onednn"], 0
-for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped"), (1, 2, 2, 2, 3)):
+from cnnjax.operator.methods.onednn import sums_over_images
+random, method, served, summed = np.random.default_rng(0), BY_NAME["onednn"], 0, 0
+for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped", "plain"), (1, 2, 2, 2, 3)):
     size = tuple(random.integers(4, 12, axes).tolist())
     kernel = tuple(min(k, s) for k, s in zip(random.integers(1, 6, axes).tolist(), size))
-    stride = tuple(random.integers(1, 4, axes).tolist())
-    dilation = tuple(random.choice((1, 1, 2), axes).tolist())
+    stride = tuple(random.integers(1, 2 if kind == "plain" else 4, axes).tolist())
+    dilation = tuple(random.choice((1, 1, 1 if kind == "plain" else 2), axes).tolist())
     pads = tuple((min(a, k - 1), min(b, k - 1)) for k in kernel for a, b in [random.integers(0, 4, 2).tolist()])
     groups = {"full": 1, "grouped": 3}.get(kind, 16)
     c_in = groups if groups == 16 else groups * int(random.integers(1, 12))
-    c_out = groups * (1 if kind == "depthwise" else int(random.integers(2, 12)))
+    c_out = groups * (1 if kind in ("depthwise", "plain") else int(random.integers(2, 12)))
     geometry = Geometry(size, kernel, stride, dilation, pads)
     spec = ConvSpec(geometry, 2, c_in, c_out, groups)
     if min(p - e for p, e in zip(geometry.padded, geometry.extent)) < 0 or method.refuses(spec):
@@ -195,7 +202,10 @@ for kind, axes in itertools.product(("full", "depthwise", "multiplied", "grouped
     jax.block_until_ready(both(*arrays))
     if method.native("forward", replace(spec, dtype=np.dtype(jnp.bfloat16))):
         jax.block_until_ready(both(*(a.astype(jnp.bfloat16) for a in arrays)))
-print("served", served)
+    if sums_over_images(spec):
+        summed += 1
+        jax.block_until_ready(jax.jit(lambda x, y: method.weight_gradient(x, y, spec))(arrays[0], arrays[2]))
+print("served", served, "and summed", summed)
 """
 
 
@@ -204,7 +214,7 @@ def test_the_library_never_falls_back_to_what_hangs():
     """For random convolutions only specialized kernels are picked: "brg...", "jit...", never "gemm:..." or "ref"."""
     environment = {**os.environ, "ONEDNN_VERBOSE": "1", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", PICKED], env=environment, capture_output=True, text=True, check=False)
-    assert "served" in done.stdout, done.stderr[-2000:]
+    assert re.search(r"served \d+ and summed [3-9]", done.stdout), done.stderr[-2000:]
     picked = re.findall(r"exec,cpu,convolution,([^,]+),", done.stdout)
     assert len(picked) > 20
     assert all(re.match(r"brg|brdgmm_dw|jit_dw|jit_bf16|jit:", name) for name in picked), set(picked)

@@ -1,4 +1,4 @@
-"""oneDNN: the library's own convolution, for the forward pass and the input gradient.
+"""oneDNN: the library's own convolution, for the forward pass, the input gradient and depthwise weight gradients.
 
 The input gradient is a convolution of the cotangent with the flipped kernel, its input and output maps swapped. With a
 stride, the pixels split into phases, one for each remainder: only some of the taps reach phase a, so each phase is a
@@ -7,8 +7,13 @@ the stride folded into the maps::
 
     x[a + s m] = sum over taps t with t d - before = a (mod s) of  w[t] y[m - (t d - before - a) / s]
 
-Cost: the multiply-accumulates of the definition. The weight gradient is that of `gathered`. It serves float32, and 16
-bits in float32 or, on processors that multiply bfloat16, as they are; on x86-64 Linux (`operator/_onednn.py` says
+The weight gradient of one map to one is a convolution of the images, with their cotangents as the kernel. The images
+are one more axis, along which this kernel is as long as the batch, so that one call sums over all of them::
+
+    w[t, c] = sum over n, p of  x[n, p + t d, c] * y[n, p, c]
+
+Cost: the multiply-accumulates of the definition. Other weight gradients are those of `gathered`. It serves float32, and
+16 bits in float32 or, on processors that multiply bfloat16, as they are; on x86-64 Linux (`operator/_onednn.py` says
 where, and why only there), with padding narrower than the kernel.
 
 Source: oneDNN, "Convolution"; the phases are the polyphase decomposition of Vaidyanathan 1993, section 4.3.
@@ -18,6 +23,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +35,15 @@ from cnnjax.operator.method import Method, swap_maps
 from cnnjax.operator.methods import gathered, space_to_depth
 from cnnjax.operator.spec import ConvSpec, Direction
 
-__all__ = ["METHOD"]
+__all__ = ["METHOD", "sums_over_images"]
 
 # With so few maps, a phase does not fill a vector register. A folded kernel without zeros pays up to more of them.
 _FEW_MAPS, _MANY_MAPS = 7, 64
 # Every phase is a convolution of the program.
 _MOST_PHASES = 16
+# The library notes an address for every position of a kernel: 4 MiB for the most. Parts with fewer than the least cost
+# more in calls than they save.
+_MOST_POSITIONS, _LEAST_POSITIONS = 2**17, 2**11
 
 
 def _refuses(spec: ConvSpec) -> str | None:
@@ -121,6 +130,46 @@ def _pad_end(a: jax.Array, length: int, axis: int) -> jax.Array:
     return jnp.pad(a, [(0, length - a.shape[i] if i == axis else 0) for i in range(a.ndim)])
 
 
+def sums_over_images(spec: ConvSpec) -> bool:
+    """Whether the weight gradient is a call of the library, or one for each part of the batch."""
+    one_to_one = 1 < spec.groups == spec.c_in == spec.c_out
+    if not one_to_one or not spec.unit_stride or len(spec.geometry.kernel) > 2:
+        return False
+    if any(max(pads) >= positions for pads, positions in zip(spec.geometry.pads, spec.geometry.output, strict=True)):
+        return False  # the padding is as wide as this kernel
+    parts = _parts_of_batch(spec)
+    in_part = spec.n // parts * math.prod(spec.geometry.output)
+    return in_part <= _MOST_POSITIONS and (parts == 1 or in_part >= _LEAST_POSITIONS)
+
+
+def _parts_of_batch(spec: ConvSpec) -> int:
+    """The number of equal parts of the batch whose positions one call takes."""
+    most = max(1, _MOST_POSITIONS // math.prod(spec.geometry.output))
+    return next(parts for parts in range(1, spec.n + 1) if spec.n % parts == 0 and spec.n // parts <= most)
+
+
+def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    if not sums_over_images(spec):
+        return gathered.weight_gradient(x, y, spec)
+    parts = _parts_of_batch(spec)
+    part = replace(spec, n=spec.n // parts)
+    if parts == 1:
+        return _sum_over_images(x, y, spec)
+
+    def add(total: jax.Array, images: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return total + _sum_over_images(*images, part), None
+
+    operands = x.reshape(parts, *part.x_shape), y.reshape(parts, *part.y_shape)
+    return lax.scan(add, jnp.zeros(spec.w_shape, x.dtype), operands)[0]
+
+
+def _sum_over_images(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
+    geometry = spec.geometry
+    size, kernel, pads = (spec.n, *geometry.size), (spec.n, *geometry.output), ((0, 0), *geometry.pads)
+    images = Geometry(size, kernel, (1, *geometry.dilation), (1,) * len(size), pads)
+    return _onednn.convolve(x[None], y[..., None, :], images, spec.groups).reshape(spec.w_shape)
+
+
 def _spreads(direction: Direction, spec: ConvSpec) -> tuple[int, ...]:
     # The weights are also multiplied by the zeros around the cotangent, and the cotangent by those that fill up a
     # kernel whose stride is folded.
@@ -136,6 +185,4 @@ def _is_native(direction: Direction, spec: ConvSpec) -> bool:
     return in_sixteen_bits and one_or_each and _onednn.multiplies_bfloat16()
 
 
-METHOD = Method(
-    "onednn", _convolve, _input_gradient, gathered.weight_gradient, _refuses, native=_is_native, spreads=_spreads
-)
+METHOD = Method("onednn", _convolve, _input_gradient, _weight_gradient, _refuses, native=_is_native, spreads=_spreads)

@@ -55,10 +55,6 @@ _MANY_PRODUCTS, _MANY_PRODUCTS_OF_TILES = 2**24, 2**26
 # Up to these numbers of multiplications and taps, a product of patches beats a call of oneDNN.
 _TINY, _FEW_TAPS = 2**19, 9
 
-# So many bytes of image and cotangent stay in the cache: banded products of them take half the time of a larger one.
-# There may be this many times as many parts, so that they are equal; otherwise the batch stays whole.
-_IN_CACHE, _MOST_TIMES = 2**24, 8
-
 REQUESTED = "asked for"
 """The reason for a method that the caller, or a measurement, named."""
 
@@ -195,13 +191,6 @@ def _is_short_sequence(spec: ConvSpec) -> bool:
     return one and spec.c_in >= _MANY_INPUTS and spec.num_products <= _FEW_PRODUCTS_OF_SEQUENCE
 
 
-def _parts_of_batch(spec: ConvSpec) -> int:
-    """Into how many equal parts the batch is cut: image and cotangent of each take at most `_IN_CACHE` bytes."""
-    numbers = math.prod(spec.x_shape) + math.prod(spec.y_shape)
-    wanted = math.ceil(numbers * spec.accumulation_dtype.itemsize / _IN_CACHE)
-    return next((parts for parts in range(wanted, _MOST_TIMES * wanted) if spec.n % parts == 0), 1)
-
-
 def _has_many_weights(spec: ConvSpec) -> bool:
     """Whether a depthwise weight gradient is faster by patches than row by row: many taps, or rows of few pixels.
 
@@ -251,12 +240,11 @@ def compute(
     # The dtypes of the operands matter, not that of the spec: `check_grads` runs a program again in a wider dtype.
     spec = replace(spec, dtype=widest(a.dtype, b.dtype, dtype))
     method = BY_NAME[choose(direction, spec, platform).method]
-    if method.name == "toeplitz" and direction == "input_gradient" and is_this_cpu(platform):
-        parts = _parts_of_batch(spec)
-        if parts > 1:
-            part = replace(spec, n=spec.n // parts)
-            of_part = lambda y: compute(direction, a, y, part, dtype, platform)  # noqa: E731
-            return lax.map(of_part, b.reshape(parts, *part.y_shape)).reshape(spec.x_shape)
+    parts = method.parts_of_batch(spec) if direction == "input_gradient" and is_this_cpu(platform) else 1
+    if parts > 1:
+        part = replace(spec, n=spec.n // parts)
+        of_part = lambda y: compute(direction, a, y, part, dtype, platform)  # noqa: E731
+        return lax.map(of_part, b.reshape(parts, *part.y_shape)).reshape(spec.x_shape)
     work = spec.dtype if method.native(direction, spec) else spec.accumulation_dtype
     a, b = a.astype(work), b.astype(work)
     if is_cpu(platform) and method.spreads(direction, spec) and jnp.issubdtype(work, jnp.inexact):

@@ -83,6 +83,11 @@ def sums_in_its_own_dtype(direction: Direction, spec: ConvSpec) -> bool:
     return False
 
 
+def whole_batch(spec: ConvSpec) -> int:
+    """One part: the batch is not cut."""
+    return 1
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to compute the three directions of a convolution.
@@ -93,6 +98,8 @@ class Method:
     `elementwise` are the directions that compile to one elementwise loop, which XLA would fuse with its surroundings.
     `spreads(direction, spec)` are the operands, 0 and 1, that the forward pass or the input gradient also multiplies by
     zeros that are not in the other operand: a NaN there would reach results that do not read it (`containment`).
+    `parts_of_batch(spec)` is the number of equal parts, one after the other, in which one CPU device computes the input
+    gradient of the batch.
     `slow_in_branch` methods call XLA's convolution, which runs several times slower in a branch than outside.
     """
 
@@ -104,6 +111,7 @@ class Method:
     native: Callable[[Direction, ConvSpec], bool] = sums_in_its_own_dtype
     elementwise: tuple[Direction, ...] = ()
     spreads: Callable[[Direction, ConvSpec], tuple[int, ...]] = spreads_nothing
+    parts_of_batch: Callable[[ConvSpec], int] = whole_batch
     slow_in_branch: bool = False
 
     def direction(self, direction: Direction) -> Compute:

@@ -1,21 +1,23 @@
 """oneDNN's convolution: where it is used and where not, and that concurrent convolutions neither hang nor differ."""
 
 import functools
+import math
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import normal
+from cases import integers, normal
 
 import cnnjax
 from cnnjax._core.shapes import conv_geometry
 from cnnjax.operator import _onednn, primitives
-from cnnjax.operator.methods import BY_NAME
+from cnnjax.operator.methods import BY_NAME, onednn
 from cnnjax.operator.methods.onednn import sums_over_images
 from cnnjax.operator.spec import ConvSpec
 
@@ -173,6 +175,29 @@ def test_within_a_loop_it_is_the_same_as_outside():
     looped = jax.jit(lambda x, w: jax.lax.fori_loop(0, 3, lambda _, x: jnp.tanh(forward(x, w)), x))(x, w)
     step = jax.jit(lambda x, w: jnp.tanh(forward(x, w)))
     np.testing.assert_allclose(looped, step(step(step(x, w), w), w), rtol=1e-6, atol=1e-6)
+
+
+@here
+@pytest.mark.parametrize("name", ["depthwise", "depthwise sequence"])
+def test_the_weight_gradient_of_a_large_batch_is_summed_in_parts(name, monkeypatch):
+    spec = SPECS[name]
+    positions = math.prod(spec.geometry.output)
+    monkeypatch.setattr(onednn, "_MOST_POSITIONS", 3 * positions)  # two of the four images: equal parts
+    monkeypatch.setattr(onednn, "_LEAST_POSITIONS", 2 * positions)
+    x, y = (jnp.asarray(integers(s, str(s)), "float32") for s in (spec.x_shape, spec.y_shape))
+    program = jax.jit(lambda x, y: METHOD.weight_gradient(x, y, spec))
+    assert "while" in program.lower(x, y).as_text()
+    np.testing.assert_array_equal(program(x, y), BY_NAME["definition"].weight_gradient(x, y, spec))
+    monkeypatch.setattr(onednn, "_LEAST_POSITIONS", 3 * positions)
+    assert not sums_over_images(spec)
+
+
+def test_a_kernel_of_cotangents_is_longer_than_the_padding_and_of_one_map_to_one():
+    padded = conv_geometry("test", (2, 9), (3, 3), padding=((2, 1), (1, 1)))
+    assert sums_over_images(ConvSpec(padded, 2, 32, 32, groups=32))
+    assert not sums_over_images(ConvSpec(replace(padded, pads=((3, 1), (1, 1)), size=(1, 9)), 2, 32, 32, groups=32))
+    assert not sums_over_images(ConvSpec(padded, 2, 32, 64, groups=32))
+    assert not sums_over_images(ConvSpec(padded, 2, 32, 32))
 
 
 PICKED = """

@@ -13,13 +13,25 @@ import numpy as np
 
 from cnnjax._core.messages import describe, type_error, value_error
 from cnnjax.errors import MissingExtraError
-from cnnjax.layers import BatchNorm, Conv2D, Dense, GroupNorm, Layer, LayerNorm, LayerScale, Network, Params, PixelDense
+from cnnjax.layers import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    LayerScale,
+    Network,
+    Params,
+    PixelDense,
+    PReLU,
+)
 
 __all__ = ["from_torch", "to_torch"]
 
 _NAMES = {"w": "weight", "b": "bias", "mean": "running_mean", "var": "running_var"}
 _COUNTER = "num_batches_tracked"
-_SUPPORTED = (BatchNorm, Conv2D, Dense, GroupNorm, LayerNorm, LayerScale)
+_SUPPORTED = (BatchNorm, Conv2D, Dense, GroupNorm, LayerNorm, LayerScale, PReLU)
 
 
 class _Entry(NamedTuple):

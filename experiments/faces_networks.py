@@ -6,37 +6,16 @@ import importlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import Input, Network, interop
-from cnnjax.layers import Activation, Conv2D, Dense, MaxPool2D, Params, Shape
-from cnnjax.layers.base import Parameterless
+from cnnjax.layers import Conv2D, Dense, MaxPool2D, Params, PReLU
 
 SIZES = {"pnet": 12, "rnet": 24, "onet": 48}
 WHEEL = "facenet_pytorch-2.6.0-py3-none-any.whl"
-
-
-@dataclass(frozen=True)
-class PReLU(Parameterless):
-    """A rectifier whose slope below zero is a parameter of each map; a layer of one's own, as a network takes it."""
-
-    def init(self, key: jax.Array, shape: Shape, dtype: Any) -> Params:
-        """Start every slope at 1/4."""
-        return {"w": jnp.full(shape[-1:], 0.25, dtype)}
-
-    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """One slope for each map."""
-        return {"w": shape[-1:]}
-
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Multiply what is negative by the slope."""
-        return jnp.where(x > 0, x, x * params["w"].reshape((1,) * (x.ndim - 1) + (-1,)))
 
 
 def picture(height: int, width: int) -> Input:
@@ -157,13 +136,4 @@ def from_facenet(network: Network, arrays: Mapping[str, np.ndarray]) -> dict[str
             height, width, maps = shapes[name]
             w = arrays[f"{name}.weight"].reshape(layer.units, width, height, maps)
             arrays[f"{name}.weight"] = w.transpose(0, 3, 2, 1).reshape(layer.units, -1)
-    slopes = {name: {"w": jnp.asarray(arrays.pop(f"{name}.weight"))} for name in _slopes(network)}
-    known = replace(
-        network,
-        layers=tuple((name, Activation("identity") if name in slopes else layer) for name, layer in network.layers),
-    )
-    return interop.from_torch(known, arrays) | slopes
-
-
-def _slopes(network: Network) -> list[str]:
-    return [name for name, layer in network.layers if isinstance(layer, PReLU)]
+    return interop.from_torch(network, arrays)

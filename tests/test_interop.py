@@ -8,7 +8,7 @@ from cases import normal
 
 from cnnjax import Input, Network, interop
 from cnnjax.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
-from cnnjax.layers import RBF, BatchNorm, Conv2D, Dense, LayerScale, MaxPool2D, PixelDense
+from cnnjax.layers import RBF, BatchNorm, Conv2D, Dense, LayerScale, MaxPool2D, PixelDense, PReLU
 
 NETWORK = Network(
     "small",
@@ -18,8 +18,10 @@ NETWORK = Network(
         "features.1": BatchNorm(activation="relu"),
         "scale": LayerScale(),
         "pool": MaxPool2D(2),
-        "mix": PixelDense(6, activation="tanh"),
-        "fc1": Dense(5, activation="tanh"),
+        "mix": PixelDense(6),
+        "prelu": PReLU(),
+        "fc1": Dense(5),
+        "fc1.prelu": PReLU(),
         "fc2": Dense(2),
     },
 )
@@ -32,8 +34,10 @@ SHAPES = {
     "scale": (4, 1, 1),
     "mix.weight": (6, 4),
     "mix.bias": (6,),
+    "prelu.weight": (6,),
     "fc1.weight": (5, 6 * 2 * 2),
     "fc1.bias": (5,),
+    "fc1.prelu.weight": (5,),
     "fc2.weight": (2, 5),
     "fc2.bias": (2,),
 }
@@ -47,8 +51,10 @@ def forward_in_pytorch(torch, state, x):
     x = functional.conv2d(torch.from_numpy(np.moveaxis(x, -1, 1).copy()), state["features.0.weight"])
     x = functional.batch_norm(x, *moments, state["features.1.weight"], state["features.1.bias"]).relu()
     x = functional.max_pool2d(x * state["scale"], 2).movedim(1, -1)
-    x = functional.linear(x, state["mix.weight"], state["mix.bias"]).tanh().movedim(-1, 1)
-    x = functional.linear(x.flatten(1), state["fc1.weight"], state["fc1.bias"]).tanh()
+    x = functional.linear(x, state["mix.weight"], state["mix.bias"]).movedim(-1, 1)
+    x = functional.prelu(x, state["prelu.weight"])
+    x = functional.linear(x.flatten(1), state["fc1.weight"], state["fc1.bias"])
+    x = functional.prelu(x, state["fc1.prelu.weight"])
     return functional.linear(x, state["fc2.weight"], state["fc2.bias"])
 
 

@@ -16,7 +16,17 @@ from benchmarks import timing
 from benchmarks.networks.network import NETWORKS, Model
 from benchmarks.networks.programs import MOMENTUM, RATE, data, inference, training
 
-__all__ = ["MODES", "PROGRAMS", "difference", "differs", "measure", "parameters"]
+__all__ = [
+    "MODES",
+    "PROGRAMS",
+    "difference",
+    "differs",
+    "first_call",
+    "measure",
+    "parameters",
+    "perturbed",
+    "waiting",
+]
 
 MODES = ("plain", "drop_in")
 """How a JAX program is compiled: as it is, and with `cnnjax.drop_in` enabled."""
@@ -45,12 +55,12 @@ def measure(
         arguments, function, compared = program(model, x, targets)
         programs, found = {}, {}
         for mode in MODES:
-            programs[mode], row[mode][which], results = _first_call(function, arguments, mode)
-            calls[mode][which] = _waiting(programs[mode], arguments)
+            programs[mode], row[mode][which], results = first_call(function, arguments, mode)
+            calls[mode][which] = waiting(programs[mode], arguments)
             found[mode] = jax.device_get(compared(results))
         row["difference"][which] = float(f"{difference(found['drop_in'], found['plain']):.2g}")
-        perturbed = programs["plain"](_perturbed(model.params, seed), *arguments[1:])
-        row["sensitivity"][which] = float(f"{difference(compared(perturbed), found['plain']):.2g}")
+        moved = programs["plain"](perturbed(model.params, seed), *arguments[1:])
+        row["sensitivity"][which] = float(f"{difference(compared(moved), found['plain']):.2g}")
     if quick:
         return row
     if torch:
@@ -85,17 +95,17 @@ def differs(row: Mapping[str, Any]) -> bool:
     )
 
 
-def _perturbed(params: Any, seed: int) -> Any:
+def perturbed(params: Any, seed: int) -> Any:
     """Parameters with a relative error of at most the machine epsilon of their type."""
     random = np.random.default_rng(seed)
 
-    def perturbed(a: jax.Array) -> jax.Array:
+    def moved(a: jax.Array) -> jax.Array:
         return a * (1 + random.uniform(-1, 1, a.shape) * np.finfo(a.dtype).eps).astype(a.dtype)
 
-    return jax.tree.map(perturbed, params)
+    return jax.tree.map(moved, params)
 
 
-def _first_call(function: Any, arguments: tuple[Any, ...], mode: str) -> tuple[Any, dict[str, Any], Any]:
+def first_call(function: Any, arguments: tuple[Any, ...], mode: str = "plain") -> tuple[Any, dict[str, Any], Any]:
     """The compiled program, what its first call takes, and its results."""
     jax.clear_caches()  # also of the functions that the library jitted itself
     with cnnjax.drop_in.enabled() if mode == "drop_in" else contextlib.nullcontext():
@@ -111,7 +121,7 @@ def _first_call(function: Any, arguments: tuple[Any, ...], mode: str) -> tuple[A
     return compiled, row, results
 
 
-def _waiting(program: Any, arguments: tuple[Any, ...]) -> timing.Thunk:
+def waiting(program: Any, arguments: tuple[Any, ...]) -> timing.Thunk:
     return lambda: jax.block_until_ready(program(*arguments))
 
 

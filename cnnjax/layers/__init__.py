@@ -10,7 +10,7 @@ from cnnjax.layers.combination import Add, Concatenate, Multiply
 from cnnjax.layers.convolution import Conv2D
 from cnnjax.layers.dense import RBF, Dense, PixelDense
 from cnnjax.layers.input import Input
-from cnnjax.layers.maps import Activation, ChannelShuffle, Flatten, LayerScale, SelectMaps
+from cnnjax.layers.maps import Activation, ChannelShuffle, Flatten, LayerScale, PReLU, SelectMaps
 from cnnjax.layers.network import Network
 from cnnjax.layers.noise import Dropout, StochasticDepth
 from cnnjax.layers.normalization import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm
@@ -39,6 +39,7 @@ __all__ = [
     "MaxPool2D",
     "Multiply",
     "Network",
+    "PReLU",
     "Params",
     "PixelDense",
     "SelectMaps",

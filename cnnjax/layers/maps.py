@@ -1,4 +1,4 @@
-"""Layers that select, reorder, scale or flatten maps, and an activation function as a layer of its own."""
+"""Layers that select, reorder, scale or flatten maps, and activation functions as layers of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnnjax.init import Constant, Initialiser
 from cnnjax.layers.base import Counts, Parameterless, Params, Shape, activation_function, check_activation
 from cnnjax.layers.parameters import check_layer_params
 
-__all__ = ["Activation", "ChannelShuffle", "Flatten", "LayerScale", "SelectMaps"]
+__all__ = ["Activation", "ChannelShuffle", "Flatten", "LayerScale", "PReLU", "SelectMaps"]
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,43 @@ class Flatten(Parameterless):
 
 
 @dataclass(frozen=True)
-class LayerScale:
+class _NumberForEachMap:
+    """A layer with one trained number for each map."""
+
+    weight_init: Initialiser
+
+    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
+        """Draw w."""
+        return {"w": self.weight_init(key, shape[-1:], 1, 1, dtype)}
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shape of w, (C,)."""
+        return {"w": shape[-1:]}
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """Map (N, *shape) to (N, *shape)."""
+        check_layer_params(self, params, x, x.shape[1:])
+        return self.change(x, params["w"].reshape((1,) * (x.ndim - 1) + x.shape[-1:]))
+
+    def change(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """Return the output for an input (N, *shape) and numbers (1, ..., 1, C)."""
+        raise NotImplementedError
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the input."""
+        return shape
+
+    def counts(self, shape: Shape) -> Counts:
+        """Count a weight for each map; no connections, since a unit reads only itself."""
+        return Counts(num_weights=shape[-1])
+
+    def geometry(self, shape: Shape) -> Geometry | None:
+        """Return None: a unit reads its own pixel."""
+        return None
+
+
+@dataclass(frozen=True)
+class LayerScale(_NumberForEachMap):
     """A trained number for each map, at the end of a residual branch::
 
         y = x * w[c],   w (C,)
@@ -167,27 +203,29 @@ class LayerScale:
 
     weight_init: Initialiser = Constant(1e-6)
 
-    def init(self, key: jax.Array, shape: Shape, dtype: DTypeLike) -> Params:
-        """Draw w."""
-        return {"w": self.weight_init(key, shape[-1:], 1, 1, dtype)}
+    def change(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """Return the scaled input."""
+        return x * w
 
-    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Return the shape of w, (C,)."""
-        return {"w": shape[-1:]}
 
-    def apply(self, params: Params, x: jax.Array) -> jax.Array:
-        """Scale each map of (N, *shape)."""
-        check_layer_params(self, params, x, x.shape[1:])
-        return x * params["w"].reshape((1,) * (x.ndim - 1) + x.shape[-1:])
+@dataclass(frozen=True)
+class PReLU(_NumberForEachMap):
+    """A rectifier whose slope below zero is trained, one for each map::
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """Return the shape of the input."""
-        return shape
+        y = x if x > 0 else x * w[c],   w (C,)
 
-    def counts(self, shape: Shape) -> Counts:
-        """Count a weight for each map; no connections, since a convolution can absorb the scale."""
-        return Counts(num_weights=shape[-1])
+    Args:
+        weight_init: initialiser of w, 1/4 by default.
 
-    def geometry(self, shape: Shape) -> Geometry | None:
-        """Return None: a unit reads its own pixel."""
-        return None
+    Example:
+        >>> print(PReLU().apply({"w": jnp.array([0.25, 0.5])}, jnp.array([[4.0, -4.0]])))
+        [[ 4. -2.]]
+
+    Source: He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers", equation 1.
+    """
+
+    weight_init: Initialiser = Constant(0.25)
+
+    def change(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """Return the rectified input."""
+        return jnp.where(x > 0, x, x * w)

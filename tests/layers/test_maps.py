@@ -6,7 +6,7 @@ import pytest
 from cases import normal
 
 from cnnjax.errors import ArgumentValueError
-from cnnjax.layers import Activation, ChannelShuffle, LayerScale, SelectMaps
+from cnnjax.layers import Activation, ChannelShuffle, LayerScale, PReLU, SelectMaps
 
 X = jnp.asarray(normal((2, 3, 4, 6), "maps"))
 
@@ -21,6 +21,8 @@ def test_maps_are_selected_scaled_and_activated():
     np.testing.assert_array_equal(SelectMaps(2, 5).apply({}, X), X[..., 2:5])
     scale = jnp.arange(6.0)
     np.testing.assert_array_equal(LayerScale().apply({"w": scale}, X), np.asarray(X) * np.arange(6.0))
+    slope = np.where(np.asarray(X) > 0, 1, np.arange(6.0))
+    np.testing.assert_array_equal(PReLU().apply({"w": scale}, X), np.asarray(X) * slope)
     np.testing.assert_array_equal(Activation("relu").apply({}, X), np.maximum(X, 0))
 
 

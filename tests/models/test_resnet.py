@@ -7,6 +7,8 @@ from torchvision_oracle import build
 from cnnjax import models
 from cnnjax.layers import summary
 
+NAMES = ["resnet18", "resnet34", "resnet50", "resnext50_32x4d"]
+
 
 @pytest.mark.parametrize(
     ("name", "parameters", "billions"),
@@ -21,12 +23,12 @@ def test_counts_are_the_published_ones(name, parameters, billions):
     check_counts(getattr(models, name)(), parameters, billions)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnext50_32x4d"])
+@pytest.mark.parametrize("name", NAMES)
 def test_names_are_those_of_torchvision(name):
     check_names(getattr(models, name)(), name)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
+@pytest.mark.parametrize("name", NAMES)
 def test_outputs_are_those_of_torchvision(name):
     check_outputs(getattr(models, name)(classes=10, size=33), build(name, num_classes=10))
 

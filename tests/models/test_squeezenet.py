@@ -6,6 +6,8 @@ from torchvision_oracle import build
 
 from cnnjax import models
 
+NAMES = ["squeezenet1_0", "squeezenet1_1"]
+
 
 @pytest.mark.parametrize(
     ("name", "parameters", "billions"),
@@ -18,10 +20,11 @@ def test_counts_are_the_published_ones(name, parameters, billions):
     check_counts(getattr(models, name)(), parameters, billions)
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
+@pytest.mark.parametrize("name", NAMES)
 def test_names_are_those_of_torchvision(name):
     check_names(getattr(models, name)(), name)
 
 
-def test_outputs_are_those_of_torchvision():
-    check_outputs(models.squeezenet1_1(classes=10, size=64), build("squeezenet1_1", num_classes=10))
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_are_those_of_torchvision(name):
+    check_outputs(getattr(models, name)(classes=10, size=64), build(name, num_classes=10))

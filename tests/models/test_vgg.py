@@ -61,5 +61,7 @@ def test_names_are_those_of_torchvision(name):
     check_names(getattr(models, name)(), name)
 
 
-def test_outputs_are_those_of_torchvision():
-    check_outputs(models.vgg11(classes=10, size=33), build("vgg11", num_classes=10, init_weights=False))
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_are_those_of_torchvision(name):
+    module = build(name, num_classes=10, init_weights=False)
+    check_outputs(getattr(models, name)(classes=10, size=33), module)

@@ -11,7 +11,7 @@ from torchvision_oracle import assert_close, build, to_tensor
 
 import cnnjax
 from cnnjax import interop
-from cnnjax.layers import Dropout, summary
+from cnnjax.layers import Dropout, StochasticDepth, summary
 
 
 def run(f, *args):
@@ -58,9 +58,10 @@ def check_training_step(network, module):
     torch = pytest.importorskip("torch")
     module = module.double().train()
     for part in module.modules():
-        if isinstance(part, torch.nn.Dropout):
+        if type(part).__name__ in ("Dropout", "StochasticDepth"):
             part.p = 0.0
-    layers = [(name, Dropout(0.0) if isinstance(layer, Dropout) else layer) for name, layer in network.layers]
+    noise = Dropout, StochasticDepth
+    layers = [(name, type(layer)(0.0) if isinstance(layer, noise) else layer) for name, layer in network.layers]
     network = dataclasses.replace(network, layers=layers)
     params = interop.from_torch(network, module.state_dict())
     images, labels = normal((4, *network.input.shape), network.name), np.array([1, 0, 7, 3])

@@ -1,14 +1,19 @@
 """Parameters from PyTorch and back: names, layouts, files, and errors that name both sides."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import normal
 
-from cnnjax import Input, Network, interop
+from cnnjax import Input, Network, interop, models
 from cnnjax.errors import ArgumentTypeError, ArgumentValueError, MissingExtraError
 from cnnjax.layers import RBF, BatchNorm, Conv2D, Dense, LayerScale, MaxPool2D, PixelDense, PReLU
+
+SHAPES_FILE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "param_shapes.json"
 
 NETWORK = Network(
     "small",
@@ -58,6 +63,16 @@ def forward_in_pytorch(torch, state, x):
     return functional.linear(x, state["fc2.weight"], state["fc2.bias"])
 
 
+@pytest.mark.skipif(not SHAPES_FILE.exists(), reason="../shared/reference is not beside the checkout")
+def test_the_tensors_of_published_networks_have_the_names_and_shapes_of_torchvision_and_timm():
+    for name, published in json.loads(SHAPES_FILE.read_text()).items():
+        network = getattr(models, name.removesuffix("_timm"))()
+        params = jax.eval_shape(network.init, jax.random.key(0))
+        zeros = jax.tree.map(lambda like: np.broadcast_to(np.float32(0), like.shape), params)
+        arrays = interop.to_torch(network, zeros).items()
+        assert {key: list(array.shape) for key, array in arrays if "running" not in key} == dict(published), name
+
+
 def test_a_network_computes_what_the_modules_of_its_names_do():
     torch = pytest.importorskip("torch")
     params, x = interop.from_torch(NETWORK, STATE), normal((2, 6, 7, 3), "images")
@@ -99,7 +114,7 @@ def without(name):
 @pytest.mark.parametrize(
     ("state", "error", "words"),
     [
-        (without("fc2.bias"), ArgumentValueError, "without fc2.bias; expected the 12 names of small"),
+        (without("fc2.bias"), ArgumentValueError, "without fc2.bias; expected the 14 names of small"),
         ({**STATE, "aux.weight": np.zeros(3)}, ArgumentValueError, "with aux.weight, which small does not have"),
         (
             {**without("fc1.weight"), "fc1.kernel": np.zeros(3)},
@@ -114,7 +129,7 @@ def without(name):
         (
             {f"module.{name}": array for name, array in STATE.items()},
             ArgumentValueError,
-            "and 7 more and with module.features.0.weight",
+            "and 9 more and with module.features.0.weight",
         ),
         (list(STATE), ArgumentTypeError, "a mapping of names to arrays"),
     ],

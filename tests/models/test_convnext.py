@@ -1,6 +1,6 @@
-"""ConvNeXt: the published counts, and outputs equal to those of torchvision."""
+"""ConvNeXt: the published counts, and outputs and a training step equal to those of torchvision."""
 
-from published import check_counts, check_names, check_outputs
+from published import check_counts, check_names, check_outputs, check_training_step
 from torchvision_oracle import build
 
 from cnnjax import models
@@ -13,3 +13,7 @@ def test_counts_are_the_published_ones():
 def test_outputs_are_those_of_torchvision():
     check_names(models.convnext_tiny(), "convnext_tiny")
     check_outputs(models.convnext_tiny(classes=10, size=32), build("convnext_tiny", num_classes=10))
+
+
+def test_a_training_step_is_that_of_torchvision():
+    check_training_step(models.convnext_tiny(classes=10, size=32), build("convnext_tiny", num_classes=10))

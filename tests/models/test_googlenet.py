@@ -1,6 +1,6 @@
-"""GoogLeNet: the published counts, and outputs equal to those of torchvision."""
+"""GoogLeNet: the published counts, and outputs and a training step equal to those of torchvision."""
 
-from published import check_counts, check_outputs
+from published import check_counts, check_outputs, check_training_step
 from torchvision_oracle import build
 
 from cnnjax import models
@@ -13,6 +13,11 @@ def test_counts_are_the_published_ones():
 def test_outputs_are_those_of_torchvision():
     module = build("googlenet", num_classes=10, aux_logits=False, init_weights=False)
     check_outputs(models.googlenet(classes=10, size=33), module)
+
+
+def test_a_training_step_is_that_of_torchvision():
+    module = build("googlenet", num_classes=10, aux_logits=False, init_weights=False)
+    check_training_step(models.googlenet(classes=10, size=33), module)
 
 
 def test_an_inception_module_is_four_branches_side_by_side():

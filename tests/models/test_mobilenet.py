@@ -1,9 +1,8 @@
-"""MobileNet: the published counts, and outputs equal to those of PyTorch."""
+"""MobileNet: the published counts, and outputs and a training step equal to those of PyTorch."""
 
-import jax
 import pytest
 from cases import normal
-from published import check_counts, check_names, check_outputs
+from published import check_counts, check_names, check_outputs, check_training_step, run
 from torchvision_oracle import assert_close, build, to_tensor
 
 from cnnjax import interop, models
@@ -23,6 +22,10 @@ def test_counts_are_the_published_ones(name, parameters, billions):
 def test_outputs_of_v2_are_those_of_torchvision():
     check_names(models.mobilenet_v2(), "mobilenet_v2")
     check_outputs(models.mobilenet_v2(classes=10, size=33), build("mobilenet_v2", num_classes=10))
+
+
+def test_a_training_step_of_v2_is_that_of_torchvision():
+    check_training_step(models.mobilenet_v2(classes=10, size=33), build("mobilenet_v2", num_classes=10))
 
 
 # The stages of V1: maps and number of blocks.
@@ -64,5 +67,5 @@ def test_outputs_of_v1_are_those_of_the_same_layers_in_pytorch():
     }
     network = models.mobilenetv1_100(classes=10, size=33)
     images = normal((2, 33, 33, 3), "mobile", "float32")
-    scores = jax.jit(network.apply)(interop.from_torch(network, state), images)
+    scores = run(network.apply, interop.from_torch(network, state), images)
     assert_close(scores, module(to_tensor(images)))

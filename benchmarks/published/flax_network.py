@@ -58,10 +58,12 @@ class FlaxNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        volumes = {"input": x}
+        volumes, shapes = {"input": x}, self.network.shapes()
         for name, layer in self.network.layers:
             read = tuple(volumes[volume] for volume in self.network.reads[name])
             x = _in_flax(layer, read if len(read) > 1 else read[0], name, train)
+            if x.shape[1:] != shapes[name]:
+                raise ValueError(f"{name}: flax gives {x.shape[1:]} instead of {shapes[name]}")
             volumes[name] = _ACTIVATIONS[getattr(layer, "activation", "identity")](x)
         return x
 

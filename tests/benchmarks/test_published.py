@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import normal
+from published import run
 
 from cnnjax import Input, Network, layers, models
 from cnnjax.init import Constant
@@ -33,10 +34,10 @@ def as_users_have_it():
         yield
 
 
-def every_layer(classes=10, size=20):
+def every_layer(classes=10, size=24):
     """A network with each kind of layer that a published one has."""
     entries = [
-        ("conv", layers.Conv2D(8, 3, stride=2, padding=(0, 1), groups=1, activation="silu")),
+        ("conv", layers.Conv2D(8, 3, stride=2, padding=1, activation="silu")),
         ("norm", layers.BatchNorm(eps=1e-3, momentum=0.2, activation="relu6")),
         ("lrn", layers.LocalResponseNorm(size=3, alpha=0.1)),
         ("pool", layers.MaxPool2D(3, stride=2, ceil_mode=True)),
@@ -44,7 +45,7 @@ def every_layer(classes=10, size=20):
         ("excite", layers.Conv2D(8, 1, bias=False, activation="sigmoid")),
         ("weigh", layers.Multiply(), ("pool", "excite")),
         ("kept", layers.SelectMaps(0, 4), "pool"),
-        ("grouped", layers.Conv2D(8, 3, padding=1, dilation=1, groups=4, activation="relu"), "weigh"),
+        ("grouped", layers.Conv2D(8, 3, padding=2, dilation=2, groups=4, activation="relu"), "weigh"),
         ("both", layers.Concatenate(), ("kept", "grouped")),
         ("shuffle", layers.ChannelShuffle(3)),
         ("layer norm", layers.LayerNorm()),
@@ -52,7 +53,7 @@ def every_layer(classes=10, size=20):
         ("scale", layers.LayerScale(Constant(0.3))),
         ("depth", layers.StochasticDepth(0.5)),
         ("add", layers.Add(activation="relu"), ("depth", "both")),
-        ("average", layers.AvgPool2D(2, stride=1)),
+        ("average", layers.AvgPool2D(3, stride=1)),
         ("to 2", layers.AdaptiveAvgPool2D(2)),
         ("flat", layers.Flatten()),
         ("drop", layers.Dropout(0.5)),
@@ -75,12 +76,19 @@ def test_outputs_gradients_and_running_means_are_the_same():
         outputs, state = model.train(params, model.state, x)
         return jnp.sum(jnp.sin(outputs)), state
 
-    (value, state), gradient = jax.jit(jax.value_and_grad(partial(loss, ours), has_aux=True))(ours.params)
-    expected, theirs_too = jax.jit(jax.value_and_grad(partial(loss, theirs), has_aux=True))(theirs.params)
+    (value, state), gradient = run(jax.value_and_grad(partial(loss, ours), has_aux=True), ours.params)
+    expected, theirs_too = run(jax.value_and_grad(partial(loss, theirs), has_aux=True), theirs.params)
     np.testing.assert_allclose(value, expected[0], rtol=1e-10)
     np.testing.assert_allclose(state["norm"]["mean"], expected[1]["norm"]["mean"], rtol=1e-10)
     assert difference(gradient, theirs_too) < 1e-9
     assert min(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient)) > 0
+
+
+def test_what_flax_does_not_have_is_refused():
+    network = Network("odd", Input((5, 5, 1)), {"pool": layers.AdaptiveAvgPool2D(2)})
+    theirs = flax_network.build(network, {}, {})
+    with pytest.raises(ValueError, match=r"pool: flax gives \(1, 1, 1\) instead of \(2, 2, 1\)"):
+        theirs.evaluate({}, {}, jnp.ones((1, 5, 5, 1)))
 
 
 def test_noise_is_passed_by():

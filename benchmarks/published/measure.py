@@ -66,13 +66,12 @@ def measure(name: str, *, seed: int, quick: bool, **protocol: float) -> dict[str
     x, targets = data(task, ours, shape, seed)
     row: dict[str, Any] = {"shape": shape, "parameters": parameters(ours.params), "difference": {}, "sensitivity": {}}
     row |= {contender: {} for contender in CONTENDERS}
-    calls: dict[str, dict[str, timing.Thunk]] = {contender: {} for contender in CONTENDERS}
     for which in PROGRAMS:
-        found = {}
+        found, calls = {}, {}
         for contender, model in contenders.items():
             arguments, function, compared = _program(which, model, x, targets)
             program, row[contender][which], results = first_call(function, arguments)
-            calls[contender][which] = waiting(program, arguments)
+            calls[contender] = {which: waiting(program, arguments)}
             found[contender] = jax.device_get(compared(results))
             if contender == "flax":
                 moved = [
@@ -81,10 +80,9 @@ def measure(name: str, *, seed: int, quick: bool, **protocol: float) -> dict[str
                 ]
         row["difference"][which] = float(f"{difference(found['cnnjax'], found['flax']):.2g}")
         row["sensitivity"][which] = float(f"{max(moved):.2g}")
-    if not quick:
-        for contender, times in timing.time_alternately(calls, **protocol).items():  # type: ignore[arg-type]
-            for which, of in times.items():
-                row[contender][which].update(of)
+        if not quick:
+            for contender, times in timing.time_alternately(calls, **protocol).items():  # type: ignore[arg-type]
+                row[contender][which].update(times[which])
     return row
 
 

@@ -2,7 +2,8 @@
 
 Question: is the gradient that JAX computes for each case the derivative of the function? Where the function has a
 formula, its derivative is taken by mpmath with 40 digits; elsewhere by differences of the function in float64, with
-steps halved twelve times and extrapolated after Ridders. At a kink any number between the one-sided derivatives is right.
+steps halved twelve times and extrapolated after Ridders. At a kink any number between the one-sided derivatives is
+right.
 
     python benchmarks/gradcheck/libraries/truth.py --json FILE [--only LIBRARY...]
 
@@ -199,8 +200,10 @@ def truth(case: Case) -> dict[str, Any]:
         outside = np.maximum(np.maximum(lower - here, here - upper), 0.0)
         outside = np.where(np.isfinite(here), outside, np.inf)
         worst = max(worst, float(np.max(outside)) / scale)
-        for j in np.flatnonzero(~(outside <= 10 * errors + RELATIVE * scale)):
-            wrong.append(f"{mode} {flat.element(index[j])}: {here[j]:.9g}, truth {lower[j]:.9g} to {upper[j]:.9g}")
+        wrong += [
+            f"{mode} {flat.element(index[j])}: {here[j]:.9g}, truth {lower[j]:.9g} to {upper[j]:.9g}"
+            for j in np.flatnonzero(~(outside <= 10 * errors + RELATIVE * scale))
+        ]
     row["deviation"] = float(f"{worst:.1e}")
     with jax.enable_x64(own == np.float64):
         single = Flat(case, own)

@@ -1,0 +1,162 @@
+"""The record of truths, verdicts and faults, and the page about it.
+
+python benchmarks/gradcheck/libraries/page.py --verdicts FILE     # from what verdicts.py has written
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+DOCS = Path(__file__).parents[3] / "docs"
+PACKAGES = {
+    "optax": "optax",
+    "rlax": "rlax",
+    "distrax": "distrax",
+    "tfp": "tfp-nightly",
+    "numpyro": "numpyro",
+    "flax": "flax",
+    "haiku": "dm-haiku",
+    "equinox": "equinox",
+    "diffrax": "diffrax",
+    "optimistix": "optimistix",
+    "lineax": "lineax",
+    "jaxopt": "jaxopt",
+    "ott": "ott-jax",
+    "jax.scipy": "jax",
+}
+"""The distribution that holds each library."""
+
+INTRODUCTION = """\
+# Gradients of other libraries
+
+Generated from its [record](../records/gradients_libraries.json) by
+
+```console
+$ python benchmarks/gradcheck/libraries/truth.py --json TRUTH
+$ python benchmarks/gradcheck/libraries/verdicts.py --truth TRUTH --json VERDICTS
+$ python benchmarks/gradcheck/libraries/page.py --verdicts VERDICTS
+```
+
+`check_grads` at default settings on functions of other libraries, which were chosen before it had seen them: losses,
+densities, layers, solvers, matrix functions, in float32 and float64. What their derivatives are was found without it:
+by mpmath with 40 digits where the function has a formula, elsewhere by differences of the function extrapolated after
+Ridders. A verdict is right if a right derivative is accepted, and a wrong or missing one rejected.
+"""
+
+
+def is_right(row: dict[str, Any]) -> bool:
+    """Return whether the verdict is what the truth asks for."""
+    return row["verdict"] == ("accepted" if row["truth"] == "right" else "rejected")
+
+
+def table(rows: list[dict[str, Any]], versions: dict[str, str]) -> str:
+    """Return the table by library."""
+    lines = [
+        "| library | functions | derivative right | wrong | none | right verdicts | median s | max s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for library in [*dict.fromkeys(row["library"] for row in rows), None]:
+        mine = [row for row in rows if library in (None, row["library"])]
+        truths = [row["truth"] for row in mine]
+        seconds = [row["seconds"] for row in mine]
+        name = f"{library} {versions[PACKAGES[library]]}" if library else "all"
+        counts = [truths.count(truth) for truth in ("right", "wrong", "no derivative")]
+        cells = [len(mine), *counts, sum(map(is_right, mine)), f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
+        lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def wrong_derivatives(rows: list[dict[str, Any]]) -> str:
+    """Return the table of functions whose derivative is wrong or missing, and of wrong verdicts."""
+    lines = ["| library | function | what is wrong | verdict |", "|---|---|---|---|"]
+    for row in rows:
+        if row["truth"] != "right" or not is_right(row):
+            what = row["wrong"][0] if "wrong" in row else row["truth"]
+            lines.append(f"| {row['library']} | {row['name']} | {what} | {row['verdict']} |")
+    return "\n".join(lines)
+
+
+def fault(entry: dict[str, Any]) -> str:
+    """Return the section about one fault."""
+    return (
+        f"### {entry['title']}\n\n{entry['package']} {entry['version']}: JAX computes {entry['found']:.6g}, "
+        f"right is {entry['truth']:.6g} ({entry['how']}).\n\n```python\n{entry['program'].strip()}\n```\n"
+    )
+
+
+def page(record: dict[str, Any]) -> str:
+    """Return the page about a record."""
+    rows, versions = record["rows"], record["versions"]
+    kinds = [row.get("how") for row in rows]
+    how = f"{kinds.count('mpmath')} derivatives were found by mpmath and {kinds.count('differences')} by differences."
+    machine = f"{record['machine']}, {record['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in versions.items())
+    return "\n".join(
+        [
+            INTRODUCTION,
+            table(rows, versions),
+            f"\n{how} Seconds are wall time, compilation included.\n",
+            "## Wrong and missing derivatives\n",
+            wrong_derivatives(rows),
+            "\n## Faults to report\n",
+            "Each program leaves the derivative that JAX computes in `found` and the right one in `truth`.\n",
+            *map(fault, record["faults"]),
+            machine + ".\n",
+        ]
+    )
+
+
+def evaluated_faults() -> list[dict[str, Any]]:
+    """Run the programs of the faults in float64."""
+    import jax
+    from faults import FAULTS
+
+    found = []
+    for one in FAULTS:
+        names: dict[str, Any] = {}
+        with jax.enable_x64(True):
+            exec(one.program, names)
+        found.append(
+            {
+                "title": one.title,
+                "package": one.package,
+                "version": metadata.version(one.package),
+                "program": one.program,
+                "found": float(names["found"]),
+                "truth": float(names["truth"]),
+                "how": one.truth,
+            }
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--verdicts", metavar="FILE", nargs="+", required=True)
+    options = parser.parse_args()
+    packages = [*dict.fromkeys(PACKAGES.values()), "jaxlib", "numpy", "mpmath"]
+    record = {
+        "versions": {"cnnjax": metadata.version("cnnjax"), **{name: metadata.version(name) for name in packages}},
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "rows": [row for path in options.verdicts for row in json.loads(Path(path).read_text())],
+        "faults": evaluated_faults(),
+    }
+    text = json.dumps({**record, "rows": [], "faults": []}, indent=1).replace(
+        '"rows": [],\n "faults": []',
+        ",\n ".join(
+            f'"{key}": [\n  ' + ",\n  ".join(map(json.dumps, record[key])) + "\n ]" for key in ("rows", "faults")
+        ),
+    )
+    (DOCS / "records" / "gradients_libraries.json").write_text(text + "\n")
+    (DOCS / "results" / "gradients_libraries.md").write_text(page(record))
+
+
+if __name__ == "__main__":
+    main()

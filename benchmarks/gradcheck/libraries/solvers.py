@@ -61,7 +61,7 @@ def diffrax_cases() -> Iterator[Case]:
     )
     yield case(
         "Kvaerno5, constant steps",
-        lambda y, p: solve(dx.Kvaerno5(root_finder=dx.VeryChord(1e-8, 1e-8)), y, p, dt0=0.1),
+        lambda y, p: solve(dx.Kvaerno5(root_finder=optimistix.Chord(1e-8, 1e-8)), y, p, dt0=0.1),
         y64,
         p64,
         approximate=STOPS,

@@ -50,8 +50,24 @@ truth = mpmath.diff(lambda v: mpmath.besseli(v, 3) * mpmath.exp(-3), 1.9)
         "mpmath, from the definition",
     ),
     Fault(
+        "tfp-nightly",
+        "Skellam.log_prob: the derivatives by the rates are wrong for counts below -1",
+        """
+import jax, mpmath
+from tensorflow_probability.substrates import jax as tfp
+
+def density(rate):
+    bessel = mpmath.besseli(2, 2 * mpmath.sqrt(rate * 3))
+    return -(rate + 3) - mpmath.log(rate / 3) + mpmath.log(bessel)
+
+found = jax.grad(lambda rate: tfp.distributions.Skellam(rate, 3.0).log_prob(-2.0))(2.0)
+truth = mpmath.diff(density, 2)
+""",
+        "mpmath, from the density with the modified Bessel function of order |k|",
+    ),
+    Fault(
         "jax",
-        "scipy.special.spence: reverse mode gives NaN on (1, 2.5)",
+        "scipy.special.spence: reverse mode gives NaN for 1 < x <= 2",
         """
 import jax, mpmath
 from jax.scipy.special import spence
@@ -86,5 +102,75 @@ found = jax.grad(lambda a: cho_solve(cho_factor(a), b).sum())(a)[1, 0]
 truth = 0.0
 """,
         "cho_factor reads one triangle: changing a[1, 0] changes nothing",
+    ),
+    Fault(
+        "jax",
+        "scipy.special.logsumexp(a, b=b): the derivative by a weight of 0 is 0",
+        """
+import jax, mpmath
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+a, b = jnp.array([0.3, 1.0]), jnp.array([0.0, 1.0])
+found = jax.grad(lambda b: logsumexp(a, b=b))(b)[0]
+truth = mpmath.exp(0.3) / mpmath.exp(1.0)
+""",
+        "exp(a_i) / sum(b exp(a))",
+    ),
+    Fault(
+        "jax",
+        "scipy.special.boxcox(x, 0) and boxcox1p(x, 0): the derivative by the exponent is 0",
+        """
+import jax, mpmath
+from jax.scipy.special import boxcox
+
+found = jax.grad(boxcox, 1)(2.0, 0.0)
+truth = mpmath.log(2) ** 2 / 2
+""",
+        "log(x)^2 / 2, the limit of the derivative of (x^c - 1) / c",
+    ),
+    Fault(
+        "jax",
+        "scipy.linalg.eigh_tridiagonal: the derivatives of eigenvalues, of three and more, are wrong in forward mode",
+        """
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import eigh_tridiagonal
+
+d, e = jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 1.0])
+found = jax.jacfwd(lambda d: eigh_tridiagonal(d, e, eigvals_only=True))(d)[1, 0]
+truth = 1 / 3
+""",
+        "the square of the first number of the eigenvector (1, 1, -1) / sqrt(3) of the eigenvalue 2",
+    ),
+    Fault(
+        "rlax",
+        "signed_hyperbolic: the derivative at 0 is eps, without the 1/2 of the square root",
+        """
+import jax
+import rlax
+
+found = jax.grad(rlax.signed_hyperbolic)(0.0)
+truth = 0.5 + 0.001
+""",
+        "the derivative of sign(x) (sqrt(|x| + 1) - 1) + eps x at 0; signed_logp1 and signed_expm1 give 0 for 1, and "
+        "signed_parabolic 0 for 1.996",
+    ),
+    Fault(
+        "optax",
+        "safe_softmax_cross_entropy: forward mode gives NaN where a logit is -inf",
+        """
+import jax
+import jax.numpy as jnp
+import optax
+
+def loss(x):
+    logits = jnp.array([1.0, 0.0, -jnp.inf]).at[0].set(x)
+    return optax.safe_softmax_cross_entropy(logits, jnp.array([1.0, 0.0, 0.0]))
+
+found = jax.jvp(loss, (1.0,), (1.0,))[1]
+truth = jax.grad(loss)(1.0)
+""",
+        "softmax minus label; reverse mode has it",
     ),
 )

@@ -73,15 +73,25 @@ class Flat:
         raise IndexError
 
 
-def gradients(flat: Flat) -> dict[str, np.ndarray]:
-    """Return the gradient in each mode that exists."""
-    found = {}
+def compiled(flat: Flat) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return jax.jit, or the identity where the function cannot be traced."""
+    try:
+        jax.jit(flat)(jnp.asarray(flat.x, flat.dtype))
+    except Exception:
+        return lambda f: f
+    return jax.jit
+
+
+def gradients(flat: Flat) -> tuple[dict[str, np.ndarray], str]:
+    """Return the gradient in each mode that exists, and why another one does not."""
+    found, why = {}, ""
     for mode, transform in (("rev", jax.grad), ("fwd", jax.jacfwd)):
         try:
-            found[mode] = np.asarray(jax.jit(transform(flat))(jnp.asarray(flat.x, flat.dtype)), np.float64)
-        except (TypeError, ValueError, NotImplementedError):  # the function has no such mode
-            continue
-    return found
+            gradient = compiled(flat)(transform(flat))(jnp.asarray(flat.x, flat.dtype))
+            found[mode] = np.asarray(gradient, np.float64)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return found, why
 
 
 def evaluator(flat: Flat) -> Callable[[np.ndarray], np.ndarray]:
@@ -92,7 +102,7 @@ def evaluator(flat: Flat) -> Callable[[np.ndarray], np.ndarray]:
         try:
             return np.asarray(many(points))
         except Exception:
-            one, values = jax.jit(flat), []
+            one, values = compiled(flat)(flat), []
             for point in points:
                 try:
                     values.append(float(one(point)))
@@ -171,9 +181,9 @@ def truth(case: Case) -> dict[str, Any]:
     row: dict[str, Any] = {"library": case.library, "name": case.name, "dtype": str(own)}
     with jax.enable_x64(True):
         flat = Flat(case, np.float64)
-        found = gradients(flat)
+        found, why = gradients(flat)
         if not found:
-            return row | {"truth": "no derivative"}
+            return row | {"truth": "no derivative", "why": why}
         n = len(flat.x)
         chosen = np.arange(n) if n <= SAMPLE else np.sort(np.random.default_rng(1).choice(n, SAMPLE, replace=False))
         index = [int(i) for i in chosen]
@@ -207,7 +217,7 @@ def truth(case: Case) -> dict[str, Any]:
     row["deviation"] = float(f"{worst:.1e}")
     with jax.enable_x64(own == np.float64):
         single = Flat(case, own)
-        for mode, gradient in gradients(single).items():
+        for mode, gradient in gradients(single)[0].items():
             bad = ~np.isfinite(gradient)
             wrong += [f"{mode} {single.element(int(i))}: {gradient[i]} in {own}" for i in np.flatnonzero(bad)]
     return row | {"truth": "wrong" if wrong else "right"} | ({"wrong": wrong} if wrong else {})

@@ -19,6 +19,8 @@ class Case:
     args: tuple[Any, ...]
     formula: Callable[..., Any] | None = None
     """One element of f as mpmath computes it from the elements of the arguments, which are broadcast."""
+    in_float64: Callable[..., Any] | None = None
+    """The same function, where f itself does not take float64."""
     approximate: str = ""
     """Why the value itself is approximate: an iteration that stops at a tolerance, an adaptive step."""
 

@@ -16,12 +16,12 @@ def flax_cases() -> Iterator[Case]:
     import flax.linen as nn
     from flax import nnx
 
-    def case(name, f, *args):
-        return Case("flax", name, f, args)
+    def case(name, f, *args, **more):
+        return Case("flax", name, f, args, **more)
 
-    def linen(name, module, *inputs, **options):
-        variables = jax.tree.map(np.asarray, module.init(KEY, *inputs, **options))
-        return case(name, lambda v, *x: module.apply(v, *x, **options), variables, *inputs)
+    def linen(name, module, *inputs, in_float64=None):
+        variables = jax.tree.map(np.asarray, module.init(KEY, *inputs))
+        return case(name, module.apply, variables, *inputs, in_float64=in_float64 and in_float64.apply)
 
     sequence, image = normal(100, 2, 5, 4), normal(101, 2, 6, 6, 3)
     yield linen("Dense and gelu", nn.Sequential([nn.Dense(5), nn.gelu, nn.Dense(2)]), normal(102, 3, 4))
@@ -34,8 +34,15 @@ def flax_cases() -> Iterator[Case]:
     mask = nn.make_causal_mask(np.ones((2, 5)))
     variables = attend.init(KEY, sequence, sequence, mask=mask)
     yield case("attention with a causal mask", lambda v, x: attend.apply(v, x, x, mask=mask), variables, sequence)
-    yield linen("LSTM over a sequence", nn.RNN(nn.OptimizedLSTMCell(3)), sequence)
-    yield linen("GRU over a sequence", nn.RNN(nn.GRUCell(3)), sequence)
+    yield linen(
+        "LSTM over a sequence",
+        nn.RNN(nn.OptimizedLSTMCell(3)),
+        sequence,
+        in_float64=nn.RNN(nn.OptimizedLSTMCell(3, param_dtype=np.float64)),
+    )
+    yield linen(
+        "GRU over a sequence", nn.RNN(nn.GRUCell(3)), sequence, in_float64=nn.RNN(nn.GRUCell(3, param_dtype=np.float64))
+    )
     yield linen("ConvLocal", nn.ConvLocal(2, (3,)), normal(104, 2, 6, 3))
     yield linen("WeightNorm of Dense", nn.WeightNorm(nn.Dense(3)), normal(105, 3, 4))
     yield linen("PReLU with an input of zero", nn.PReLU(), f32(0.0, -1.2, 2.0))

@@ -56,7 +56,8 @@ class Flat:
             size = int(np.prod(shape))
             leaves[i] = x[start : start + size].reshape(shape)
             start += size
-        out = jax.tree.leaves(self.case.f(*jax.tree.unflatten(self.tree, leaves)))
+        f = self.case.in_float64 if self.case.in_float64 and self.dtype == np.float64 else self.case.f
+        out = jax.tree.leaves(f(*jax.tree.unflatten(self.tree, leaves)))
         return jnp.concatenate([jnp.ravel(o) for o in out if jnp.issubdtype(jnp.result_type(o), jnp.floating)])
 
     def __call__(self, x: Any) -> Any:

@@ -102,8 +102,8 @@ def equinox_cases() -> Iterator[Case]:
     import equinox as eqx
     from equinox import nn
 
-    def case(name, f, *args):
-        return Case("equinox", name, f, args)
+    def case(name, f, *args, **more):
+        return Case("equinox", name, f, args, **more)
 
     image, vector = normal(120, 3, 6, 6), normal(121, 4)
     yield case("Linear", lambda m, x: m(x), nn.Linear(4, 3, key=KEY), vector)
@@ -128,11 +128,20 @@ def equinox_cases() -> Iterator[Case]:
     yield case("RotaryPositionalEmbedding", lambda m, x: m(x), nn.RotaryPositionalEmbedding(4), normal(126, 5, 4))
     yield case("Embedding", lambda m: jax.vmap(m)(np.array([1, 1, 3])), nn.Embedding(5, 3, key=KEY))
     norm, state = nn.make_with_state(nn.BatchNorm)(3, "batch", mode="ema", momentum=0.9)
+
+    def batch_norm(dtype):
+        def f(m, x):
+            here = jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, state)
+            return jax.vmap(m, (0, None), (0, None), axis_name="batch")(x, here)[0]
+
+        return f
+
     yield case(
         "BatchNorm under vmap",
-        lambda m, x: jax.vmap(m, (0, None), (0, None), axis_name="batch")(x, state)[0],
+        batch_norm(np.float32),
         norm,
         normal(127, 4, 3),
+        in_float64=batch_norm(np.float64),
     )
     spectral, spectral_state = nn.make_with_state(nn.SpectralNorm)(nn.Linear(4, 3, key=KEY), "weight", key=KEY)
     yield case("SpectralNorm, inference", lambda m, x: eqx.nn.inference_mode(m)(x, spectral_state)[0], spectral, vector)

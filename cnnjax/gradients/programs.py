@@ -155,7 +155,7 @@ class Program:
         """Return the measured round-off of each output."""
         if not self.strategy.traced:
             return noise_by_differences(self.or_nan, self.strategy.epsilon, vectors)
-        return noise_by_perturbation(self(*vectors), self.strategy.epsilon, self.perturbed(*vectors))
+        return noise_by_perturbation(self.or_nan(*vectors), self.strategy.epsilon, self.perturbed(*vectors))
 
     def perturbed(self, *vectors: np.ndarray) -> Iterator[np.ndarray]:
         """Yield what a traced function gives with every operation perturbed, as `perturbed_results` does."""

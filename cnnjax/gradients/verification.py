@@ -21,6 +21,7 @@ from cnnjax.gradients.consistency import check_consistency
 from cnnjax.gradients.deadline import TIME_IS_UP, Deadline
 from cnnjax.gradients.diagnosis import CHECK_DIAGNOSES, diagnose_comparison
 from cnnjax.gradients.differentiation import Mode, differentiate
+from cnnjax.gradients.domain import may_be_outside_the_domain
 from cnnjax.gradients.eager import EagerRun, run_eagerly
 from cnnjax.gradients.elements import check_every_element
 from cnnjax.gradients.finite_differences import FiniteDifferences, Segment, line_through_ties, lines_through
@@ -49,7 +50,7 @@ __all__ = ["Request", "verify"]
 _FIRST_MODE = 0.7  # of that; the other modes compare with the same differences
 _STOPS_EARLY = "an iteration inside stops early; derivatives are compared up to its error, which is measured as"
 _SHARE = 0.5  # of the time that is left, for the comparisons at one point
-_OUTSIDE = "it differs from finite differences, but the point may be outside the domain: JAX's own rules do not agree"
+_OUTSIDE = "it differs from finite differences, but the point may be outside the domain"
 
 
 @dataclass(frozen=True)
@@ -317,7 +318,7 @@ def _compare_at(
         suspects = suspects or find_suspects(comparator, symmetric)
         until = deadline if len(comparators) == len(modes) else deadline.part(_FIRST_MODE)
         check = check_segments(comparator, segments, name, stage.order, suspects, until)
-        if name == "sign-flipped" and not check.ok and not comparator.builtin_agrees_with_differences(segments):
+        if name == "sign-flipped" and not check.ok and may_be_outside_the_domain(comparator, check, segments):
             findings.warnings.append(f"{check.name}, order {stage.order}, at the sign-flipped point: {_OUTSIDE}")
             continue
         findings.add([check])

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from custom_rules import ruled
 
+from cnnjax.errors import GradientError
 from cnnjax.gradients import check_grads
 from cnnjax.gradients.finite_differences import (
     FiniteDifferences,
@@ -84,3 +86,11 @@ def test_a_step_that_is_rounded_away_is_no_evidence():
     f = ruled(lambda x: x * jnp.log(x), lambda r, y: ((jnp.log(r[0]) + 1) * y,))
     assert check_grads(lambda x: jax.scipy.special.xlogy(x, x), (np.array([1e-30, 1e-5, 1.0]),)).ok
     assert check_grads(f, (np.array([1e-30, 1e-5, 1.0]),)).ok
+
+
+def test_round_off_that_a_factor_of_zero_hides_at_the_point_alone_is_measured_next_to_it():
+    def odd_root(x):  # its derivative at 0 is 1/2, and JAX's is 0
+        return jnp.sign(x) * (jnp.sqrt(abs(x) + 1) - 1)
+
+    with pytest.raises(GradientError, match=r"args\[0\]\[0\]"):
+        check_grads(odd_root, (np.array([0.0, 1.0]),), modes="rev")

@@ -6,7 +6,7 @@ every wrong one, without a crash, in less than a minute each? Expected: yes. Run
     python benchmarks/gradcheck/libraries/verdicts.py --truth FILE --json FILE [--only LIBRARY...]
 
 --truth names what truth.py has written; --json is the same with the verdicts and the seconds. Seconds are wall time
-with compilation; a check is stopped after three minutes.
+with compilation; a check is stopped after three minutes. Cases that --json has already are left out.
 """
 
 from __future__ import annotations
@@ -77,10 +77,13 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, stop)
     truths = {(row["library"], row["name"], row["dtype"]): row for row in json.loads(Path(options.truth).read_text())}
-    rows = []
+    rows = json.loads(Path(options.json).read_text()) if Path(options.json).exists() else []
+    done = {(row["library"], row["name"], row["dtype"]) for row in rows}
     for case in itertools.chain.from_iterable(CASES[library]() for library in options.only):
         leaves = [leaf.dtype for leaf in jax.tree.leaves(case.args) if hasattr(leaf, "dtype")]
         dtype = str(np.result_type(*(d for d in leaves if np.issubdtype(d, np.floating))))
+        if (case.library, case.name, dtype) in done:
+            continue
         row = truths[case.library, case.name, dtype]
         row |= verdict(case, dtype)
         rows.append(row)

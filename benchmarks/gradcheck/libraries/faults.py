@@ -66,6 +66,18 @@ truth = mpmath.diff(density, 2)
         "mpmath, from the density with the modified Bessel function of order |k|",
     ),
     Fault(
+        "tfp-nightly",
+        "math.betainc, and with it Beta.cdf: the derivative in b is wrong where b is 1 or 2",
+        """
+import jax, mpmath
+from tensorflow_probability.substrates import jax as tfp
+
+found = jax.grad(lambda b: tfp.distributions.Beta(1.5, b).cdf(0.4))(1.0)
+truth = mpmath.diff(lambda b: mpmath.betainc(1.5, b, 0, 0.4, regularized=True), 1)
+""",
+        "mpmath, from the integral; the loop over the series stops at a term that is 0, while its derivative is not",
+    ),
+    Fault(
         "jax",
         "scipy.special.spence: reverse mode gives NaN for 1 < x <= 2",
         """

@@ -28,9 +28,11 @@ FAULTS = (
 import jax, mpmath
 from tensorflow_probability.substrates import jax as tfp
 
+
 def density(df):
     bessel = mpmath.besseli(df / 2 - 1, mpmath.sqrt(0.7 * 1.3))
     return -mpmath.log(2) - (1.3 + 0.7) / 2 + (df / 4 - 0.5) * mpmath.log(1.3 / 0.7) + mpmath.log(bessel)
+
 
 found = jax.grad(lambda df: tfp.distributions.NoncentralChi2(df, 0.7).log_prob(1.3))(3.0)
 truth = mpmath.diff(density, 3)
@@ -56,9 +58,11 @@ truth = mpmath.diff(lambda v: mpmath.besseli(v, 3) * mpmath.exp(-3), 1.9)
 import jax, mpmath
 from tensorflow_probability.substrates import jax as tfp
 
+
 def density(rate):
     bessel = mpmath.besseli(2, 2 * mpmath.sqrt(rate * 3))
     return -(rate + 3) - mpmath.log(rate / 3) + mpmath.log(bessel)
+
 
 found = jax.grad(lambda rate: tfp.distributions.Skellam(rate, 3.0).log_prob(-2.0))(2.0)
 truth = mpmath.diff(density, 2)
@@ -172,17 +176,39 @@ truth = 0.5 + 0.001
         "optax",
         "safe_softmax_cross_entropy: forward mode gives NaN where a logit is -inf",
         """
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
+
 
 def loss(x):
     logits = jnp.array([1.0, 0.0, -jnp.inf]).at[0].set(x)
     return optax.safe_softmax_cross_entropy(logits, jnp.array([1.0, 0.0, 0.0]))
 
+
 found = jax.jvp(loss, (1.0,), (1.0,))[1]
-truth = jax.grad(loss)(1.0)
+truth = math.e / (math.e + 1) - 1
 """,
-        "softmax minus label; reverse mode has it",
+        "softmax minus label, which reverse mode gives",
+    ),
+    Fault(
+        "distrax",
+        "Categorical(probs=p).entropy: NaN by every probability where one is 0",
+        """
+import jax, mpmath
+import jax.numpy as jnp
+import distrax
+
+
+def entropy(p):
+    return -(p * mpmath.log(p / (p + 0.8)) + 0.8 * mpmath.log(0.8 / (p + 0.8))) / (p + 0.8)
+
+
+found = jax.grad(lambda p: distrax.Categorical(probs=p).entropy())(jnp.array([0.2, 0.8, 0.0]))[0]
+truth = mpmath.diff(entropy, 0.2)
+""",
+        "mpmath; only the derivative by the probability that is 0 is infinite",
     ),
 )

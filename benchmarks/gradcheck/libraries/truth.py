@@ -221,6 +221,7 @@ def truth(case: Case) -> dict[str, Any]:
         ]
     row["deviation"] = float(f"{worst:.1e}")
     with jax.enable_x64(own == np.float64):
+        jax.clear_caches()  # some libraries keep constants of the other precision
         single = Flat(case, own)
         for mode, gradient in gradients(single)[0].items():
             bad = ~np.isfinite(gradient)

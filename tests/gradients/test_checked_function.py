@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cnnjax.gradients import check_grads
 from cnnjax.gradients.checked_function import (
     CheckedFunction,
     ModeUnavailableError,
@@ -90,3 +91,18 @@ def test_a_rule_that_raises_under_every_strategy():
     flat = flatten_function(ruled(lambda x, y: 1 / 0), (X,))
     with pytest.raises(RuleRaisedError):
         choose_strategy(flat, ("rev",), frozenset())
+
+
+def test_a_rule_may_raise_for_a_cotangent_of_zero():
+    """An iterative solver may break down there, and nobody asks for that derivative."""
+
+    def solve(x, y):
+        if not y.any():
+            raise ValueError("nothing to solve")
+        return y * np.cos(x)
+
+    def backward(x, y):
+        return jax.pure_callback(solve, jax.ShapeDtypeStruct(y.shape, y.dtype), x, y, vmap_method="sequential")
+
+    report = check_grads(ruled(backward), (X,), modes="rev")
+    assert "linearity (rev)" in [what for what, _ in report.skipped]

@@ -20,7 +20,7 @@ class Case:
     formula: Callable[..., Any] | None = None
     """One element of f as mpmath computes it from the elements of the arguments, which are broadcast."""
     in_float64: Callable[..., Any] | None = None
-    """The same function, where f itself does not take float64."""
+    """The same function, where f itself does not take float64 or is too coarse for differences."""
     approximate: str = ""
     """Why the value itself is approximate: an iteration that stops at a tolerance, an adaptive step."""
 

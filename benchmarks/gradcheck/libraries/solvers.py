@@ -120,14 +120,18 @@ def diffrax_cases() -> Iterator[Case]:
 def optimistix_cases() -> Iterator[Case]:
     import optimistix as ox
 
-    def case(name, f, *args):
-        return Case("optimistix", name, f, args, approximate=STOPS)
+    def case(name, f, *args, **more):
+        return Case("optimistix", name, f, args, approximate=STOPS, **more)
 
     def cubic(y, a):
         return y**3 + a[0] * y - a[1]
 
     def root(solver, a, **more):
         return ox.root_find(cubic, solver, jnp.ones_like(a[0]), a, **more).value
+
+    def bisected(a, tolerance):
+        solver, bounds = ox.Bisection(tolerance, tolerance), {"lower": 0.0, "upper": 2.0}
+        return ox.root_find(cubic, solver, 0.5, a, options=bounds).value
 
     def bowl(y, a):
         return jnp.sum((y - a) ** 2) + 0.5 * jnp.sum(y) ** 2 + 0.1 * jnp.sum(y**4)
@@ -148,8 +152,9 @@ def optimistix_cases() -> Iterator[Case]:
     yield case("Chord root", lambda a: root(ox.Chord(1e-8, 1e-8), a), a64)
     yield case(
         "Bisection root",
-        lambda a: ox.root_find(cubic, ox.Bisection(1e-6, 1e-6), 0.5, a, options={"lower": 0.0, "upper": 2.0}).value,
+        lambda a: bisected(a, 1e-6),
         a32,
+        in_float64=lambda a: bisected(a, 1e-14),
     )
     yield case(
         "fixed point of a tanh layer",

@@ -101,9 +101,12 @@ def page(record: dict[str, Any]) -> str:
     kinds = [row.get("how") for row in rows]
     how = f"{kinds.count('mpmath')} derivatives were found by mpmath and {kinds.count('differences')} by differences."
     machine = f"{record['machine']}, {record['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in versions.items())
+    chosen = sum(record["chosen"].values())
+    checked = f"{len(rows)} of the {chosen} chosen functions have been checked so far.\n" if len(rows) < chosen else ""
     return "\n".join(
         [
             INTRODUCTION,
+            *filter(None, [checked]),
             table(rows, versions),
             f"\n{how} Seconds are wall time, compilation included.\n",
             "## Wrong and missing derivatives\n",
@@ -144,11 +147,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--verdicts", metavar="FILE", nargs="+", required=True)
     options = parser.parse_args()
+    from cases import CASES
+
     packages = [*dict.fromkeys(PACKAGES.values()), "jaxlib", "numpy", "mpmath"]
     record = {
         "versions": {"cnnjax": metadata.version("cnnjax"), **{name: metadata.version(name) for name in packages}},
         "machine": platform.machine(),
         "cores": os.cpu_count(),
+        "chosen": {library: len([*cases()]) for library, cases in CASES.items()},
         "rows": [row for path in options.verdicts for row in json.loads(Path(path).read_text())],
         "faults": evaluated_faults(),
     }

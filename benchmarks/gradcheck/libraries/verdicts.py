@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 from cases import CASES
+from page import is_right
 
 import cnnjax
 from cnnjax.gradients import check_grads
@@ -62,11 +63,6 @@ def verdict(case: Any, dtype: str) -> dict[str, Any]:
     if report and report.warnings:
         row["warnings"] = list(report.warnings)
     return row
-
-
-def is_right(row: dict[str, Any]) -> bool:
-    """Return whether the verdict is what the truth asks for."""
-    return row["verdict"] == ("accepted" if row["truth"] == "right" else "rejected")
 
 
 def main() -> None:

@@ -71,7 +71,10 @@ def measure(name: str, seconds: float) -> dict[str, Any]:
         "images": images.shape,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "verdict": "accepted" if report.ok else "rejected",
-        "named": [str(mismatch) for mismatch in report.mismatches],
+        "wrong": [
+            *map(str, report.mismatches),
+            *(f"{check.name}: {check.note}" for check in report.failed if check.note),
+        ],
         "seconds": round(time.perf_counter() - start, 1),
         "peak GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
         "evaluations": report.evaluations,
@@ -101,7 +104,7 @@ def main() -> None:
         row = json.loads(done.stdout.splitlines()[-1])
         print(
             f"{name:20}{'x'.join(map(str, row['images'])):>18}{row['parameters']:>13,}{row['seconds']:>9.1f}"
-            f"{row['peak GB']:>9.2f}  {' '.join([row['verdict'], *row['named']])}",
+            f"{row['peak GB']:>9.2f}  {' '.join([row['verdict'], *row['wrong']])}",
             flush=True,
         )
         if options.json:

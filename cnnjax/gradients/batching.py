@@ -59,7 +59,7 @@ def check_batching(tested: CheckedMode) -> Iterator[Check | tuple[str, str]]:
     except Exception as error:  # a rule that raises when it runs
         yield name, first_line(error)
         return
-    expected = [(tested.program(x, probe), x, probe) for way in possible for x, probe in cases[way]]
+    expected = [(tested.program(x, probe), tested.noise_at(x, probe)) for way in possible for x, probe in cases[way]]
     found = found.reshape(len(expected), -1)
     yield tested.check("vmap equals loop", [(f, *case) for f, case in zip(found, expected, strict=True)])
 
@@ -124,4 +124,4 @@ def check_arguments_one_at_a_time(tested: CheckedMode) -> Iterator[Check]:
         note = f"by one argument at a time: {first_line(error)}"
         yield Check(f"the rule runs ({tested.mode})", "given", 1, 0, np.inf, note=note)
         return
-    yield tested.check("one argument at a time", [(found, tested.program(x, probe), x, probe)])
+    yield tested.check("one argument at a time", [(found, tested.program(x, probe), tested.noise_at(x, probe))])

@@ -180,7 +180,11 @@ class Comparator:
     def compare(self, segments: Sequence[Segment], careful: bool = False) -> Comparison:
         """Compare along each segment; ``careful`` means with every round-off measured and with finer steps."""
         if not careful:
-            return self._compare_thriftily(segments) if self.thrifty else self._compare(segments, LADDER)
+            comparison = self.compare_briefly(segments)
+            rows = np.flatnonzero(self.vague(comparison)).tolist()
+            if not rows:
+                return comparison
+            return comparison.replaced(rows, self._compare([segments[i] for i in rows], LADDER))
         exact = self._compare(segments, LADDER if self.thrifty else FINE_LADDER)
         failing = np.flatnonzero((exact.ratio > 1).any(axis=1) & ~self.surely_wrong(segments, exact)).tolist()
         if not failing:
@@ -206,15 +210,17 @@ class Comparator:
         far = numerical.distance(comparison.computed) > _FAR * abs(numerical.value)
         return np.all(confirmed & far & (comparison.ratio > 1), axis=1)
 
-    def _compare_thriftily(self, segments: Sequence[Segment]) -> Comparison:
-        """Compare with few steps, and with all where these do not say much; a failure is repeated by the caller."""
-        comparison = self._compare(segments, SHORT_LADDER)
+    def compare_briefly(self, segments: Sequence[Segment]) -> Comparison:
+        """Compare with few steps, if evaluations take long; a failure is repeated by the caller."""
+        return self._compare(segments, SHORT_LADDER if self.thrifty else LADDER)
+
+    def vague(self, comparison: Comparison) -> np.ndarray:
+        """Return along which segments a brief comparison has found nothing, and does not say much."""
+        if not self.thrifty:
+            return np.zeros(len(comparison.computed), bool)
         size = np.maximum(abs(comparison.computed), np.nan_to_num(abs(comparison.numerical.value)))
         vague = ~(comparison.numerical.bar <= np.maximum(_TELLING_BAR * size, comparison.floor))
-        rows = np.flatnonzero((vague & ~(comparison.ratio > 1)).any(axis=1)).tolist()
-        if not rows:
-            return comparison
-        return comparison.replaced(rows, self._compare([segments[i] for i in rows], LADDER))
+        return np.any(vague & ~(comparison.ratio > 1), axis=1)
 
     def _wrong_at_the_point_alone(self, exact: Comparison, segment: Segment, row: int) -> np.ndarray:
         """Return for which outputs the computed derivative is right as soon as its operations are perturbed.

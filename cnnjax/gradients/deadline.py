@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["NO_DEADLINE", "TIME_IS_UP", "Deadline"]
+__all__ = ["NO_DEADLINE", "TIME_IS_UP", "Deadline", "TimeIsUpError"]
+
+_T = TypeVar("_T")
 
 TIME_IS_UP = "the time was up (seconds=)"
 """Why something was left out."""
+
+
+class TimeIsUpError(Exception):
+    """There was no time left to decide something."""
+
+    def __str__(self) -> str:
+        """Return why it was left out."""
+        return TIME_IS_UP
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,17 @@ class Deadline:
     def part(self, share: float) -> Deadline:
         """Return an earlier moment: when this share of what is left will be used up."""
         return Deadline.after(share * self.left)
+
+    def within(self, steps: Iterable[_T]) -> Iterator[_T]:
+        """Yield from an iterator until then.
+
+        Raises:
+            TimeIsUpError: it is not exhausted by then.
+        """
+        for step in steps:
+            if self.is_up:
+                raise TimeIsUpError
+            yield step
 
 
 NO_DEADLINE = Deadline(math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,9 @@ class EagerRun:
     """One for each point."""
     value: np.ndarray
     """The value that came with the derivative at the first point."""
-    different: tuple[np.ndarray, ...]
+    seconds: float
+    """How long the first run took, each operation compiled."""
+    different: tuple[np.ndarray, ...] = ()
     """The derivative followed by the value at the first point, run again, if that gave other numbers."""
 
     @property
@@ -54,13 +57,15 @@ def run_eagerly(
         return differentiate_eagerly(flat, mode, x, probe, widen=False, between=between)
 
     try:
+        start = time.perf_counter()
         first, value = call_with_retry(lambda: run(points[0]))
+        seconds = time.perf_counter() - start
         found = {0: first}
         for i, point in enumerate(points[1:], 1):
             with contextlib.suppress(Exception):  # outside the domain, which the function may check when it is called
                 found[i] = run(point)[0]
         usable = [points[i] for i in found]
-        once = EagerRun(tuple(usable), tuple(found.values()), value, ())
+        once = EagerRun(tuple(usable), tuple(found.values()), value, seconds)
         repeats = (np.concatenate(run(points[0], between)) for between in (None, usable[-1]))
         different = tuple(again for again in repeats if not same_bits(once.first, again).all())
     except Exception as error:  # the user's code: whatever it raises

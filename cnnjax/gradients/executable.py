@@ -17,7 +17,7 @@ _FAST_TO_COMPILE = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
-_PATIENCE = 4.0  # compiling with optimization takes some 8 times as long
+_PATIENCE = 8.0  # compiling with optimization takes some 8 times as long
 
 
 @functools.cache
@@ -38,8 +38,8 @@ class Executable:
     """A jitted function for arguments of one shape and dtype.
 
     A program that runs a few times is not worth the compiler's optimizations, and one that runs for long is. How long
-    it will run is not known beforehand, so it is compiled again once it has run for a good part of the time that this
-    takes, as one buys skis after having rented them for a while.
+    it will run is not known beforehand, so it is compiled again once it has run for about as long as this takes, as one
+    buys skis after having rented them for a while.
     """
 
     def __init__(self, jitted: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,14 +125,13 @@ class FiniteDifferences:
         self._measured = False
         self.solver_error = np.zeros_like(self.centre)
         """The measured error of an iteration inside that stops when it is close enough."""
-        self._kept: dict[tuple[Segment, float, int], np.ndarray] = {}
+        self._kept: dict[tuple[Segment, float], np.ndarray] = {}
         self.noise: np.ndarray = program.strategy.epsilon * abs(self.centre)
 
     @cached_property
     def output_scale(self) -> np.ndarray:
         """The magnitude of each output: cotangents in inverse proportion to it show small outputs beside large ones."""
-        moved = self.program.or_nan(self.x + LADDER[0] * self.lines[0])
-        self.evaluations += 1
+        moved = self._along_a_line(LADDER[:1])[0]
         size = np.nan_to_num(np.fmax(abs(self.centre), abs(moved)), nan=0.0, posinf=0.0)
         return np.where(size > 0, size, 1.0)
 
@@ -156,7 +156,7 @@ class FiniteDifferences:
 
     def _along_a_line(self, t: np.ndarray) -> np.ndarray:
         self.evaluations += len(t)
-        return self.program.at_points(self.x, len(t), lambda row: self.x + t[row] * self.lines[0])
+        return self.program.along(self.x, self.lines[0], np.tile((0, len(self.x)), (len(t), 1)), t)
 
     def direction(self, segment: Segment) -> np.ndarray:
         """Return a segment as a vector."""
@@ -193,33 +193,35 @@ class FiniteDifferences:
     def differences(self, segments: Sequence[Segment], steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return f(x + t v) - f(x) for t = +steps and -steps, as arrays (steps, segments, outputs).
 
-        They are kept for the next mode of differentiation, as long as they are few.
+        They are kept for the next mode of differentiation and for longer ladders, as long as they are few.
         """
-        keys = [(segment, float(steps[0]), len(steps)) for segment in segments]
-        missing = [segment for segment, key in zip(segments, keys, strict=True) if key not in self._kept]
-        new = dict(zip(missing, self._evaluated(missing, steps), strict=True)) if missing else {}
-        found = np.stack([self._kept[key] if key in self._kept else new[key[0]] for key in keys], axis=2)
-        for segment, values in new.items():
+        pairs = [(segment, step) for segment in segments for step in steps.tolist()]
+        missing = [pair for pair in pairs if pair not in self._kept]
+        new = dict(zip(missing, self._evaluated(missing), strict=True)) if missing else {}
+        found = np.stack([self._kept[pair] if pair in self._kept else new[pair] for pair in pairs], axis=1)
+        for pair, values in new.items():
             if len(self._kept) < _KEPT // values.size:
-                self._kept[segment, float(steps[0]), len(steps)] = values
-        return found[0], found[1]
+                self._kept[pair] = values
+        plus, minus = found.reshape(2, len(segments), len(steps), -1).swapaxes(1, 2)
+        return plus, minus
 
-    def _evaluated(self, segments: Sequence[Segment], steps: np.ndarray) -> np.ndarray:
-        """Return the differences, an array (segments, 2, steps, outputs)."""
-        t = np.concatenate([steps, -steps])
-
-        def point(row: int) -> np.ndarray:
-            segment, moved = segments[row // len(t)], self.x.copy()
-            part = slice(segment.start, segment.stop)
-            moved[part] += t[row % len(t)] * self.lines[segment.line, part]
-            return moved
-
-        values = self.program.at_points(self.x, len(segments) * len(t), point)
-        self.evaluations += len(values)
-        values[~np.concatenate([self._resolved(segment, t) for segment in segments])] = np.nan
+    def _evaluated(self, moves: Sequence[tuple[Segment, float]]) -> np.ndarray:
+        """Return the differences for each segment and step, up and down, as an array (moves, 2, outputs)."""
+        t = np.array([(step, -step) for _, step in moves])
+        values = np.empty((*t.shape, len(self.centre)))
+        lines = np.array([segment.line for segment, _ in moves])
+        parts = np.array([(segment.start, segment.stop) for segment, _ in moves], np.int32)
+        for line in np.unique(lines):
+            rows = lines == line
+            found = self.program.along(self.x, self.lines[line], parts[rows].repeat(2, axis=0), t[rows].reshape(-1))
+            values[rows] = found.reshape(-1, 2, len(self.centre))
+        self.evaluations += t.size
+        for segment, group in itertools.groupby(range(len(moves)), lambda row: moves[row][0]):
+            rows = np.array([*group])
+            values[rows] = np.where(self._resolved(segment, t[rows])[..., None], values[rows], np.nan)
         with np.errstate(invalid="ignore"):
             values -= self.centre
-        return values.reshape(len(segments), 2, len(steps), -1)
+        return values
 
     def _resolved(self, segment: Segment, t: np.ndarray) -> np.ndarray:
         """Return for which steps x + t v can be represented, to a quarter of the step.
@@ -229,12 +231,12 @@ class FiniteDifferences:
         dtype = np.float64 if self.program.strategy.epsilon < 1e-10 else np.float32
         part = slice(segment.start, segment.stop)
         x, line = self.x[part].astype(dtype), self.lines[segment.line, part]
-        found = np.ones(len(t), bool)
-        for row in np.flatnonzero(abs(t) < _smallest_step(x, line)):
-            step = t[row] * line
+        found = np.ones(t.shape, bool)
+        for at in zip(*np.nonzero(abs(t) < _smallest_step(x, line)), strict=True):
+            step = t[at] * line
             with np.errstate(invalid="ignore", over="ignore"):
                 moved = (x + step.astype(dtype)).astype(dtype) - x
-                found[row] = not (abs(moved - step) > 0.25 * abs(step)).any()
+                found[at] = not (abs(moved - step) > 0.25 * abs(step)).any()
         return found
 
 

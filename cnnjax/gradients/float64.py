@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from cnnjax._core.jaxprs import WRAPPERS, subjaxprs
+from cnnjax.gradients.convolution_as_product import convolve, is_faster_as_product
 from cnnjax.gradients.gamma import gamma_variates
 from cnnjax.gradients.interpreter import Evaluate, cond, interpret, scan, strong
 from cnnjax.gradients.jaxprs import STOP_GRADIENT
@@ -118,6 +119,9 @@ def evaluate_equation(eqn: Any, values: list[Any], rounding: Rounding | None = N
 def _bind_widened(eqn: Any, values: list[Any]) -> list[Any]:
     """Bind a primitive again, with its dtype parameters widened."""
     params = dict(eqn.params)
+    if is_faster_as_product(eqn):
+        x, kernel = values
+        return [convolve(x, kernel, params)]
     if eqn.primitive.name.startswith("scatter"):  # its update function was traced for one dtype: let JAX make a new one
         scatter = getattr(lax, eqn.primitive.name.replace("-", "_"))
         kept = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")

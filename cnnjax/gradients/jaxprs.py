@@ -11,6 +11,7 @@ import numpy as np
 from jax.extend.core import Primitive, primitives
 
 from cnnjax._core.jaxprs import WRAPPERS, open_jaxpr, subjaxprs
+from cnnjax.gradients.convolution_as_product import is_faster_as_product
 from cnnjax.gradients.leaves import float64_dtype
 
 __all__ = [
@@ -155,7 +156,7 @@ def samples_gamma(jaxpr: Any) -> bool:
 
 
 def computes_in_float64(jaxpr: Any) -> bool:
-    """Whether running a jaxpr as it stands gives what evaluating it in float64 would give."""
+    """Whether running a jaxpr as it stands gives what evaluating it in float64 would give, and as soon."""
     return all(map(_computes_in_float64, equations(jaxpr)))
 
 
@@ -163,4 +164,4 @@ def _computes_in_float64(eqn: Any) -> bool:
     dtypes = [getattr(atom.aval, "dtype", np.dtype(bool)) for atom in (*eqn.invars, *eqn.outvars)]
     narrow = any(jnp.issubdtype(dtype, jnp.inexact) and dtype != float64_dtype(dtype) for dtype in dtypes)
     replaced = eqn.primitive.name in ("reduce_precision", "random_gamma") or (eqn.effects and not eqn.outvars)
-    return not (narrow or replaced)
+    return not (narrow or replaced or is_faster_as_product(eqn))

@@ -97,14 +97,23 @@ def check_segments(
 def _compare_until(
     comparator: Comparator, segments: Sequence[Segment], at_least: int, deadline: Deadline
 ) -> Comparison:
-    """Compare along the first segments: ``at_least`` so many, and as many as the time allows."""
-    parts, done, some = [], 0, at_least
-    while done < len(segments) and not (done and deadline.is_up):
-        start = time.perf_counter()
-        parts.append(comparator.compare(segments[done : done + some]))
+    """Compare along the first segments: ``at_least`` so many, and as many as the time allows.
+
+    Where evaluations take long, each of the others is compared briefly before any of them is compared again.
+    """
+    start = time.perf_counter()
+    parts, done = [comparator.compare(segments[:at_least])], at_least
+    while done < len(segments) and not deadline.is_up:
+        some = max(1, int(done * _BETWEEN_LOOKS / (time.perf_counter() - start)))
+        parts.append(comparator.compare_briefly(segments[done : done + some]))
         done += some
-        some = max(1, int(some * _BETWEEN_LOOKS / (time.perf_counter() - start)))
-    return Comparison.joined(parts)
+    comparison = Comparison.joined(parts)
+    vague = np.flatnonzero(comparator.vague(comparison))
+    for row in vague[vague >= at_least].tolist():
+        if deadline.is_up:
+            break
+        comparison = comparison.replaced([row], comparator.compare([segments[row]]))
+    return comparison
 
 
 def find_suspects(comparator: Comparator, whole: Sequence[Leaf] = ()) -> list[Segment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cnnjax.gradients.deadline import NO_DEADLINE, Deadline
 from cnnjax.gradients.executable import Executable
 from cnnjax.gradients.float64 import evaluate
 from cnnjax.gradients.intended import evaluate_linearized
@@ -88,7 +89,7 @@ class Program:
                 with self.strategy.context():
                     return np.asarray(self.call(*map(self.strategy.vector, vectors)), np.float64)
             if len(vectors) == 1:  # the program of many evaluations is needed anyway
-                return self._rows(vectors[0], [vectors[0]])[0]
+                return self._rows(vectors[0], vectors[0], np.zeros((1, 2), np.int32), np.zeros(1))[0]
             return self.run(self._compiled, *vectors)
         except Exception as error:  # the user's code: whatever it raises
             raise EvaluationError from error
@@ -97,21 +98,28 @@ class Program:
         """Evaluate once; where the function raises, it is not defined: NaN."""
         return rows_or_nan(lambda *_: self(*vectors)[None], 0, 1, self.size_at(*vectors))[0]
 
-    def at_points(self, x: np.ndarray, count: int, point: Callable[[int], np.ndarray]) -> np.ndarray:
-        """Evaluate at ``point(0)``, ..., ``point(count - 1)``, a row each, NaN where the function raises.
+    def along(self, x: np.ndarray, line: np.ndarray, parts: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Evaluate at ``x`` with a part of it moved along a line, a row for each part, NaN where the function raises.
 
         Intended rules are linearized at ``x``.
+
+        Args:
+            x: (n,) the point.
+            line: (n,) a direction.
+            parts: (count, 2) where each part starts and stops.
+            steps: (count,) by how many times the line it is moved.
         """
-        size = self.size_at(x)
         if not self.strategy.traced:
-            return np.stack([self.or_nan(point(row)) for row in range(count)])
+            return np.stack([self.or_nan(_moved(x, line, *move)) for move in zip(parts, steps, strict=True)])
+        count, size, rows = len(steps), self.size_at(x), self._rows_in_a_call(x)
         out = np.empty((count, size))
-        rows = self._rows_in_a_call(x)
+        with float64_enabled():
+            x, line = jax.device_put((x, line))
 
         def run(first: int) -> None:
             last = min(first + rows, count)
             out[first:last] = rows_or_nan(
-                lambda start, stop: self._rows(x, [point(row) for row in range(start, stop)]), first, last, size
+                lambda start, stop: self._rows(x, line, parts[start:stop], steps[start:stop]), first, last, size
             )
 
         firsts = range(0, count, rows)
@@ -124,14 +132,14 @@ class Program:
                 list(pool.map(run, firsts))
         return out
 
-    def _rows_in_a_call(self, x: np.ndarray) -> int:
+    def _rows_in_a_call(self, x: Any) -> int:
         return int(np.clip(_BUFFER // max(self.size_at(x), len(x), 1), 1, _ROWS))
 
-    def _rows(self, x: np.ndarray, some: Sequence[np.ndarray]) -> np.ndarray:
-        """Evaluate at a few points in one call."""
-        points = np.zeros((self._rows_in_a_call(x), len(x)))  # always as many, so that one program does
-        points[: len(some)] = some
-        return self.run(self._sweep, x, points, np.int32(len(some)))[: len(some)]
+    def _rows(self, x: Any, line: Any, parts: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Evaluate with a few parts moved, in one call."""
+        blank = self._rows_in_a_call(x) - len(steps)  # always as many, so that one program does
+        parts, steps = np.pad(parts, ((0, blank), (0, 0))), np.pad(steps, (0, blank))
+        return self.run(self._sweep, x, line, parts, steps, np.int32(len(steps) - blank))[: len(steps) - blank]
 
     def size_at(self, *vectors: np.ndarray) -> int:
         """Return the length of the output, which for a function without a trace is known once it has run."""
@@ -141,21 +149,28 @@ class Program:
 
     @functools.cached_property
     def _sweep(self) -> Executable:
-        def sweep(x: Any, points: Any, count: Any) -> Any:
+        def sweep(x: Any, line: Any, parts: Any, steps: Any, count: Any) -> Any:
+            place = lax.iota(np.int32, len(x))
+
             def one(row: Any, out: Any) -> Any:
-                point = lax.dynamic_index_in_dim(points, row, keepdims=False, allow_negative_indices=False)
-                value = self.linearized(x, point, self.intended)
+                inside = (parts[row, 0] <= place) & (place < parts[row, 1])
+                value = self.linearized(x, jnp.where(inside, x + steps[row] * line, x), self.intended)
                 return lax.dynamic_update_index_in_dim(out, value, row, 0, allow_negative_indices=False)
 
-            return lax.fori_loop(0, count, one, jnp.zeros((len(points), self.size_at(x)), np.float64))
+            return lax.fori_loop(0, count, one, jnp.zeros((len(steps), self.size_at(x)), np.float64))
 
         return Executable(jax.jit(sweep))
 
-    def noise(self, *vectors: np.ndarray) -> np.ndarray:
-        """Return the measured round-off of each output."""
+    def noise(self, *vectors: np.ndarray, deadline: Deadline = NO_DEADLINE) -> np.ndarray:
+        """Return the measured round-off of each output.
+
+        Raises:
+            TimeIsUpError: it is not known by the deadline.
+        """
         if not self.strategy.traced:
             return noise_by_differences(self.or_nan, self.strategy.epsilon, vectors)
-        return noise_by_perturbation(self.or_nan(*vectors), self.strategy.epsilon, self.perturbed(*vectors))
+        results = deadline.within(self.perturbed(*vectors))
+        return noise_by_perturbation(self.or_nan(*vectors), self.strategy.epsilon, results)
 
     def perturbed(self, *vectors: np.ndarray) -> Iterator[np.ndarray]:
         """Yield what a traced function gives with every operation perturbed, as `perturbed_results` does."""
@@ -168,6 +183,12 @@ class Program:
     @functools.cached_property
     def _perturbed(self) -> Executable:
         return Executable(jax.jit(perturbed(self.jaxpr)))
+
+
+def _moved(x: np.ndarray, line: np.ndarray, part: np.ndarray, step: float) -> np.ndarray:
+    moved = x.copy()
+    moved[slice(*part)] += step * line[slice(*part)]
+    return moved
 
 
 def concatenated(programs: Iterable[Program]) -> Program:

@@ -16,6 +16,7 @@ import numpy as np
 
 from cnnjax._core.messages import value_error
 from cnnjax.gradients.checked_function import CheckedFunction, RuleRaisedError, choose_strategy
+from cnnjax.gradients.checked_mode import CheckedMode, listed_if_undecided
 from cnnjax.gradients.comparison import Comparator
 from cnnjax.gradients.consistency import check_consistency
 from cnnjax.gradients.deadline import TIME_IS_UP, Deadline
@@ -43,6 +44,7 @@ from cnnjax.gradients.report import NO_MODE, NOTHING_VERIFIED, Check, GradientRe
 from cnnjax.gradients.richardson import LADDER
 from cnnjax.gradients.taylor import taylor_test
 from cnnjax.gradients.user_code import EvaluationError, first_line, has_no_derivative
+from cnnjax.gradients.without_jit import check_without_jit
 
 __all__ = ["Request", "verify"]
 
@@ -230,13 +232,14 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
     rng = np.random.default_rng([request.seed, order])
     points, skipped = points_to_check(stage.function, stage.x, stage.inputs, order, rng)
     findings.skipped += skipped
-    right, given, around = True, None, []
+    right, finite, given, around = True, True, None, []
     here = deadline.part(0.5) if order < request.order else deadline  # the rest is for the next order
     for name, point in points.items():
         if not right or (name != "given" and here.is_up):
             reason = TIME_IS_UP if right else "the derivative is wrong already"
             findings.skipped.append((f"the {name} point, order {order}", reason))
             continue
+        compared = len(findings.checks)
         try:
             comparator, right = _compare_at(run, stage, modes, name, point, rng, here.part(_SHARE))
         except EvaluationError as error:
@@ -248,22 +251,39 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
         if name != "sign-flipped":
             around.append(point)
         given = given or comparator
+        finite &= not any(np.isinf(check.worst) for check in findings.checks[compared:])
+        if name == "given" and order == 1 and finite:
+            for mode, tested in _tested(run, stage, _gradient_first(modes), [point], here.part(_SHARE)).items():
+                checks = check_without_jit(tested)
+                findings.add(listed_if_undecided(f"the rule without jit ({mode})", checks))
     if order > 1 and right:
         _check_in_own_dtype(run, stage, modes[-1], rng)
-    if order == 1 and any(np.isinf(check.worst) for check in findings.checks):
+    if order == 1 and not finite:
         reason = "the derivative is not finite, or infinitely wrong"
         findings.skipped.append(("the consistency of the derivatives", reason))
     elif order == 1:
-        consistency = check_consistency(
-            run.flat, stage.function, modes, around, run.probes, run.eager, rng, here, run.progress
-        )
-        findings.add(consistency)
+        findings.add(check_consistency(_tested(run, stage, modes, around, here), rng, run.progress))
     if order < request.order and (not right or deadline.is_up):
         reason = TIME_IS_UP if right else f"the derivative of order {order} is wrong"
         findings.skipped.append((f"order {order + 1}", reason))
     elif order < request.order:
         for i, mode in enumerate(modes):
             _verify_derivative(run, stage, mode, given, rng, deadline.part(1 / (len(modes) - i)))
+
+
+def _gradient_first(modes: Sequence[Mode]) -> list[Mode]:
+    """Return the modes with "rev" first: a gradient says more than a tangent."""
+    return sorted(modes, key=lambda mode: mode != "rev")
+
+
+def _tested(
+    run: _Verification, stage: _Stage, modes: Sequence[Mode], points: Sequence[np.ndarray], deadline: Deadline
+) -> dict[Mode, CheckedMode]:
+    """Return what the checks of a derivative's properties need of each mode."""
+    return {
+        mode: CheckedMode(mode, run.flat, stage.function, tuple(points), run.probes[mode], run.eager[mode], deadline)
+        for mode in modes
+    }
 
 
 def _check_in_own_dtype(run: _Verification, stage: _Stage, mode: Mode, rng: np.random.Generator) -> None:
@@ -306,7 +326,7 @@ def _compare_at(
     comparators: list[Comparator] = []
     failed: list[Comparator] = []
     suspects: list[Segment] = []
-    for mode in sorted(modes, key=lambda mode: mode != "rev"):  # a gradient says more than a tangent
+    for mode in _gradient_first(modes):
         if thrifty and failed:
             findings.skipped.append((f'mode "{mode}" at the {name} point', "the gradient is wrong already"))
             continue

@@ -2,7 +2,9 @@
 
 import math
 
-from cnnjax.gradients.deadline import NO_DEADLINE, Deadline
+import pytest
+
+from cnnjax.gradients.deadline import NO_DEADLINE, TIME_IS_UP, Deadline, TimeIsUpError
 
 
 def test_a_part_ends_earlier():
@@ -21,3 +23,9 @@ def test_nothing_is_left_after_it():
 def test_without_a_limit_no_part_has_one():
     assert NO_DEADLINE.part(0.5).left == math.inf
     assert not NO_DEADLINE.is_up
+
+
+def test_an_iterator_ends_in_time_or_not_at_all():
+    assert [*NO_DEADLINE.within(range(3))] == [0, 1, 2]
+    with pytest.raises(TimeIsUpError, match=TIME_IS_UP.split("(")[0]):
+        next(Deadline.after(-1.0).within(range(3)))

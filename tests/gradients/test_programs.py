@@ -26,12 +26,15 @@ def test_every_strategy_evaluates_the_same_function(strategy):
 
 @pytest.mark.parametrize("strategy", STRATEGIES[::2], ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("buffer", [programs._BUFFER, 8], ids=["one call", "many calls"])
-def test_many_points_together(strategy, buffer, monkeypatch):
+def test_many_parts_are_moved_along_a_line(strategy, buffer, monkeypatch):
     monkeypatch.setattr(programs, "_BUFFER", buffer)
     program = Program(f, (3,), strategy)
-    points = X + np.linspace(-1, 1, 7)[:, None]
-    found = program.at_points(X, len(points), lambda row: points[row])
-    np.testing.assert_allclose(found, [f(point) for point in points], rtol=1e-12)
+    line, parts, steps = np.array([1.0, -2.0, 0.5]), np.array([(0, 3), (1, 2), (2, 3), (0, 0)] * 2), np.arange(8) / 8
+    points = [
+        X + step * np.where((start <= np.arange(3)) & (np.arange(3) < stop), line, 0)
+        for (start, stop), step in zip(parts, steps, strict=True)
+    ]
+    np.testing.assert_allclose(program.along(X, line, parts, steps), [f(point) for point in points], rtol=1e-12)
 
 
 def test_several_programs_are_compiled_as_one():
@@ -47,4 +50,4 @@ def test_a_function_in_its_own_dtype_is_evaluated_in_float64():
 
 def test_an_intended_rule_is_linearized_at_the_base_point():
     program = Program(lambda x: x + jax.lax.stop_gradient(x**2), (1,), STRATEGIES[0], frozenset({"stop_gradient"}))
-    assert program.at_points(np.array([3.0]), 1, lambda _: np.array([4.0]))[0] == 4.0 + 9.0
+    assert program.along(np.array([3.0]), np.array([1.0]), np.array([[0, 1]]), np.array([1.0]))[0] == 4.0 + 9.0

@@ -56,6 +56,8 @@ class Deadline:
         Raises:
             TimeIsUpError: it is not exhausted by then.
         """
+        if self.is_up:
+            raise TimeIsUpError
         for step in steps:
             if self.is_up:
                 raise TimeIsUpError

@@ -210,7 +210,7 @@ class FiniteDifferences:
         t = np.array([(step, -step) for _, step in moves])
         values = np.empty((*t.shape, len(self.centre)))
         lines = np.array([segment.line for segment, _ in moves])
-        parts = np.array([(segment.start, segment.stop) for segment, _ in moves], np.int32)
+        parts = np.array([(segment.start, segment.stop) for segment, _ in moves])
         for line in np.unique(lines):
             rows = lines == line
             found = self.program.along(self.x, self.lines[line], parts[rows].repeat(2, axis=0), t[rows].reshape(-1))

@@ -89,7 +89,7 @@ class Program:
                 with self.strategy.context():
                     return np.asarray(self.call(*map(self.strategy.vector, vectors)), np.float64)
             if len(vectors) == 1:  # the program of many evaluations is needed anyway
-                return self._rows(vectors[0], vectors[0], np.zeros((1, 2), np.int32), np.zeros(1))[0]
+                return self._rows(vectors[0], vectors[0], np.zeros((1, 2)), np.zeros(1))[0]
             return self.run(self._compiled, *vectors)
         except Exception as error:  # the user's code: whatever it raises
             raise EvaluationError from error
@@ -138,8 +138,9 @@ class Program:
     def _rows(self, x: Any, line: Any, parts: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Evaluate with a few parts moved, in one call."""
         blank = self._rows_in_a_call(x) - len(steps)  # always as many, so that one program does
-        parts, steps = np.pad(parts, ((0, blank), (0, 0))), np.pad(steps, (0, blank))
-        return self.run(self._sweep, x, line, parts, steps, np.int32(len(steps) - blank))[: len(steps) - blank]
+        count = np.int32(len(steps))
+        parts, steps = np.pad(parts, ((0, blank), (0, 0))).astype(np.int32), np.pad(steps, (0, blank))
+        return self.run(self._sweep, x, line, parts, steps, count)[:count]
 
     def size_at(self, *vectors: np.ndarray) -> int:
         """Return the length of the output, which for a function without a trace is known once it has run."""

@@ -17,7 +17,7 @@ from cnnjax.gradients.finite_differences import (
 )
 from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.programs import Program
-from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SIGNIFICANT
+from cnnjax.gradients.richardson import FINE_LADDER, LADDER, SHORT_LADDER, SIGNIFICANT
 from cnnjax.gradients.strategies import STRATEGIES
 
 X = np.array([0.3, -1.2, 0.8, 2.0])
@@ -42,6 +42,19 @@ def test_every_output_along_every_segment():
     assert (found.distance(exact) <= SIGNIFICANT * found.bar).all()
     assert (found.bar <= 1e-9).all()
     assert at.evaluations == 1 + 3 * 2 * len(LADDER)
+
+
+def test_the_scale_of_an_output_is_that_at_the_point_or_next_to_it():
+    moved = f(X + LADDER[0] * LINES[0])
+    np.testing.assert_allclose(differences().output_scale, np.maximum(abs(f(X)), abs(moved)), rtol=1e-12)
+
+
+def test_a_longer_ladder_takes_what_a_shorter_one_has_evaluated():
+    at = differences()
+    at.derivatives(SEGMENTS[:1], SHORT_LADDER)
+    found = at.derivatives(SEGMENTS[:1], LADDER)
+    assert at.evaluations == 1 + 2 * len(LADDER)
+    np.testing.assert_array_equal(found.value, differences().derivatives(SEGMENTS[:1]).value)
 
 
 def test_the_weighted_sum_of_the_outputs_is_projected():

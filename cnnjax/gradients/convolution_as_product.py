@@ -1,6 +1,6 @@
 """A convolution in float64 as a matrix product.
 
-On a CPU, XLA has a fast convolution for float32 and narrower floats, and plain loops for float64, which take some ten
+On a CPU, XLA has a fast convolution for float32 and narrower floats, and plain loops for float64, which take up to ten
 times as long as the product of the same numbers.
 """
 

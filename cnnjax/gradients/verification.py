@@ -253,7 +253,7 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
         given = given or comparator
         finite &= not any(np.isinf(check.worst) for check in findings.checks[compared:])
         if name == "given" and order == 1 and finite:
-            for mode, tested in _tested(run, stage, _gradient_first(modes), [point], here.part(_SHARE)).items():
+            for mode, tested in _tested(run, stage, _gradient_first(modes), [point], here).items():
                 checks = check_without_jit(tested)
                 findings.add(listed_if_undecided(f"the rule without jit ({mode})", checks))
     if order > 1 and right:

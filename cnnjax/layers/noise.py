@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from cnnjax._core.messages import describe, value_error
@@ -47,7 +48,8 @@ class _Noise(Parameterless):
         # Each image has a key of its own, so that the numbers do not depend on how devices share the batch.
         first = 0 if axis_name is None else lax.axis_index(axis_name) * x.shape[0]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(x.shape[0], dtype=jnp.int32))
-        kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, shape))(keys)
+        keep = np.float32(1 - self.rate)  # the same numbers whether or not 64-bit types are enabled
+        kept = jax.vmap(lambda key: jax.random.bernoulli(key, keep, shape))(keys)
         return jnp.where(jnp.broadcast_to(kept, x.shape), x / (1 - self.rate), jnp.zeros((), x.dtype)), params
 
     def independent(self, shape: Shape) -> Shape:

@@ -65,6 +65,7 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
     Both are listed in ``skipped``, and so are arrays with no elements.
     """
     values, tree = jax.tree.flatten(args)
+    values = [_as_jax_reads_it(value) for value in values]
     inputs, where, other_inputs = numeric_leaves("args", args)
 
     def run(arrays: Sequence[Any]) -> Any:
@@ -90,6 +91,13 @@ def flatten_function(f: Callable[..., Any], args: tuple[Any, ...]) -> FlatFuncti
     skipped += [(leaf.name, "no elements") for leaf in inputs + outputs if leaf.size == 0]
     numbers = pack_on_host([results[i] for i in kept])
     return FlatFunction(call, tuple(inputs), tuple(outputs), point, numbers, tuple(skipped))
+
+
+def _as_jax_reads_it(value: Any) -> Any:
+    """NumPy's integers in the dtype that JAX gives them now, so that they keep it where 64-bit types are enabled."""
+    if isinstance(value, (np.ndarray, np.integer)) and np.issubdtype(value.dtype, np.integer):
+        return value.astype(jax.dtypes.canonicalize_dtype(value.dtype), copy=False)
+    return value
 
 
 def _pack(values: Sequence[Any], dtype: Any) -> jax.Array:

@@ -36,6 +36,14 @@ def test_what_has_no_derivative_is_left_in_place_and_listed():
     np.testing.assert_array_equal(flat.in_own_dtype(jnp.ones(2)), [3.0, 3.0])
 
 
+def test_numpys_integers_have_the_dtype_that_jax_gives_them():
+    labels = np.array([0, 2, 1], np.int64)
+    with jax.enable_x64(False):
+        flat = flatten_function(lambda x, labels: x[labels] * labels.dtype.itemsize, (np.ones(3, np.float32), labels))
+    with jax.enable_x64(True):  # where the function is evaluated in float64
+        np.testing.assert_array_equal(flat.in_float64(jnp.ones(3)), [4.0, 4.0, 4.0])
+
+
 def test_python_numbers_stay_weak():
     flat = flatten_function(lambda a, x: a * x, (2.0, np.ones(2, np.float32)))
     (a, x) = flat.split(jnp.asarray(flat.point), widen=False)

@@ -32,6 +32,15 @@ def test_what_is_dropped_does_not_depend_on_how_the_batch_is_shared():
     np.testing.assert_array_equal(shared.reshape(10, 2, 2, 1), layer.apply_training({}, X[:10], KEY, None)[0])
 
 
+def test_what_is_dropped_does_not_depend_on_the_dtypes_that_jax_has():
+    dropped = []
+    for wide in (False, True):
+        with jax.enable_x64(wide):
+            x = jnp.ones((4, 6, 6, 3), "float32")
+            dropped.append(np.asarray(Dropout(0.3).apply_training({}, x, jax.random.key(0), None)[0] == 0))
+    np.testing.assert_array_equal(*dropped)
+
+
 @pytest.mark.parametrize("rate", [1.0, -0.1, "half"])
 def test_a_rate_that_is_no_probability_below_one_is_refused(rate):
     with pytest.raises(ArgumentValueError, match=r"`rate` is .* a probability from 0 to below 1"):

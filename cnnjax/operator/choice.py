@@ -112,10 +112,11 @@ def choose(direction: Direction, spec: ConvSpec, platform: Platform) -> Choice:
     if not of_weights and _is_short_sequence(spec):
         fastest: MethodName = "lax" if direction == "forward" else "im2col"
         return Choice(fastest, "a short sequence: calling a library costs more than it saves")
-    if not of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
-        return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
-    if of_weights and may_call_onednn and BY_NAME["onednn"].refuses(spec) is None and sums_over_images(spec):
-        return Choice("onednn", "one map to one: the cotangents of all images are one kernel of oneDNN's")
+    if may_call_onednn and BY_NAME["onednn"].refuses(spec) is None:
+        if not of_weights:
+            return Choice("onednn", "oneDNN's kernel, the one that PyTorch uses")
+        if sums_over_images(spec):
+            return Choice("onednn", "one map to one: the cotangents of all images are one kernel of oneDNN's")
     if spec.groups == spec.c_in and spec.groups > 1 and not (of_weights and _has_many_weights(spec)):
         return Choice("depthwise", "one group for each map: XLA's CPU convolution is tens of times slower")
     if of_weights and _is_one_wide_map(spec):

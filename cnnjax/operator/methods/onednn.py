@@ -137,13 +137,13 @@ def sums_over_images(spec: ConvSpec) -> bool:
         return False
     if any(max(pads) >= positions for pads, positions in zip(spec.geometry.pads, spec.geometry.output, strict=True)):
         return False  # the padding is as wide as this kernel
-    parts = _parts_of_batch(spec)
+    parts = _calls(spec)
     in_part = spec.n // parts * math.prod(spec.geometry.output)
     return in_part <= _MOST_POSITIONS and (parts == 1 or in_part >= _LEAST_POSITIONS)
 
 
-def _parts_of_batch(spec: ConvSpec) -> int:
-    """The number of equal parts of the batch whose positions one call takes."""
+def _calls(spec: ConvSpec) -> int:
+    """The number of calls, each for an equal part of the batch, so that none has too many positions."""
     most = max(1, _MOST_POSITIONS // math.prod(spec.geometry.output))
     return next(parts for parts in range(1, spec.n + 1) if spec.n % parts == 0 and spec.n // parts <= most)
 
@@ -151,10 +151,10 @@ def _parts_of_batch(spec: ConvSpec) -> int:
 def _weight_gradient(x: jax.Array, y: jax.Array, spec: ConvSpec) -> jax.Array:
     if not sums_over_images(spec):
         return gathered.weight_gradient(x, y, spec)
-    parts = _parts_of_batch(spec)
-    part = replace(spec, n=spec.n // parts)
+    parts = _calls(spec)
     if parts == 1:
         return _sum_over_images(x, y, spec)
+    part = replace(spec, n=spec.n // parts)
 
     def add(total: jax.Array, images: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         return total + _sum_over_images(*images, part), None

@@ -81,7 +81,7 @@ class Dense:
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, *shape) to (N, units)."""
         check_layer_params(self, params, x, x.shape[1:])
-        y = x.reshape(x.shape[0], math.prod(x.shape[1:])) @ params["w"]
+        y = _fusion_end(x.reshape(x.shape[0], math.prod(x.shape[1:])) @ params["w"])
         return activation_function(self.activation)(y + params["b"][None] if self.bias else y)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -135,7 +135,7 @@ class PixelDense(Dense):
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """Map (N, H, W, C) to (N, H, W, units)."""
         check_layer_params(self, params, x, x.shape[1:])
-        y = lax.dot_general(x, params["w"], (((3,), (0,)), ((), ())))
+        y = _fusion_end(lax.dot_general(x, params["w"], (((3,), (0,)), ((), ()))))
         return activation_function(self.activation)(y + params["b"][None, None, None] if self.bias else y)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -228,6 +228,18 @@ class RBF:
     def geometry(self, shape: Shape) -> Geometry | None:
         """Return a kernel that covers the whole input; None for an input without height and width."""
         return _whole_input("RBF", shape)
+
+
+def _fusion_end(y: jax.Array) -> jax.Array:
+    """Return y, rounded to the precision that it has already.
+
+    XLA of jax 0.10 makes one kernel of two dense layers and the rectifier between them on a CPU, which takes twenty
+    times as long as both (VGG's take 0.6 s instead of 0.03). It fuses nothing with a rounding.
+    """
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        return y
+    precision = jnp.finfo(y.dtype)
+    return lax.reduce_precision(y, precision.nexp, precision.nmant)
 
 
 def _whole_input(caller: str, shape: Shape) -> Geometry | None:

@@ -1,5 +1,8 @@
 """Dense layers and radial basis functions."""
 
+import re
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,6 +21,29 @@ def test_a_dense_layer_on_a_volume_is_the_convolution_with_the_whole_input():
     np.testing.assert_array_equal(dense, cnnjax.conv2d(x, w.reshape(3, 4, 5, 7), b)[:, 0, 0])
     assert Dense(7).geometry((3, 4, 5)).kernel == (3, 4)
     assert Dense(7).geometry((60,)) is None
+
+
+def test_no_kernel_of_xla_holds_two_dense_layers():
+    network = cnnjax.Network(
+        "pool and dense layers",
+        cnnjax.layers.Input((14, 14, 16)),
+        [
+            ("pool", cnnjax.layers.MaxPool2D(2)),
+            ("first", Dense(512, activation="relu")),
+            ("second", Dense(512, activation="relu")),
+            ("third", Dense(10)),
+        ],
+    )
+    x = jnp.zeros((64, 14, 14, 16), "float32")
+    program = jax.jit(network.apply).lower(network.init(jax.random.key(0)), x).compile().as_text()
+    computations = re.split(r"\n(?=%|ENTRY)", program)
+    products = [len(re.findall(r" dot\(", text)) for text in computations if text.startswith("%fused")]
+    assert max(products, default=0) <= 1
+    x, w = integers((2, 3), "x"), integers((3, 4), "w")
+    for dtype in ("float16", "bfloat16", "float32", "complex64"):
+        y = Dense(4, bias=False).apply({"w": jnp.asarray(w, dtype)}, jnp.asarray(x, dtype))
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(y, "complex64"), x @ w)
 
 
 def test_rbf_units_are_squared_distances():

@@ -127,13 +127,27 @@ class Comparator:
 
     def computed(self, segments: Sequence[Segment]) -> tuple[np.ndarray, np.ndarray]:
         """Return the computed derivative along each segment and the least round-off that it has."""
+        stopped = bool(self.differences.left_by_stopping.any())
         if self.mode == "rev":
             computed = self._along(self.gradient, segments)
             least = _EPSILON * self._along(abs(self.gradient), segments, size=True)
+            if stopped:
+                least = least + self._along(self._gradient_left_by_stopping, segments, size=True)
             return computed, least + self._inherent_error * abs(computed)
-        program = self.function.derivative_program(self.mode)
-        computed = np.array([program(self.differences.x, self.differences.direction(s)) for s in segments])
-        return computed, (4 * _EPSILON + self._inherent_error) * abs(computed)
+        program, x = self.function.derivative_program(self.mode), self.differences.x
+        directions = [self.differences.direction(segment) for segment in segments]
+        computed = np.array([program(x, v) for v in directions])
+        least = (4 * _EPSILON + self._inherent_error) * abs(computed)
+        if stopped:
+            limit = np.array([program.continued(1.0, x, v) for v in directions])
+            least = least + np.nan_to_num(abs(limit - computed))
+        return computed, least
+
+    @cached_property
+    def _gradient_left_by_stopping(self) -> np.ndarray:
+        """By how much more steps of an iteration inside, which stops when it is close enough, change the gradient."""
+        limit = self.function.derivative_program("rev").continued(1.0, self.differences.x, self.weights)
+        return np.nan_to_num(abs(limit - self.gradient))
 
     def _along(self, gradient: np.ndarray, segments: Sequence[Segment], size: bool = False) -> np.ndarray:
         """Return the scalar product of a gradient and each segment, or with the magnitudes in it, as (segments, 1)."""

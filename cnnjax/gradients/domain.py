@@ -36,7 +36,8 @@ def _fails_by_itself(comparator: Comparator, leaf: Leaf, check: Check, segments:
     point[part] = flipped[part]
     if np.array_equal(point, flipped):
         return True
-    differences = FiniteDifferences(comparator.function.program, point, comparator.differences.lines)
+    given = comparator.differences
+    differences = FiniteDifferences(comparator.function.program, point, given.lines, given.jumps)
     alone = Comparator(
         comparator.function,
         differences,

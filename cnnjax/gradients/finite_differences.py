@@ -14,7 +14,7 @@ from cnnjax.gradients.jaxprs import has_loop_until_converged
 from cnnjax.gradients.leaves import Leaf
 from cnnjax.gradients.programs import Program
 from cnnjax.gradients.richardson import LADDER, NumericalDerivative, extrapolate
-from cnnjax.gradients.solver_error import solver_error
+from cnnjax.gradients.solver_error import change_by_more_steps, solver_error
 
 __all__ = [
     "TIED",
@@ -113,9 +113,13 @@ def line_through_ties(x: np.ndarray, leaves: Sequence[Leaf]) -> np.ndarray:
 
 
 class FiniteDifferences:
-    """Numerical derivatives of ``program`` at ``x`` along segments of ``lines``."""
+    """Numerical derivatives of ``program`` at ``x`` along segments of ``lines``.
 
-    def __init__(self, program: Program, x: np.ndarray, lines: np.ndarray) -> None:
+    ``jumps`` is by how much the results of an iteration inside were found to jump at another point: they show only
+    where the number of its steps changes close by.
+    """
+
+    def __init__(self, program: Program, x: np.ndarray, lines: np.ndarray, jumps: np.ndarray | float = 0.0) -> None:
         self.program, self.x, self.lines = program, x, lines
         start = time.perf_counter()
         self.centre = program.or_nan(x)
@@ -123,8 +127,10 @@ class FiniteDifferences:
         """How long an evaluation takes."""
         self.evaluations = 1
         self._measured = False
-        self.solver_error = np.zeros_like(self.centre)
-        """The measured error of an iteration inside that stops when it is close enough."""
+        self.jumps = np.zeros_like(self.centre) + jumps
+        """By how much the results of an iteration inside, which stops when it is close enough, jump."""
+        self.left_by_stopping = np.zeros_like(self.centre)
+        """How far such an iteration is from its limit. Where that is known, differences are those of the limit."""
         self._kept: dict[tuple[Segment, float], np.ndarray] = {}
         self.noise: np.ndarray = program.strategy.epsilon * abs(self.centre)
 
@@ -150,9 +156,20 @@ class FiniteDifferences:
             self.evaluations += 7
             self._measured = True
             if self.program.strategy.traced and has_loop_until_converged(self.program.jaxpr):
-                error = solver_error(self._along_a_line)
-                self.solver_error = np.where(error > _ROUND_OFF * abs(self.centre), error, 0.0)
-                self.noise = np.maximum(self.noise, self.solver_error)
+                self._measure_solver_error()
+
+    def _measure_solver_error(self) -> None:
+        if not self.program.intended:
+            left = change_by_more_steps(self.centre, lambda further: self.program.continued(further, self.x))
+            self.evaluations += 2
+            self.left_by_stopping = np.where(left > _ROUND_OFF * abs(self.centre), left, 0.0)
+        if self.left_by_stopping.any():
+            self.program = self.program.with_twice_the_steps
+            self.centre = self.program.or_nan(self.x)
+            self._kept.clear()
+        jumps = solver_error(self._along_a_line)
+        self.jumps = np.maximum(self.jumps, np.where(jumps > _ROUND_OFF * abs(self.centre), jumps, 0.0))
+        self.noise = np.maximum(self.noise, self.jumps)
 
     def _along_a_line(self, t: np.ndarray) -> np.ndarray:
         self.evaluations += len(t)

@@ -21,7 +21,7 @@ from cnnjax._core.jaxprs import WRAPPERS, subjaxprs
 from cnnjax.gradients.convolution_as_product import convolve, is_faster_as_product
 from cnnjax.gradients.gamma import gamma_variates
 from cnnjax.gradients.interpreter import Evaluate, cond, interpret, scan, strong
-from cnnjax.gradients.jaxprs import STOP_GRADIENT
+from cnnjax.gradients.jaxprs import STOP_GRADIENT, ends_when_converged
 from cnnjax.gradients.leaves import float64_dtype
 
 __all__ = ["Rounding", "evaluate", "evaluate_equation", "widen"]
@@ -65,10 +65,13 @@ def widen(value: Any) -> Any:
     return value
 
 
-def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) -> list[Any]:
+def evaluate(
+    jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None, further: jax.Array | float | None = None
+) -> list[Any]:
     """Evaluate a jaxpr with every float widened to float64 and every custom rule left out.
 
-    With ``rounding``, the result of every rounded operation passes through it.
+    With ``rounding``, the result of every rounded operation passes through it. With ``further``, an iteration that has
+    stopped because it is close enough takes that many times as many steps more.
     """
 
     def literal(atom: Any) -> Any:
@@ -76,7 +79,7 @@ def evaluate(jaxpr: Any, args: Sequence[Any], rounding: Rounding | None = None) 
         return rounding(value, unit) if rounding and (unit := _literal_epsilon(atom)) else value
 
     def rule(eqn: Any, values: list[Any]) -> Sequence[Any]:
-        return evaluate_equation(eqn, values, rounding)
+        return evaluate_equation(eqn, values, rounding, further)
 
     return interpret(jaxpr, list(map(widen, args)), rule, widen, literal)
 
@@ -90,12 +93,14 @@ def _literal_epsilon(literal: Any) -> float:
     return 0.0 if short else float(jnp.finfo(literal.aval.dtype).eps)
 
 
-def evaluate_equation(eqn: Any, values: list[Any], rounding: Rounding | None = None) -> Sequence[Any]:
+def evaluate_equation(
+    eqn: Any, values: list[Any], rounding: Rounding | None = None, further: jax.Array | float | None = None
+) -> Sequence[Any]:
     """Evaluate one equation on widened values."""
     name, params = eqn.primitive.name, eqn.params
 
     def inner(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
-        return evaluate(jaxpr, args, rounding)
+        return evaluate(jaxpr, args, rounding, further)
 
     if name in WRAPPERS:
         return inner(params[WRAPPERS[name]], values)
@@ -103,6 +108,9 @@ def evaluate_equation(eqn: Any, values: list[Any], rounding: Rounding | None = N
         return values
     if name == "cond":
         return cond(params, values[0], values[1:], inner)
+    if name == "while":
+        # Iterations inside of an iteration stay as they are: more steps of both would take the product of their times.
+        return _while(params, values, lambda jaxpr, args: evaluate(jaxpr, args, rounding), further)
     if name in _STRUCTURED:
         return _STRUCTURED[name](params, values, inner)
     if rounding and name in _ACCUMULATING:
@@ -151,15 +159,18 @@ def _traced_epsilon(eqn: Any) -> float:
     return max((float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)), default=0.0)
 
 
-def _while(params: dict[str, Any], values: list[Any], inner: Evaluate) -> list[Any]:
+def _while(params: dict[str, Any], values: list[Any], inner: Evaluate, further: jax.Array | float | None) -> list[Any]:
     n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
     for_cond, for_body, carry = values[:n_cond], values[n_cond : n_cond + n_body], values[n_cond + n_body :]
 
     def goes_on(carry: list[Any]) -> Any:
         return evaluate(params["cond_jaxpr"], [*for_cond, *carry])[0]  # never perturbed: as many steps every time
 
+    def step(carry: list[Any]) -> list[Any]:
+        return strong(inner(params["body_jaxpr"], [*for_body, *carry]))
+
     def body(carry: list[Any]) -> list[Any]:
-        after, going = strong(inner(params["body_jaxpr"], [*for_body, *carry])), goes_on(carry)
+        after, going = step(carry), goes_on(carry)
         if not going.ndim:
             return after
         return [  # a batched loop: samples that have ended stay as they are
@@ -167,7 +178,13 @@ def _while(params: dict[str, Any], values: list[Any], inner: Evaluate) -> list[A
             for new, old in zip(after, carry, strict=True)
         ]
 
-    return lax.while_loop(lambda carry: jnp.any(goes_on(carry)), body, strong(carry))
+    if further is None or not ends_when_converged(params["cond_jaxpr"]):
+        return lax.while_loop(lambda carry: jnp.any(goes_on(carry)), body, strong(carry))
+    count, carry = lax.while_loop(
+        lambda state: jnp.any(goes_on(state[1])), lambda state: (state[0] + 1, body(state[1])), (0, strong(carry))
+    )
+    more = lax.ceil(jnp.multiply(further, count)).astype(int)
+    return lax.fori_loop(0, more, lambda _, carry: step(carry), carry)
 
 
 def _shard_map(params: dict[str, Any], values: list[Any], inner: Evaluate) -> list[Any]:
@@ -186,7 +203,6 @@ def _linear_solve(params: dict[str, Any], values: list[Any], inner: Evaluate) ->
 
 _STRUCTURED: dict[str, Callable[[dict[str, Any], list[Any], Evaluate], list[Any]]] = {
     "scan": scan,
-    "while": _while,
     "custom_linear_solve": _linear_solve,
     "shard_map": _shard_map,
     "random_gamma": lambda params, values, _: gamma_variates(params, values),

@@ -18,6 +18,7 @@ __all__ = [
     "STOP_GRADIENT",
     "calls_the_host",
     "computes_in_float64",
+    "ends_when_converged",
     "equations",
     "has_custom_rules",
     "has_float_loop_condition",
@@ -134,12 +135,17 @@ def has_float_loop_condition(jaxpr: Any) -> bool:
 
 
 def has_loop_until_converged(jaxpr: Any) -> bool:
-    """Whether some ``while_loop`` ends by floats, or by booleans, which are compared floats, and not by a count."""
+    """Whether some ``while_loop`` ends when it has converged, and not by a count."""
+    return any(
+        eqn.primitive.name == "while" and ends_when_converged(eqn.params["cond_jaxpr"]) for eqn in equations(jaxpr)
+    )
+
+
+def ends_when_converged(condition: Any) -> bool:
+    """Whether the condition of a ``while_loop`` reads floats, or booleans, which are compared floats."""
+    condition = open_jaxpr(condition)[0]
     return any(
         not jnp.issubdtype(atom.aval.dtype, jnp.integer)
-        for eqn in equations(jaxpr)
-        if eqn.primitive.name == "while"
-        for condition in [open_jaxpr(eqn.params["cond_jaxpr"])[0]]
         for atom in condition.invars
         if any(atom is used for inner in condition.eqns for used in inner.invars) or atom in condition.outvars
     )

@@ -173,6 +173,22 @@ class Program:
         results = deadline.within(self.perturbed(*vectors))
         return noise_by_perturbation(self.or_nan(*vectors), self.strategy.epsilon, results)
 
+    def continued(self, further: float, *vectors: np.ndarray) -> np.ndarray:
+        """Evaluate a traced function once, with more steps of every iteration that stops when it is close enough.
+
+        ``further`` is how many more, in units of those that the iteration takes by itself.
+        """
+        return rows_or_nan(lambda *_: self.run(self._continued, further, *vectors)[None], 0, 1, self.size_at())[0]
+
+    @functools.cached_property
+    def _continued(self) -> Executable:
+        return Executable(jax.jit(lambda further, *vectors: evaluate(self.jaxpr, vectors, further=further)[0]))
+
+    @functools.cached_property
+    def with_twice_the_steps(self) -> Program:
+        """A traced function in which every iteration that stops when it is close enough takes as many steps again."""
+        return Program(lambda x: evaluate(self.jaxpr, [x], further=1.0)[0], self.sizes, STRATEGIES[0])
+
     def perturbed(self, *vectors: np.ndarray) -> Iterator[np.ndarray]:
         """Yield what a traced function gives with every operation perturbed, as `perturbed_results` does."""
 

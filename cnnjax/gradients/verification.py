@@ -233,6 +233,7 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
     points, skipped = points_to_check(stage.function, stage.x, stage.inputs, order, rng)
     findings.skipped += skipped
     right, finite, given, around = True, True, None, []
+    jumps = np.zeros(stage.function.m)
     here = deadline.part(0.5) if order < request.order else deadline  # the rest is for the next order
     for name, point in points.items():
         if not right or (name != "given" and here.is_up):
@@ -241,7 +242,7 @@ def _verify_stage(run: _Verification, stage: _Stage, unavailable: Mapping[Mode, 
             continue
         compared = len(findings.checks)
         try:
-            comparator, right = _compare_at(run, stage, modes, name, point, rng, here.part(_SHARE))
+            comparator, right, jumps = _compare_at(run, stage, modes, name, point, jumps, rng, here.part(_SHARE))
         except EvaluationError as error:
             if name == "given":
                 findings.fail("the rule runs", order, first_line(error))
@@ -305,18 +306,20 @@ def _compare_at(
     modes: Sequence[Mode],
     name: str,
     point: np.ndarray,
+    jumps: np.ndarray,
     rng: np.random.Generator,
     deadline: Deadline,
-) -> tuple[Comparator | None, bool]:
+) -> tuple[Comparator | None, bool, np.ndarray]:
     """Compare the derivatives in every mode with differences at one point, and return whether all agree.
 
-    The comparison at the given point is returned too, where there is a next order that takes it up.
+    The comparison at the given point is returned too, where there is a next order that takes it up, and by how much the
+    results of an iteration inside have been found to jump.
     """
     findings, request = run.findings, run.request
     function, inputs, given = stage.function, stage.inputs, name == "given"
     symmetric = symmetric_leaves(function, point, inputs)
     lines = np.concatenate([lines_through(point, inputs, rng, symmetric), line_through_ties(point, inputs)])
-    differences = FiniteDifferences(function.program, point, lines)
+    differences = FiniteDifferences(function.program, point, lines, jumps)
     segments = [*segments_to_check(inputs, rng, 2 if given else 0, symmetric), *segments_of_ties(lines)]
     affordable = deadline.left / (2 * len(LADDER) * max(differences.seconds, 1e-6))
     thrifty = len(segments) > affordable
@@ -348,14 +351,15 @@ def _compare_at(
         for comparator, check in zip(passed, check_every_element(passed, stage.order, deadline), strict=True):
             findings.add([check])
             failed += [] if check.ok else [comparator]
-    if (error := float(differences.solver_error.max(initial=0.0))) > 0:
+    if (error := float(np.maximum(differences.jumps, differences.left_by_stopping).max(initial=0.0))) > 0:
         findings.warnings.append(f"{_STOPS_EARLY} {error:.1e} at the {name} point, order {stage.order}")
     if given and stage.order == 1:
         findings.taylor = taylor_test(comparators[0])
     if failed and not findings.diagnosis:
         findings.diagnosis = diagnose_comparison(failed[0])
     findings.evaluations += differences.evaluations
-    return comparators[0] if given and stage.order < request.order else None, not failed
+    kept = comparators[0] if given and stage.order < request.order else None
+    return kept, not failed, differences.jumps
 
 
 def _verify_derivative(

@@ -105,3 +105,20 @@ def test_rounding_sees_the_rounded_operations_only():
     evaluate(jaxpr, [X], note)
     # The product, and the number 0.1 that was written in Python and rounded to float32; 0.5 is exact.
     assert sorted(seen) == [np.finfo(np.float64).eps, np.finfo(np.float32).eps]
+
+
+def test_an_iteration_that_has_converged_takes_more_steps():
+    """Halving twice as often squares what is left; a loop that counts takes no step more."""
+
+    def halved(x):
+        left, _ = lax.while_loop(lambda c: c[1], lambda c: (c[0] / 2, (c[0] > 1e-3).all()), (x, True))
+        return left
+
+    def counted(x):
+        return lax.fori_loop(0, 3, lambda i, c: c / 2, x)
+
+    for f, steps in ((halved, 12), (jax.vmap(halved), 12), (counted, 0)):
+        jaxpr, x = jax.make_jaxpr(f)(X), np.array([1.9, 1.5, 2.0])
+        stopped = evaluate(jaxpr, [x])[0]
+        for further, more in ((0.0, 0), (0.5, steps // 2), (1.0, steps)):
+            np.testing.assert_array_equal(evaluate(jaxpr, [x], further=further)[0], stopped / 2.0**more)

@@ -20,9 +20,11 @@ class Case:
     formula: Callable[..., Any] | None = None
     """One element of f as mpmath computes it from the elements of the arguments, which are broadcast."""
     in_float64: Callable[..., Any] | None = None
-    """The same function, where f itself does not take float64 or is too coarse for differences."""
+    """The same function, where f itself does not take float64 or stops too early for differences."""
     approximate: str = ""
     """Why the value itself is approximate: an iteration that stops at a tolerance, an adaptive step."""
+    symmetric: bool = False
+    """Whether it takes symmetric matrices alone: then its derivative is compared along symmetric changes of them."""
 
 
 def f32(*values: Any) -> np.ndarray:

@@ -211,4 +211,64 @@ truth = mpmath.diff(entropy, 0.2)
 """,
         "mpmath; only the derivative by the probability that is 0 is infinite",
     ),
+    Fault(
+        "optimistix",
+        "NelderMead: in three dimensions and more the result is no minimum, and its derivative is that of the minimum",
+        """
+import jax.numpy as jnp
+import optimistix
+
+
+def minimum(target):
+    solver = optimistix.NelderMead(1e-5, 1e-5)
+    return optimistix.minimise(lambda y, t: jnp.sum((y - t) ** 2), solver, jnp.zeros(3), target).value
+
+
+found, truth = minimum(jnp.array([1.0, 2.0, 3.0]))[2], 3.0
+""",
+        "the minimum of |y - t|^2 is t; the solver ends at (1, 2.5, 2.5) without an error",
+    ),
+    Fault(
+        "jaxopt",
+        "projection_transport: the gradient is 0 where the projection moves along a face",
+        """
+import jax
+import jax.numpy as jnp
+from jaxopt import projection
+
+marginals = jnp.array([0.4, 0.6]), jnp.array([0.3, 0.3, 0.4])
+
+
+def corner(value):
+    similarities = jnp.array([[1.3, 0.6, -1.7], [0.9, value, -1.2]])
+    return projection.projection_transport(similarities, marginals)[1, 1]
+
+
+found = jax.grad(corner)(0.5)
+truth = (corner(0.51) - corner(0.49)) / 0.02
+""",
+        "differences; the projection is linear there",
+    ),
+    Fault(
+        "ott-jax",
+        "Sinkhorn with tau_a or tau_b below 1: the gradient of reg_ot_cost is not that of its value",
+        """
+import jax
+import jax.numpy as jnp
+from ott.geometry import geometry
+from ott.problems.linear import linear_problem
+from ott.solvers.linear import sinkhorn
+
+
+def cost(scale):
+    costs = scale * jnp.array([[0.0, 1.0], [1.0, 0.0]])
+    problem = linear_problem.LinearProblem(geometry.Geometry(costs, epsilon=0.5), tau_a=0.8, tau_b=0.9)
+    return sinkhorn.Sinkhorn(threshold=1e-12, max_iterations=10000)(problem).reg_ot_cost
+
+
+found = jax.grad(cost)(1.0)
+truth = (cost(1.0001) - cost(0.9999)) / 0.0002
+""",
+        "differences of the converged value",
+    ),
 )

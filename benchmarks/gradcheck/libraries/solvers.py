@@ -175,7 +175,12 @@ def optimistix_cases() -> Iterator[Case]:
     yield case("GradientDescent minimum", lambda a: minimum(ox.GradientDescent(0.1, 1e-6, 1e-6), a), b32)
     yield case("NelderMead minimum", lambda a: minimum(ox.NelderMead(1e-5, 1e-5), a), b64)
     yield case("LevenbergMarquardt fit", lambda a: fitted(ox.LevenbergMarquardt(1e-10, 1e-10), a), b64)
-    yield case("GaussNewton fit", lambda a: fitted(ox.GaussNewton(1e-5, 1e-5), a), b32)
+    yield case(
+        "GaussNewton fit",
+        lambda a: fitted(ox.GaussNewton(1e-5, 1e-5), a),
+        b32,
+        in_float64=lambda a: fitted(ox.GaussNewton(1e-12, 1e-12), a),
+    )
     yield case("Dogleg fit", lambda a: fitted(ox.Dogleg(1e-9, 1e-9), a), b64)
 
 
@@ -355,6 +360,7 @@ def jaxopt_cases() -> Iterator[Case]:
         quadratic,
         linear,
         f64(1.0),
+        symmetric=True,
     )
     yield case(
         "OSQP",
@@ -444,8 +450,21 @@ def ott_cases() -> Iterator[Case]:
         approximate=STOPS,
     )
     yield case("soft sort", lambda v: soft_sort.sort(v, epsilon=0.1), f64(0.3, 2.0, 1.1, -0.7), approximate=STOPS)
-    yield case("soft ranks", lambda v: soft_sort.ranks(v, epsilon=0.1), f64(0.3, 2.0, 1.1, -0.7), approximate=STOPS)
+    tight = {"threshold": 1e-12, "max_iterations": 100000}
+    yield case(
+        "soft ranks",
+        lambda v: soft_sort.ranks(v, epsilon=0.1),
+        f64(0.3, 2.0, 1.1, -0.7),
+        in_float64=lambda v: soft_sort.ranks(v, epsilon=0.1, **tight),
+        approximate=STOPS,
+    )
     yield case("logsumexp with weights", lambda v, b: utils.logsumexp(v, b=b), f64(0.3, 2.0, 1.1), f64(0.5, 1.0, 2.0))
     yield case("softmin", lambda v: utils.softmin(v, 0.5), f32(0.3, 2.0, 1.1))
     yield case("Cosine cost matrix", lambda x, y: pointcloud.PointCloud(x, y, cost_fn=costs.Cosine()).cost_matrix, x, y)
-    yield case("sinkhorn_divergence", lambda x: sinkhorn_divergence.sinkdiv(x, y, epsilon=0.5)[0], x, approximate=STOPS)
+    yield case(
+        "sinkhorn_divergence",
+        lambda x: sinkhorn_divergence.sinkdiv(x, y, epsilon=0.5)[0],
+        x,
+        in_float64=lambda x: sinkhorn_divergence.sinkdiv(x, y, epsilon=0.5, solve_kwargs=tight)[0],
+        approximate=STOPS,
+    )

@@ -79,6 +79,16 @@ class Flat:
         raise IndexError
 
 
+def symmetrized(flat: Flat, gradient: np.ndarray) -> np.ndarray:
+    """Return a gradient with the part for each square matrix made symmetric."""
+    parts = np.split(gradient, np.cumsum([int(np.prod(shape)) for shape in flat.shapes])[:-1])
+    for i, shape in enumerate(flat.shapes):
+        if len(shape) == 2 and shape[0] == shape[1]:
+            matrix = parts[i].reshape(shape)
+            parts[i] = ((matrix + matrix.T) / 2).ravel()
+    return np.concatenate(parts)
+
+
 def compiled(flat: Flat) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return jax.jit, or the identity where the function cannot be traced."""
     try:
@@ -200,6 +210,9 @@ def truth(case: Case) -> dict[str, Any]:
         else:
             row["how"] = "differences"
             lower, upper, errors = differences(flat, index)
+        if case.symmetric:
+            lower, upper = symmetrized(flat, lower), symmetrized(flat, upper)
+            found = {mode: symmetrized(flat, gradient) for mode, gradient in found.items()}
     scale = float(np.nanmax(np.abs(np.concatenate([lower, upper])))) or 1.0
     row |= {
         "modes": list(found),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_options", "provenance", "report", "resume", "save", "table"]
+__all__ = ["add_options", "allocator", "provenance", "report", "resume", "save", "table"]
 
 Record = Mapping[str, Any]
 Render = Callable[[Record], str]
@@ -47,20 +48,26 @@ def resume(path: Path | None, fresh: Record, same: Sequence[str]) -> dict[str, A
         return dict(fresh)
     record = json.loads(path.read_text())
     for key in same:
-        if record[key] != fresh[key]:
+        if record.get(key) != fresh[key]:
             raise SystemExit(
-                f"{path} was measured with other {key}: {record[key]}, not {fresh[key]}. Delete or rename it."
+                f"{path} was measured with other {key}: {record.get(key)}, not {fresh[key]}. Delete or rename it."
             )
     return record | {"date": fresh["date"]}
 
 
+def allocator() -> str:
+    """How glibc's allocator was set for this process, as `glibc.malloc.hugetlb=1`; empty where it was not."""
+    return os.environ.get("GLIBC_TUNABLES", "")
+
+
 def provenance(record: Record, module: str, name: str) -> str:
     """When, where and with what a record was measured, how to repeat it, and where its numbers are."""
+    setting = f"GLIBC_TUNABLES={record['allocator']} " if record.get("allocator") else ""
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     return (
         f"Measured {record['date']} on {record['machine']} with {versions}; seed {record['seed']}. All numbers are in "
         f"[{name}.json](../records/{name}.json). To repeat the measurement and write this page:\n\n"
-        f"```console\npython -m {module} --record docs/records/{name}.json --page docs/results/{name}.md\n```"
+        f"```console\n{setting}python -m {module} --record docs/records/{name}.json --page docs/results/{name}.md\n```"
     )
 
 

@@ -5,7 +5,8 @@
     python -m benchmarks.networks --record docs/records/benchmarks-networks.json \\
         --page docs/results/benchmarks-networks.md
 
-The last command measures everything in about twenty minutes on two cores. An existing record of the same machine,
+The last command measures everything in about twenty minutes on two cores. With GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+before it, and other names of files, it does so with memory in huge pages. An existing record of the same machine,
 versions and seed is continued where it ended; networks named by --only are measured again. A library that is not
 installed is left out. The exit status is 1 if outputs or gradients differ by more than rounding.
 """
@@ -91,10 +92,11 @@ def _start(options: argparse.Namespace) -> dict[str, Any]:
         "versions": {"cnnjax": cnnjax.__version__, **timing.versions(*PACKAGES)},
         "date": f"{datetime.date.today()}",
         "seed": options.seed,
+        "allocator": results.allocator(),
         "others_percent": 0.0,
         "rows": {},
     }
-    return results.resume(options.record, fresh, same=("machine", "versions", "seed"))
+    return results.resume(options.record, fresh, same=("machine", "versions", "seed", "allocator"))
 
 
 def _wanted(options: argparse.Namespace, record: dict[str, Any]) -> list[tuple[str, str]]:

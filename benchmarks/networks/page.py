@@ -52,17 +52,19 @@ def means(rows: Mapping[str, Record]) -> Iterator[str]:
 
 def page(record: Record) -> str:
     """The whole page, from the record."""
-    rows = record["rows"]
+    rows, huge = record["rows"], bool(record.get("allocator"))
     sections = [
-        "# Whole networks",
-        provenance(record, "benchmarks.networks", "benchmarks-networks"),
+        "# Whole networks" + ", in huge pages" * huge,
+        provenance(record, "benchmarks.networks", "benchmarks-networks" + "-huge-pages" * huge),
         "Networks as the users of flax.linen, equinox (channels first) and keras on JAX (`keras.applications`) write "
         "them, with no call of cnnjax in them, in float32: compiled as they are (JAX), compiled after "
         "`cnnjax.drop_in.enable()` (drop_in), and the same network in PyTorch, eager and with channels-last tensors. "
         "Inference is the forward pass in evaluation mode; training is a step of stochastic gradient descent with "
         "momentum: loss, gradient and update. Weights and data are random. Times are medians over alternating blocks "
         "of calls of one contender each, with a pause before each block. During the measurement, other processes used "
-        f"{record['others_percent']} % of the CPU.",
+        f"{record['others_percent']} % of the CPU."
+        + " The memory of all three was in pages of 2 MiB (`GLIBC_TUNABLES`), where Linux gives them."
+        * huge,
         "Geometric means of the time with drop_in, with the number of networks in parentheses:",
         "\n".join(f"- {text}" for text in means(rows)),
     ]

@@ -213,8 +213,16 @@ def recognise(
     ]
     if not possible:
         return "image, kernel and positions are all spread out, or exchanged in groups"
-    # The weights are the smallest array; rhs, as in the user's own call, unless lhs is smaller by far.
-    roles = min(possible, key=lambda roles: math.prod(sizes[roles.w]) * (2 if roles.w == "lhs" else 1))
+    # Where nothing is spread out, an input gradient is a forward pass with the maps of its kernel exchanged, which would
+    # have to be copied.
+    exchanged = feature_group_count == 1 and dimension_numbers.rhs_spec[0] == len(rhs.shape) - 2
+
+    def preference(roles: _Roles) -> tuple[int, bool]:
+        # The weights are the smallest array; rhs, as in the user's own call, unless lhs is smaller by far.
+        size = math.prod(sizes[roles.w]) * (2 if roles.w == "lhs" else 1)
+        return size, roles.w == "rhs" and (roles.x == "out") != exchanged
+
+    roles = min(possible, key=preference)
     if roles.direction != "forward" and not jnp.issubdtype(lhs.dtype, jnp.floating):
         return "its arrays are integers, and its image or its positions are spread out"
     before = [low for low, _ in padding]

@@ -112,9 +112,13 @@ def test_the_page_says_who_is_ahead():
     assert "- inference: 0.250 of JAX (1), 0.500 of PyTorch (1)" in text
     assert "| N, flax | 2x8x8x3 | 4 | 1 | 2 | 0.25 | 0.50 |" in text
     assert "ratio 0.25" in page.line("N, flax", row)
+    huge = page.page(record | {"allocator": "glibc.malloc.hugetlb=1"})
+    assert "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python -m benchmarks.networks --record docs/records/" in huge
+    assert "benchmarks-networks-huge-pages.json" in huge
+    assert "huge" not in text
 
 
-@pytest.mark.skipif(not (DOCS / "records" / "benchmarks-networks.json").exists(), reason="not measured yet")
-def test_the_page_is_that_of_the_record():
-    record = json.loads((DOCS / "records" / "benchmarks-networks.json").read_text())
-    assert page.page(record) == (DOCS / "results" / "benchmarks-networks.md").read_text()
+@pytest.mark.parametrize("name", ["benchmarks-networks", "benchmarks-networks-huge-pages"])
+def test_the_page_is_that_of_the_record(name):
+    record = json.loads((DOCS / "records" / f"{name}.json").read_text())
+    assert page.page(record) == (DOCS / "results" / f"{name}.md").read_text()

@@ -49,6 +49,22 @@ def test_the_three_directions_of_one_convolution(layout, dilation, groups):
         assert [before for before, _ in spec.geometry.pads] == [1, 0]
 
 
+def test_an_input_gradient_without_stride_reads_its_kernel_in_place():
+    """Nothing but the order of the kernel's maps tells it from a forward pass."""
+    calls = {call.direction: call for call in gradient_calls(LAYOUTS[0], (1, 1), (1, 1), 1)}
+    gradient = calls["input_gradient"]
+    assert gradient.spec.w_shape == calls["forward"].spec.w_shape == (3, 2, 4, 6)
+    x, w = jnp.ones((2, 9, 8, 4)), jnp.ones((3, 2, 6, 4))
+    jaxpr = jax.make_jaxpr(gradient.operands)(jnp.ones((2, 9, 8, 6)), w)
+    assert "transpose" not in str(jaxpr)
+    (own,) = calls_of(
+        lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAYOUTS[0]),
+        x,
+        w.transpose((0, 1, 3, 2)),
+    )
+    assert own.direction == "forward"
+
+
 @pytest.mark.parametrize(
     ("shape", "kernel", "settings", "why"),
     [

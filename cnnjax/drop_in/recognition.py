@@ -213,8 +213,8 @@ def recognise(
     ]
     if not possible:
         return "image, kernel and positions are all spread out, or exchanged in groups"
-    # Where nothing is spread out, an input gradient is a forward pass with the maps of its kernel exchanged, which would
-    # have to be copied.
+    # Where nothing is spread out, an input gradient is a forward pass too, with the maps of its kernel exchanged: that
+    # would take a copy of the kernel.
     exchanged = feature_group_count == 1 and dimension_numbers.rhs_spec[0] == len(rhs.shape) - 2
 
     def preference(roles: _Roles) -> tuple[int, bool]:

@@ -83,6 +83,8 @@ def _of_patches(spec: ConvSpec) -> Method:
 def _gathered(image: jax.Array, strip: Geometry, blocks: int) -> jax.Array:
     """The patches (blocks, images P, taps C_in / blocks), gathered run by run."""
     images, *_, maps = image.shape
+    if blocks == strip.num_taps == 1 and set(strip.stride) == {1}:
+        return image.reshape(1, -1, maps)  # nothing to gather
     width = maps // blocks
     run = strip.kernel[-1] * width if strip.dilation[-1] == 1 else width
     # Computed, because a constant would be as large in the program as the image.

@@ -124,7 +124,8 @@ def page(record: dict[str, Any]) -> str:
             f"\n{how} Seconds are wall time, compilation included, on a machine that was also doing other work.\n",
             "## Wrong and missing derivatives\n",
             wrong_derivatives(rows),
-            "\nA spectral normalisation stops the gradient of its power iteration on purpose.",
+            "\nA spectral normalisation stops the gradient of its power iteration on purpose. optax's "
+            "`sigmoid_focal_loss` inherits, at labels of 0 and 1, what `logsumexp` does with a weight of 0.",
             "\n## Faults to report\n",
             "Each program leaves the derivative that JAX computes in `found` and the right one in `truth`.\n",
             *map(fault, record["faults"]),

@@ -61,9 +61,10 @@ def change_by_more_steps(result: np.ndarray, continued: Callable[[float], np.nda
         result: the outputs (m,).
         continued: the outputs (m,) after more steps, as many times as the iteration takes itself.
 
-    >>> change_by_more_steps(np.array([1.0]), lambda further: np.array([1 - 1e-6 * (1 - 1e-6**further)])).round(9).tolist()
+    >>> near = change_by_more_steps(np.ones(1), lambda further: np.array([1 - 1e-6 * (1 - 1e-6**further)]))
+    >>> near.round(9).tolist()
     [1e-06]
-    >>> change_by_more_steps(np.array([1.0]), lambda further: np.array([1 + further])).tolist()
+    >>> change_by_more_steps(np.ones(1), lambda further: np.array([1 + further])).tolist()
     [0.0]
     """
     half, whole = continued(0.5), continued(1.0)

@@ -215,7 +215,8 @@ def recognise(
         return "image, kernel and positions are all spread out, or exchanged in groups"
     # Where nothing is spread out, an input gradient is a forward pass too, with the maps of its kernel exchanged: that
     # would take a copy of the kernel.
-    exchanged = feature_group_count == 1 and dimension_numbers.rhs_spec[0] == len(rhs.shape) - 2
+    maps_last = tuple(dimension_numbers.rhs_spec[:2]) == (len(rhs.shape) - 2, len(rhs.shape) - 1)
+    exchanged = maps_last and feature_group_count == 1 and jnp.issubdtype(lhs.dtype, jnp.floating)
 
     def preference(roles: _Roles) -> tuple[int, bool]:
         # The weights are the smallest array; rhs, as in the user's own call, unless lhs is smaller by far.

@@ -66,6 +66,21 @@ def test_an_input_gradient_without_stride_reads_its_kernel_in_place():
 
 
 @pytest.mark.parametrize(
+    ("dtype", "numbers", "shape", "kernel"),
+    [
+        ("int32", ("NHWC", "HWOI", "NHWC"), (2, 9, 8, 4), (3, 2, 6, 4)),  # the operator has no gradient for integers
+        ("float32", ("NCH", "IOH", "NCH"), (2, 4, 9), (4, 6, 3)),  # a copy of the kernel in any case
+    ],
+)
+def test_other_kernels_in_another_order_are_those_of_a_forward_pass(dtype, numbers, shape, kernel):
+    convolve = lambda x, w: lax.conv_general_dilated(  # noqa: E731
+        x, w, (1,) * (len(shape) - 2), "SAME", dimension_numbers=numbers
+    )
+    (call,) = calls_of(convolve, jnp.ones(shape, dtype), jnp.ones(kernel, dtype))
+    assert call.direction == "forward"
+
+
+@pytest.mark.parametrize(
     ("shape", "kernel", "settings", "why"),
     [
         ((2, 3), (4, 3), {"window_strides": (), "padding": ()}, "no spatial axis"),
